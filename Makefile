@@ -1,0 +1,64 @@
+# Commands from a bare machine: Python 3.11 or later, pip, make, gcc. Everything goes into .venv.
+# Another interpreter for the environment: make setup PYTHON=python3.12
+# Arguments for pytest:                    make test ARGS="tests/ops -x"
+
+PYTHON ?= python3
+VENV   := .venv
+BIN    := $(VENV)/bin
+PIP    := $(BIN)/python -m pip
+READY  := $(VENV)/.ready
+ARGS   ?=
+
+.DEFAULT_GOAL := help
+.DELETE_ON_ERROR:
+.PHONY: help setup demo test test-slow test-all scatter lint format docs build clean
+
+help:  ## show this list
+	@grep -hE '^[a-z-]+:.*##' Makefile | sed -E 's/:.*## /\t/' | expand -t 12
+
+setup: $(READY)  ## make the virtual environment .venv, or bring it up to date
+
+# Torch comes first and alone, so that no later step chooses another build of it.
+$(READY): pyproject.toml constraints.txt
+	@test -x $(BIN)/python || { echo "== creating $(VENV)"; $(PYTHON) -m venv $(VENV); }
+	@echo "== installing torch"
+	@$(PIP) install --quiet --constraint constraints.txt torch
+	@echo "== installing e3hyena and what its tests and demo need"
+	@$(PIP) install --quiet --constraint constraints.txt --editable '.[dev]'
+	@touch $@
+
+demo: $(READY)  ## train on the embedded molecules and print the result (10 minutes on 2 cores)
+	$(BIN)/e3hyena train --preset demo --output runs/demo
+
+test: $(READY)  ## run the tests
+	$(BIN)/python -m pytest $(ARGS)
+
+test-slow: $(READY)  ## run the tests that take long
+	$(BIN)/python -m pytest -m slow $(ARGS)
+
+test-all: $(READY)  ## run all tests
+	$(BIN)/python -m pytest -m "slow or not slow" $(ARGS)
+
+scatter: $(READY)  ## build torch-scatter for this torch (several minutes; optional, faster segment sums)
+	@$(PIP) install --quiet --constraint constraints.txt setuptools wheel
+	$(PIP) install --no-build-isolation --constraint constraints.txt torch-scatter
+
+lint: $(READY)  ## check style and types
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+	$(BIN)/mypy
+
+format: $(READY)  ## put the code into shape
+	$(BIN)/ruff check --fix .
+	$(BIN)/ruff format .
+
+docs: $(READY)  ## build the documentation into docs/_build/html
+	@$(PIP) install --quiet --constraint constraints.txt --editable '.[docs]'
+	$(BIN)/python -m sphinx --fail-on-warning docs docs/_build/html
+
+build: $(READY)  ## build the wheel and the source archive into dist/
+	$(BIN)/python -m build
+
+clean:  ## remove the environment, caches and build products (runs/ stays)
+	rm -rf $(VENV) dist build docs/_build *.egg-info .pytest_cache .mypy_cache .ruff_cache .hypothesis
+	find . -name __pycache__ -type d -prune -exec rm -rf {} +

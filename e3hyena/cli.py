@@ -1,0 +1,307 @@
+"""The command ``e3hyena``; the only place that parses arguments.
+
+Everything heavy is imported by the command that needs it, so that ``e3hyena --help`` is quick and
+works without any extra. Every error is one line on the standard error, exit code 2 for wrong
+arguments and 1 for everything else; ``--debug`` shows the traceback instead.
+"""
+
+import argparse
+import sys
+import warnings
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from jsonargparse import ActionConfigFile, ArgumentParser
+
+__all__ = ["main"]
+
+# Errors whose message is written for users; any other is a surprise.
+EXPECTED = (ValueError, TypeError, OSError, ImportError, RuntimeError)
+
+
+@dataclass(frozen=True)
+class Command:
+    """One (sub)command: its help, its arguments, what it does.
+
+    `add` receives the parser and the command line, and is called for the chosen command only.
+    """
+
+    help: str
+    add: Callable[[Any, Sequence[str]], None]
+    run: Callable[[Any], None]
+
+
+def _parser(description: str, **options: Any) -> Any:
+    return ArgumentParser(
+        description=description, exit_on_error=False, allow_abbrev=False, **options
+    )
+
+
+# ---- train -------------------------------------------------------------------------------------
+
+
+def _add_train(parser: Any, arguments: Sequence[str]) -> None:
+    from e3hyena.training.config import TrainConfig
+    from e3hyena.training.presets import PRESETS
+
+    parser.add_argument(
+        "--preset",
+        choices=sorted(PRESETS),
+        help="Start from these options; --config and single options come on top.",
+    )
+    parser.add_argument(
+        "--config",
+        action=ActionConfigFile,
+        help="YAML or JSON file with any of the options below; single options after it win.",
+    )
+    parser.add_class_arguments(TrainConfig, as_group=True)
+    # The preset decides the defaults, so it must be known before anything is parsed.
+    finder = argparse.ArgumentParser(add_help=False, allow_abbrev=False)
+    finder.add_argument("--preset")
+    preset = PRESETS.get(finder.parse_known_args(list(arguments))[0].preset)
+    if preset is not None:
+        for name, value in preset.to_dict().items():
+            nested = isinstance(value, dict)
+            parser.set_defaults(
+                {f"{name}.{key}": v for key, v in value.items()} if nested else {name: value}
+            )
+
+
+def _train(options: dict[str, Any]) -> None:
+    from e3hyena.training.config import TrainConfig
+
+    values = {name: value for name, value in options.items() if name not in ("config", "preset")}
+    config = TrainConfig.from_dict(values)
+    from e3hyena.training.run import train
+
+    train(config)
+
+
+# ---- predict and info --------------------------------------------------------------------------
+
+
+def _add_checkpoint(parser: Any, _: Sequence[str]) -> None:
+    parser.add_argument(
+        "checkpoint", type=str, help="The model.pt that `e3hyena train` wrote, or its folder."
+    )
+
+
+def _add_predict(parser: Any, arguments: Sequence[str]) -> None:
+    _add_checkpoint(parser, arguments)
+    parser.add_argument(
+        "files",
+        type=str,
+        nargs="+",
+        help="Molecules: .xyz, .extxyz or .sdf, one or many per file; positions in angstrom.",
+    )
+    parser.add_argument(
+        "--format",
+        choices=["table", "json", "extxyz"],
+        default="table",
+        help="How predictions are written; each names the unit.",
+    )
+    parser.add_argument("--output", type=str | None, help="File to write; null: the terminal.")
+    parser.add_argument("--batch_size", type=int, default=64, help="Molecules per call.")
+    parser.add_argument(
+        "--accelerator", choices=["auto", "cpu", "gpu"], default="auto", help="Where to compute."
+    )
+
+
+def _predict(options: dict[str, Any]) -> None:
+    from pathlib import Path
+
+    from e3hyena.training.files import check_writable, write_text
+    from e3hyena.training.prediction import FORMATS, predict
+
+    output = None if options["output"] is None else Path(options["output"])
+    if output is not None:
+        if output.resolve() in {Path(file).resolve() for file in options["files"]}:
+            raise ValueError(f"--output {str(output)!r} is one of the inputs: name another file")
+        check_writable(output.parent)
+    predictions = predict(
+        options["checkpoint"],
+        options["files"],
+        batch_size=options["batch_size"],
+        accelerator=options["accelerator"],
+    )
+    text = FORMATS[options["format"]](predictions)
+    if output is None:
+        sys.stdout.write(text)
+    else:
+        write_text(output, text)
+        print(f"written: {output} ({predictions.task.name} in {predictions.task.unit})")
+
+
+def _info(options: dict[str, Any]) -> None:
+    import json
+
+    from e3hyena.training.checkpoint import load_model
+
+    model, info = load_model(options["checkpoint"])
+    parameters = sum(weight.numel() for weight in model.parameters())
+    print(f"predicts    {info.task.name} in {info.task.unit} ({info.task.description})")
+    print(f"elements    {', '.join(map(str, info.elements))} (atomic numbers)")
+    print(f"parameters  {parameters:,}")
+    print(f"written by  e3hyena {info.version}")
+    print(f"network     {json.dumps(info.model_kwargs)}")
+    print(f"run         {json.dumps(info.config)}")
+
+
+# ---- data --------------------------------------------------------------------------------------
+
+
+def _add_root(parser: Any, _: Sequence[str]) -> None:
+    parser.add_argument("--root", type=str, default="data/qm9", help="Folder of the full set.")
+
+
+def _add_describe(parser: Any, arguments: Sequence[str]) -> None:
+    parser.add_argument(
+        "--source",
+        choices=["extract", "qm9"],
+        default="extract",
+        help="The embedded extract or the full set.",
+    )
+    _add_root(parser, arguments)
+
+
+def _fetch(options: dict[str, Any]) -> None:
+    from e3hyena.data import QM9
+
+    dataset = QM9(options["root"])
+    print(f"{len(dataset):,} molecules in {options['root']}")
+    print(f"train on them: e3hyena train --data.source qm9 --data.root {options['root']} ...")
+
+
+def _describe(options: dict[str, Any]) -> None:
+    from e3hyena.data import QM9, QM9Extract
+
+    dataset = QM9Extract() if options["source"] == "extract" else QM9(options["root"])
+    print(dataset.describe())
+
+
+# ---- bench -------------------------------------------------------------------------------------
+
+
+def _add_bench_operator(parser: Any, _: Sequence[str]) -> None:
+    from e3hyena.bench.operator import BenchConfig
+
+    parser.add_class_arguments(BenchConfig, as_group=True)
+
+
+def _bench_operator(options: dict[str, Any]) -> None:
+    from e3hyena.bench.operator import BenchConfig, run
+
+    run(BenchConfig(**options))
+
+
+# ---- all of it ---------------------------------------------------------------------------------
+
+COMMANDS: dict[str, Command | tuple[str, dict[str, Command]]] = {
+    "train": Command(
+        "Train a network on QM9, or continue an interrupted training.", _add_train, _train
+    ),
+    "predict": Command(
+        "Predict properties of molecules in files with a trained network.", _add_predict, _predict
+    ),
+    "info": Command("Show what a trained network is.", _add_checkpoint, _info),
+    "data": (
+        "Fetch and describe the molecules.",
+        {
+            "fetch": Command("Download the full QM9 (104 MB) and process it.", _add_root, _fetch),
+            "describe": Command(
+                "Show size, targets, units and statistics.", _add_describe, _describe
+            ),
+        },
+    ),
+    "bench": (
+        "Measure speed.",
+        {
+            "operator": Command(
+                "Time the operator against attention of the same width.",
+                _add_bench_operator,
+                _bench_operator,
+            )
+        },
+    ),
+}
+
+
+def _build(arguments: Sequence[str]) -> tuple[Any, dict[tuple[str, ...], Command]]:
+    """The parser, with the arguments of the chosen command only, and all commands by name."""
+    from e3hyena import __version__
+
+    chosen = tuple(word for word in arguments if not word.startswith("-"))
+    commands: dict[tuple[str, ...], Command] = {}
+
+    def leaf(path: tuple[str, ...], command: Command) -> Any:
+        commands[path] = command
+        parser = _parser(command.help)
+        if chosen[: len(path)] == path:
+            command.add(parser, arguments)
+        return parser
+
+    top = _parser("Equivariant Hyena networks: train, predict, measure.", prog="e3hyena")
+    top.add_argument("--version", action="version", version=f"e3hyena {__version__}")
+    top.add_argument("--debug", action="store_true", help="Show the traceback of an error.")
+    subcommands = top.add_subcommands(dest="command", required=True)
+    for name, entry in COMMANDS.items():
+        if isinstance(entry, Command):
+            subcommands.add_subcommand(name, leaf((name,), entry), help=entry.help)
+            continue
+        description, children = entry
+        parser = _parser(description)
+        subcommands.add_subcommand(name, parser, help=description)
+        nested = parser.add_subcommands(dest="what", required=True)
+        for child, command in children.items():
+            nested.add_subcommand(child, leaf((name, child), command), help=command.help)
+    return top, commands
+
+
+def _execute(arguments: Sequence[str]) -> None:
+    parser, commands = _build(arguments)
+    chosen = parser.parse_args(list(arguments)).as_dict()
+    path: tuple[str, ...] = (chosen["command"],)
+    options = chosen[chosen["command"]]
+    if path not in commands:
+        path = (*path, options["what"])
+        options = options[options["what"]]
+    commands[path].run(options)
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Run the command line.
+
+    Parameters
+    ----------
+    arguments : sequence of str, optional
+        Words after ``e3hyena``; those of the process by default.
+
+    Returns
+    -------
+    code : int
+        0 when all went well, 1 after an error, 2 after wrong arguments, 130 after an interrupt.
+    """
+    words = list(sys.argv[1:] if arguments is None else arguments)
+    debug = "--debug" in words
+    try:
+        with warnings.catch_warnings():
+            if not debug:  # notes of dependencies to their developers
+                warnings.simplefilter("ignore", DeprecationWarning)
+                warnings.simplefilter("ignore", FutureWarning)
+            _execute([word for word in words if word != "--debug"])
+    except KeyboardInterrupt:
+        print("e3hyena: interrupted", file=sys.stderr)
+        return 130
+    except Exception as error:
+        if debug:
+            raise
+        message = " ".join(str(error).split())
+        if isinstance(error, argparse.ArgumentError):
+            print(f"e3hyena: error: {message} (see --help)", file=sys.stderr)
+            return 2
+        if not isinstance(error, EXPECTED):
+            message = f"unexpected {type(error).__name__}: {message}; --debug shows where"
+        print(f"e3hyena: error: {message}", file=sys.stderr)
+        return 1
+    return 0

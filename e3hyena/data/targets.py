@@ -1,0 +1,153 @@
+"""The targets of QM9: names, units, order, and how they follow from the published columns.
+
+Order, units, conversion factors and atomic reference energies are those of
+`torch_geometric.datasets.QM9`.
+"""
+
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+from torch import Tensor
+from torch_geometric.data import Data
+from torch_geometric.datasets.qm9 import HAR2EV, atomrefs
+
+__all__ = ["COLUMNS", "ELEMENTS", "TARGETS", "Target", "raw_to_targets"]
+
+
+@dataclass(frozen=True)
+class Target:
+    """One quantity that a model may learn.
+
+    Attributes
+    ----------
+    name : str
+        Short name, the key in `TARGETS`.
+    unit : str
+        Unit of the stored numbers.
+    irreps : str
+        Irreps of the quantity, one copy per molecule.
+    index : int or None
+        Column of ``y``; None for a quantity with a field of its own, called like the target.
+    description : str
+        What it is, and the level of theory.
+    """
+
+    name: str
+    unit: str
+    irreps: str
+    index: int | None
+    description: str
+
+    def of(self, data: Data) -> Tensor:
+        """The target of every molecule in `data`.
+
+        Parameters
+        ----------
+        data : Data or Batch
+            Molecules of `QM9` or `QM9Extract`.
+
+        Returns
+        -------
+        value : Tensor of shape (num_graphs, dim)
+            In `unit`, dim being the dimension of `irreps`.
+
+        Examples
+        --------
+        >>> from e3hyena.data import TARGETS, QM9Extract
+        >>> molecule = QM9Extract()[0]
+        >>> TARGETS["mu"].of(molecule).shape, TARGETS["dipole"].of(molecule).shape
+        (torch.Size([1, 1]), torch.Size([1, 3]))
+        """
+        if self.index is not None:
+            return data.y[:, self.index : self.index + 1]
+        if self.name not in data:
+            raise ValueError(
+                f"target {self.name!r} ({self.description}) is not among the fields "
+                f"{list(data.keys())} of this dataset; QM9Extract has it"
+            )
+        return data[self.name]
+
+
+_B3LYP = "B3LYP/6-31G(2df,p)"
+_Y = [
+    ("mu", "D", f"norm of the dipole moment, {_B3LYP}"),
+    ("alpha", "a0^3", f"isotropic polarizability, {_B3LYP}"),
+    ("homo", "eV", f"energy of the highest occupied orbital, {_B3LYP}"),
+    ("lumo", "eV", f"energy of the lowest unoccupied orbital, {_B3LYP}"),
+    ("gap", "eV", f"lumo - homo, {_B3LYP}"),
+    ("r2", "a0^2", f"electronic spatial extent, {_B3LYP}"),
+    ("zpve", "eV", f"zero-point vibrational energy, {_B3LYP}"),
+    ("U0", "eV", f"internal energy at 0 K, {_B3LYP}"),
+    ("U", "eV", f"internal energy at 298.15 K, {_B3LYP}"),
+    ("H", "eV", f"enthalpy at 298.15 K, {_B3LYP}"),
+    ("G", "eV", f"free energy at 298.15 K, {_B3LYP}"),
+    ("cv", "cal/(mol K)", f"heat capacity at 298.15 K, {_B3LYP}"),
+    ("U0_atom", "eV", f"atomization energy at 0 K, {_B3LYP}"),
+    ("U_atom", "eV", f"atomization energy at 298.15 K, {_B3LYP}"),
+    ("H_atom", "eV", f"atomization enthalpy at 298.15 K, {_B3LYP}"),
+    ("G_atom", "eV", f"atomization free energy at 298.15 K, {_B3LYP}"),
+    ("A", "GHz", f"rotational constant, {_B3LYP}"),
+    ("B", "GHz", f"rotational constant, {_B3LYP}"),
+    ("C", "GHz", f"rotational constant, {_B3LYP}"),
+]
+
+TARGETS: dict[str, Target] = {
+    name: Target(name, unit, "0e", index, description)
+    for index, (name, unit, description) in enumerate(_Y)
+}
+TARGETS["dipole"] = Target(
+    "dipole", "D", "1o", None, "dipole vector in the frame of pos, GFN2-xTB (not QM9)"
+)
+
+ELEMENTS = {"H": 1, "C": 6, "N": 7, "O": 8, "F": 9}
+
+# The published columns that targets 0-11 and 16-18 come from, in this order, with the number of
+# decimals printed (None: not fixed).
+COLUMNS: dict[str, int | None] = {
+    "Dipole_debye": 4,
+    "Polarizability_bohr3": 2,
+    "HOMO_au": 4,
+    "LUMO_au": 4,
+    "HOMO_LUMO_gap_au": 4,
+    "R2_bohr2": 4,
+    "ZPVE_au": 6,
+    "InternalEnergy_0K_au": 6,
+    "InternalEnergy_298K_au": 6,
+    "Enthalphy_298K_au": 6,
+    "GibbsFreeEnergy_298K_au": 6,
+    "Heatcapacity_Cv_cal_mol_K": 3,
+    "RotA_GHz": None,
+    "RotB_GHz": None,
+    "RotC_GHz": None,
+}
+
+_HARTREE = np.array([c.endswith("_au") for c in COLUMNS])
+
+
+def raw_to_targets(raw: np.ndarray, z: np.ndarray, counts: np.ndarray) -> Tensor:
+    """The 19 targets from the published columns.
+
+    Energies are converted from Hartree to eV; the atomization energy of target 12 + k is target
+    7 + k minus the reference energies of the atoms. All of it in float64, rounded once at the end.
+
+    Parameters
+    ----------
+    raw : ndarray of shape (num_graphs, 15)
+        The columns `COLUMNS` in their published units.
+    z : ndarray of shape (num_nodes,)
+        Atomic numbers, molecule after molecule.
+    counts : ndarray of shape (num_graphs,)
+        Atoms of every molecule.
+
+    Returns
+    -------
+    y : Tensor of shape (num_graphs, 19), float32
+    """
+    values = np.where(_HARTREE, HAR2EV * raw, raw)
+    references = np.zeros((4, max(ELEMENTS.values()) + 1))
+    references[:, list(ELEMENTS.values())] = [atomrefs[target] for target in range(7, 11)]
+    starts = np.concatenate([[0], np.cumsum(counts, dtype=np.int64)[:-1]])
+    of_atoms = np.add.reduceat(references[:, z], starts, axis=1).T
+    y = np.hstack([values[:, :12], values[:, 7:11] - of_atoms, values[:, 12:]])
+    return torch.from_numpy(y.astype(np.float32))

@@ -1,0 +1,43 @@
+"""Data that is published as a Python package: fetched by pip, never installed."""
+
+import subprocess
+import sys
+from pathlib import Path
+
+__all__ = ["download_wheel"]
+
+
+def download_wheel(requirement: str, folder: Path) -> Path:
+    """Download the wheel of a package, without its dependencies.
+
+    Parameters
+    ----------
+    requirement : str
+        Package and version, such as ``"qm9pack==1.0.3"``.
+    folder : Path
+        Existing folder to put it in. A wheel of this version that lies there is kept.
+
+    Returns
+    -------
+    wheel : Path
+
+    Raises
+    ------
+    RuntimeError
+        If pip fails; the message holds pip's last lines and what to do by hand.
+    """
+    name, _, version = requirement.partition("==")
+    pattern = f"{name.replace('-', '_')}-{version}-*.whl"
+    command = ["pip", "download", "--no-deps", "--only-binary=:all:", requirement, "--dest"]
+    if not any(folder.glob(pattern)):
+        done = subprocess.run(
+            [sys.executable, "-m", *command, str(folder)], capture_output=True, text=True
+        )
+        if done.returncode or not any(folder.glob(pattern)):
+            reason = "\n".join((done.stderr or done.stdout).strip().splitlines()[-5:])
+            raise RuntimeError(
+                f"pip could not download {requirement}:\n{reason}\n"
+                f"On a machine with network access run `{' '.join(command)} .`, "
+                f"and put the file {pattern} into {folder}"
+            )
+    return next(folder.glob(pattern))

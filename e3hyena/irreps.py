@@ -1,0 +1,194 @@
+"""Irreps read as channels, and the one place that converts between layouts.
+
+Outside the library features are e3nn's ``(num_tokens, irreps.dim)`` in mul_ir layout. Inside an
+operator they live in channel layout ``(C, d, num_tokens)``: time contiguous, every channel holding
+the same per-channel irreps.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping
+from typing import TypeAlias
+
+import torch
+from e3nn import o3
+from torch import Tensor
+
+IrrepsLike: TypeAlias = o3.Irreps | str
+
+
+def parse_irreps(irreps: object, name: str = "irreps") -> o3.Irreps:
+    """Return ``o3.Irreps(irreps)``, or say which argument could not be read.
+
+    Examples
+    --------
+    >>> parse_irreps("2x0e + 1o")
+    2x0e+1x1o
+    """
+    try:
+        return o3.Irreps(irreps)  # type: ignore[arg-type]
+    except (ValueError, TypeError, AttributeError, AssertionError) as error:
+        raise ValueError(
+            f"{name}={irreps!r} does not parse as irreps; "
+            "write multiplicity x degree parity, for example '32x0e + 32x1o'"
+        ) from error
+
+
+def distinct_irreps(irreps: IrrepsLike) -> o3.Irreps:
+    """Sorted irreps with one entry per kind, multiplicities added, empty entries dropped.
+
+    Examples
+    --------
+    >>> distinct_irreps("2x1o + 0x3e + 4x0e + 1o")
+    4x0e+3x1o
+    """
+    return o3.Irreps(irreps).sort().irreps.simplify()
+
+
+def expand_irreps(irreps: IrrepsLike) -> o3.Irreps:
+    """Split every entry into copies of multiplicity one; entries of multiplicity zero stay.
+
+    Examples
+    --------
+    >>> expand_irreps("2x0e + 0x3e + 1o")
+    1x0e+1x0e+0x3e+1x1o
+    """
+    return o3.Irreps(
+        [(min(mul, 1), ir) for mul, ir in o3.Irreps(irreps) for _ in range(max(mul, 1))]
+    )
+
+
+class TokenLayout:
+    """e3nn's layout ``(num_tokens, irreps.dim)``, read and written as blocks by kind of irrep.
+
+    A block is ``(mul, 2l+1, num_tokens)``, where ``mul`` counts every copy of that irrep, in the
+    order of the irreps.
+
+    Examples
+    --------
+    >>> layout = TokenLayout(o3.Irreps("1o + 2x0e + 1o"))
+    >>> blocks = layout.read(torch.randn(5, 8))
+    >>> {str(ir): tuple(block.shape) for ir, block in blocks.items()}
+    {'1o': (2, 3, 5), '0e': (2, 1, 5)}
+    >>> layout.write(blocks).shape
+    torch.Size([5, 8])
+    """
+
+    def __init__(self, irreps: o3.Irreps) -> None:
+        self.irreps = irreps
+        self.multiplicities: dict[o3.Irrep, int] = {}
+        for mul, ir in irreps:
+            if mul:
+                self.multiplicities[ir] = self.multiplicities.get(ir, 0) + mul
+
+    def read(self, x: Tensor) -> dict[o3.Irrep, Tensor]:
+        """``(num_tokens, dim)`` -> ``{ir: (mul, 2l+1, num_tokens)}``."""
+        parts: dict[o3.Irrep, list[Tensor]] = {ir: [] for ir in self.multiplicities}
+        columns = x.split([mul * ir.dim for mul, ir in self.irreps], dim=1)
+        for (mul, ir), column in zip(self.irreps, columns, strict=True):
+            if mul:
+                parts[ir].append(column.reshape(x.shape[0], mul, ir.dim).permute(1, 2, 0))
+        return {ir: torch.cat(p) if len(p) > 1 else p[0] for ir, p in parts.items()}
+
+    def write(self, blocks: Mapping[o3.Irrep, Tensor]) -> Tensor:
+        """``{ir: (mul, 2l+1, num_tokens)}`` -> ``(num_tokens, dim)``."""
+        used = dict.fromkeys(blocks, 0)
+        columns = []
+        for mul, ir in self.irreps:
+            if mul:
+                block = blocks[ir][used[ir] : used[ir] + mul]
+                columns.append(block.permute(2, 0, 1).reshape(block.shape[2], mul * ir.dim))
+                used[ir] += mul
+        return torch.cat(columns, dim=1) if len(columns) > 1 else columns[0].contiguous()
+
+
+class ChannelIrreps:
+    """Irreps read as C channels, C the gcd of the multiplicities.
+
+    Parameters
+    ----------
+    irreps : o3.Irreps or str
+        Any irreps; order and repetition do not matter, they are sorted and merged.
+
+    Attributes
+    ----------
+    irreps : o3.Irreps
+        The sorted, merged irreps.
+    num_channels : int
+        C; 1 for empty irreps.
+    per_channel : o3.Irreps
+        What one channel holds, one entry per copy; ``per_channel.dim`` is d.
+
+    Examples
+    --------
+    >>> hidden = ChannelIrreps("64x0e + 32x1o")
+    >>> hidden.num_channels, hidden.per_channel
+    (32, 1x0e+1x0e+1x1o)
+    >>> x = torch.randn(7, 160)
+    >>> hidden.to_channels(x).shape
+    torch.Size([32, 5, 7])
+    >>> torch.equal(hidden.to_tokens(hidden.to_channels(x)), x)
+    True
+    """
+
+    def __init__(self, irreps: IrrepsLike, num_channels: int | None = None) -> None:
+        self.irreps = distinct_irreps(irreps)
+        gcd = math.gcd(*(mul for mul, _ in self.irreps)) or 1
+        if num_channels is not None and gcd % num_channels and len(self.irreps):
+            raise ValueError(
+                f"{self.irreps} cannot be split into {num_channels} channels; "
+                f"the multiplicities have the greatest common divisor {gcd}"
+            )
+        self.num_channels = num_channels or gcd
+        self.copies = {ir: mul // self.num_channels for mul, ir in self.irreps}
+        self.per_channel = o3.Irreps(
+            [(1, ir) for ir, copies in self.copies.items() for _ in range(copies)]
+        )
+        self.dim = self.per_channel.dim
+
+    def read(self, x: Tensor) -> dict[o3.Irrep, Tensor]:
+        """``(C, d, T)`` -> ``{ir: (mul, 2l+1, T)}``."""
+        return {ir: part.reshape(-1, ir.dim, x.shape[-1]) for ir, part in self.split(x).items()}
+
+    def split(self, x: Tensor) -> dict[o3.Irrep, Tensor]:
+        """``(C, d, ...)`` -> ``{ir: (C, copies * (2l+1), ...)}``, views."""
+        sizes = [copies * ir.dim for ir, copies in self.copies.items()]
+        return dict(zip(self.copies, x.split(sizes, dim=1), strict=True)) if sizes else {}
+
+    def expand(self, per_copy: Tensor, dim: int) -> Tensor:
+        """Repeat one value per irrep copy over its components: ``(.., copies, ..) -> (.., d, ..)``.
+
+        Examples
+        --------
+        >>> ChannelIrreps("4x0e + 4x1o").expand(torch.tensor([[5, 7]]), dim=1)
+        tensor([[5, 7, 7, 7]])
+        """
+        parts = per_copy.split(list(self.copies.values()), dim=dim) if self.copies else ()
+        repeated = [
+            part.unsqueeze(dim + 1)
+            .expand(*part.shape[: dim + 1], ir.dim, *part.shape[dim + 1 :])
+            .flatten(dim, dim + 1)
+            for ir, part in zip(self.copies, parts, strict=True)
+        ]
+        return torch.cat(repeated, dim=dim) if repeated else per_copy
+
+    def write(self, blocks: Mapping[o3.Irrep, Tensor]) -> Tensor:
+        """``{ir: (mul, 2l+1, T)}`` -> ``(C, d, T)``."""
+        rows = [
+            blocks[ir].reshape(self.num_channels, copies * ir.dim, -1)
+            for ir, copies in self.copies.items()
+        ]
+        return torch.cat(rows, dim=1) if len(rows) > 1 else rows[0]
+
+    def to_channels(self, x: Tensor) -> Tensor:
+        """``(T, irreps.dim)`` -> ``(C, d, T)``, contiguous."""
+        if not self.dim:
+            return x.new_zeros(self.num_channels, 0, x.shape[0])
+        return self.write(TokenLayout(self.irreps).read(x)).contiguous()
+
+    def to_tokens(self, x: Tensor) -> Tensor:
+        """``(C, d, T)`` -> ``(T, irreps.dim)``."""
+        if not self.dim:
+            return x.new_zeros(x.shape[-1], 0)
+        return TokenLayout(self.irreps).write(self.read(x))

@@ -1,0 +1,56 @@
+"""Ways to exchange information between tokens, one file each."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+from e3hyena.irreps import ChannelIrreps
+from e3hyena.mixers.attention import Attention
+from e3hyena.mixers.base import Mixer
+from e3hyena.mixers.coordinate import Coordinate
+from e3hyena.mixers.filter import Filter
+from e3hyena.mixers.linear_attention import LinearAttention
+from e3hyena.mixers.query_key import QueryKey
+
+MIXERS: dict[str, type[Mixer]] = {
+    "query_key": QueryKey,
+    "filter": Filter,
+    "coordinate": Coordinate,
+    "attention": Attention,
+    "linear_attention": LinearAttention,
+}
+
+__all__ = ["MIXERS", "Mixer", "build_mixer"]
+
+
+def build_mixer(
+    name: str,
+    hidden: ChannelIrreps,
+    boundary: str | None = None,
+    options: Mapping[str, Any] | None = None,
+) -> Mixer:
+    """Build a mixer by name.
+
+    Raises
+    ------
+    ValueError
+        If the name is unknown, or a boundary is given to a mixer of sets.
+
+    Examples
+    --------
+    >>> build_mixer("attention", ChannelIrreps("8x0e + 8x1o"), options={"heads": 2})
+    Attention(heads=2, tensor_product_gating=False)
+    """
+    if name not in MIXERS:
+        raise ValueError(f"mixer={name!r} is unknown; use one of {', '.join(MIXERS)}")
+    options = dict(options or {})
+    if boundary is not None:
+        if not MIXERS[name].ordered:
+            ordered = ", ".join(n for n, mixer in MIXERS.items() if mixer.ordered)
+            raise ValueError(
+                f"mixer={name!r} treats tokens as a set and has no boundary, but "
+                f"boundary={boundary!r} was given; leave it out, or use {ordered}"
+            )
+        options["boundary"] = boundary
+    return MIXERS[name](hidden, **options)

@@ -1,0 +1,41 @@
+"""What a mixer is: the only part of an operator that knows about other tokens."""
+
+from __future__ import annotations
+
+from typing import ClassVar
+
+from torch import Tensor, nn
+
+from e3hyena.irreps import ChannelIrreps
+from e3hyena.ops.segments import Segments
+
+
+class Mixer(nn.Module):
+    """Base of all mixers.
+
+    Parameters
+    ----------
+    hidden : ChannelIrreps
+        Channels and per-channel irreps of q, k and v.
+
+    Attributes
+    ----------
+    context : ChannelIrreps
+        Channels and per-channel irreps of the result.
+    companion : {"q", "v", None}
+        Which operand the operator combines the result with by a tensor product.
+    ordered : bool
+        Whether the result depends on the order of the tokens.
+    """
+
+    companion: str | None = None
+    ordered: ClassVar[bool] = False
+
+    def __init__(self, hidden: ChannelIrreps) -> None:
+        super().__init__()
+        self.hidden = hidden
+        self.context = hidden
+
+    def forward(self, q: Tensor, k: Tensor, v: Tensor, segments: Segments) -> Tensor:
+        """Mix ``(C, d, T)`` operands within every graph; the result is ``(C, d_context, T)``."""
+        raise NotImplementedError

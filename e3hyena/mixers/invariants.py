@@ -1,0 +1,44 @@
+"""Invariants of a token, channel by channel."""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor
+
+from e3hyena.irreps import ChannelIrreps
+
+
+def invariants(x: Tensor, channels: ChannelIrreps) -> Tensor:
+    r"""One invariant per irrep copy: the scalar itself, or a smooth function of the norm.
+
+    .. math:: s = \overline{x^2},\qquad s / \sqrt{1 + s},
+
+    with :math:`\overline{x^2}` the mean over components: quadratic near zero, linear far out, so
+    that gradients of any order are finite at zero vectors.
+
+    Parameters
+    ----------
+    x : Tensor
+        Shape ``(C, d, T)``.
+    channels : ChannelIrreps
+        What the channels hold.
+
+    Returns
+    -------
+    Tensor
+        Shape ``(C, num_copies, T)``.
+
+    Examples
+    --------
+    >>> channels = ChannelIrreps("4x0e + 4x1o")
+    >>> invariants(torch.randn(4, 4, 9), channels).shape
+    torch.Size([4, 2, 9])
+    """
+    parts = []
+    for ir, block in channels.split(x).items():
+        if ir.l == 0 and ir.p == 1:
+            parts.append(block)
+        else:
+            square = block.unflatten(1, (-1, ir.dim)).square().mean(dim=2)
+            parts.append(square / (1 + square).sqrt())
+    return torch.cat(parts, dim=1) if parts else x

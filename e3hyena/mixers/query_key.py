@@ -1,0 +1,68 @@
+"""The seed's mixer: the key is the filter."""
+
+from __future__ import annotations
+
+from typing import ClassVar
+
+import torch
+from e3nn import o3
+from torch import Tensor, nn
+
+from e3hyena.irreps import ChannelIrreps
+from e3hyena.mixers.base import Mixer
+from e3hyena.ops.long_conv import tensor_product_long_conv
+from e3hyena.ops.paths import Paths
+from e3hyena.ops.segments import Segments
+from e3hyena.ops.spectrum import check_boundary
+
+
+class QueryKey(Mixer):
+    r"""Data-controlled long convolution of query and key.
+
+    .. math:: u_i = N^{-1/2} \sum_j \mathrm{CG}(q_j \otimes k_{i-j})
+
+    The result also holds the cross product of vectors (``1e`` beside ``1o``), as in the paper.
+    Cost O(N log N); symmetric under E(3); depends on the order of the tokens.
+
+    Parameters
+    ----------
+    hidden : ChannelIrreps
+        Channels and per-channel irreps.
+    boundary : {"circular", "causal", "same"}
+        See :func:`e3hyena.ops.tensor_product_long_conv`.
+    """
+
+    companion = "v"
+    ordered: ClassVar[bool] = True
+
+    def __init__(self, hidden: ChannelIrreps, *, boundary: str = "circular") -> None:
+        super().__init__(hidden)
+        self.boundary = check_boundary(boundary)
+        irreps = hidden.per_channel
+        if "1o" in irreps and "1e" not in irreps:
+            irreps = irreps + o3.Irreps("1e")
+        self.context = ChannelIrreps(hidden.num_channels * irreps, hidden.num_channels)
+        self.paths = Paths(hidden.per_channel, hidden.per_channel, self.context.per_channel)
+        self.weight = nn.Parameter(torch.empty(self.paths.num_paths, hidden.num_channels))
+        self.reset_parameters()
+
+    def reset_parameters(self) -> None:
+        """Draw the path weights anew, unit variance."""
+        nn.init.normal_(self.weight)
+
+    def forward(self, q: Tensor, k: Tensor, v: Tensor, segments: Segments) -> Tensor:
+        """Convolve within every graph, each at its own length."""
+        layout = segments.exact
+        parts = [
+            tensor_product_long_conv(
+                q_part.movedim(2, 0), k_part.movedim(2, 0), self.weight, self.paths,
+                boundary=self.boundary,
+            ).movedim(0, 2) * group.size**-0.5
+            for group, q_part, k_part in zip(
+                layout.groups, layout.gather(q), layout.gather(k), strict=True
+            )
+        ]  # fmt: skip
+        return layout.scatter(parts, q.new_empty(q.shape[0], self.context.dim, q.shape[2]))
+
+    def extra_repr(self) -> str:
+        return f"{self.paths}, boundary={self.boundary!r}"

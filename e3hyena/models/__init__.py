@@ -1,0 +1,6 @@
+"""Networks."""
+
+from e3hyena.models.hyena_net import HyenaNet
+from e3hyena.models.se3_hyena import SE3Hyena
+
+__all__ = ["HyenaNet", "SE3Hyena"]

@@ -1,0 +1,101 @@
+"""Hyena block: what replaces a transformer block."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from e3hyena.irreps import ChannelIrreps, IrrepsLike, TokenLayout, parse_irreps
+from e3hyena.nn.feed_forward import FeedForward
+from e3hyena.nn.norm import RMSNorm
+from e3hyena.nn.operator import HyenaOperator, check_features, default_hidden
+from e3hyena.nn.precision import full_precision
+from e3hyena.ops.segments import Segments
+
+
+class HyenaBlock(nn.Module):
+    r"""Norm, operator, residual, norm, feed-forward, residual.
+
+    .. math:: x \leftarrow x + \mathrm{operator}(\mathrm{norm}(x)),\qquad
+              x \leftarrow x + \mathrm{FFN}(\mathrm{norm}(x))
+
+    Parameters
+    ----------
+    irreps : o3.Irreps or str
+        Irreps of the tokens, in and out.
+    mixer : str or None
+        See :class:`HyenaOperator`; None leaves the operator out (feed-forward only).
+    irreps_hidden : o3.Irreps or str, optional
+        Irreps of q, k and v.
+    boundary, short_conv, mixer_options
+        See :class:`HyenaOperator`.
+    expansion : int
+        Width of the feed-forward network relative to the distinct irreps of ``irreps``.
+
+    Examples
+    --------
+    >>> block = HyenaBlock("16x0e + 16x1o", mixer="coordinate")
+    >>> block(torch.randn(12, 64), ptr=torch.tensor([0, 5, 12])).shape
+    torch.Size([12, 64])
+    """
+
+    def __init__(
+        self,
+        irreps: IrrepsLike,
+        *,
+        mixer: str | None = "query_key",
+        irreps_hidden: IrrepsLike | None = None,
+        boundary: str | None = None,
+        short_conv: int = 0,
+        mixer_options: Mapping[str, Any] | None = None,
+        expansion: int = 2,
+    ) -> None:
+        super().__init__()
+        self.irreps_in = self.irreps_out = parse_irreps(irreps)
+        hidden = default_hidden(self.irreps_in) if irreps_hidden is None else irreps_hidden
+        self.operator: HyenaOperator | None = None
+        if mixer is not None:
+            self.norm = TokenNorm(self.irreps_in)
+            self.operator = HyenaOperator(
+                self.irreps_in,
+                irreps_hidden=hidden,
+                mixer=mixer,
+                boundary=boundary,
+                short_conv=short_conv,
+                mixer_options=mixer_options,
+            )
+        self.feed_forward_norm = TokenNorm(self.irreps_in)
+        wide = expansion * default_hidden(self.irreps_in)
+        layout = TokenLayout(self.irreps_in)
+        self.feed_forward = FeedForward(layout, layout, ChannelIrreps(wide))
+
+    def forward(
+        self, x: Tensor, batch: Tensor | Segments | None = None, *, ptr: Tensor | None = None
+    ) -> Tensor:
+        """``(num_tokens, irreps.dim)`` -> the same; arguments as in :class:`HyenaOperator`."""
+        check_features(x, self.irreps_in)
+        with full_precision(x):
+            y = x.to(torch.promote_types(x.dtype, torch.float32))
+            if self.operator is not None:
+                y = y + self.operator(self.norm(y), batch, ptr=ptr)
+            normed = self.feed_forward_norm(y).flatten(0, -2)
+            return (y + self.feed_forward(normed).view(y.shape)).to(x.dtype)
+
+
+class TokenNorm(RMSNorm):
+    """:class:`RMSNorm` of features in e3nn's layout ``(..., dim)``."""
+
+    def __init__(self, irreps: IrrepsLike) -> None:
+        super().__init__(ChannelIrreps(irreps, 1))
+        self.tokens = TokenLayout(parse_irreps(irreps))
+
+    def forward(self, x: Tensor) -> Tensor:
+        """``(..., dim)`` -> ``(..., dim)``."""
+        if not self.channels.dim:
+            return x
+        flat = x.flatten(0, -2)
+        channels = self.channels.write(self.tokens.read(flat))
+        return self.tokens.write(self.channels.read(super().forward(channels))).view(x.shape)

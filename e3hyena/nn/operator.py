@@ -1,0 +1,199 @@
+"""The Hyena operator over any e3nn irreps."""
+
+from __future__ import annotations
+
+import warnings
+from collections.abc import Mapping
+from typing import Any
+
+import torch
+from e3nn import o3
+from torch import Tensor, nn
+
+from e3hyena.irreps import ChannelIrreps, IrrepsLike, TokenLayout, parse_irreps
+from e3hyena.mixers import build_mixer
+from e3hyena.nn.gate import Gate
+from e3hyena.nn.linear import Linear
+from e3hyena.nn.precision import full_precision
+from e3hyena.nn.short_conv import ShortConv
+from e3hyena.ops.paths import Paths
+from e3hyena.ops.segments import Segments
+from e3hyena.ops.tensor_product import tensor_product
+
+_MANY_PATHS = 64
+
+
+class HyenaOperator(nn.Module):
+    r"""Global, equivariant information exchange between tokens.
+
+    .. math::
+        q, k, v = W x,\qquad u = \mathrm{mixer}(q, k, v),\qquad
+        y = W_o\,\mathrm{CG}\big(\mathrm{gate}(u) \otimes v\big)
+
+    The mixer decides what ``u`` is and which operand it meets in the last tensor product (the value
+    for ``query_key``, the query for ``filter`` and ``coordinate``, none for plain attention), so
+    Hyena and attention differ in one word.
+
+    Parameters
+    ----------
+    irreps_in : o3.Irreps or str
+        Irreps of the tokens.
+    irreps_out : o3.Irreps or str, optional
+        Irreps of the result; ``irreps_in`` by default.
+    irreps_hidden : o3.Irreps or str, optional
+        Irreps of q, k and v, read as C channels, C the gcd of the multiplicities. By default the
+        distinct irreps of ``irreps_in``, each with the largest multiplicity among them.
+    mixer : {"query_key", "filter", "coordinate", "attention", "linear_attention"}
+        How tokens are mixed.
+    boundary : {"circular", "causal", "same"}, optional
+        For ``query_key`` (default circular) and ``filter`` (default same).
+    short_conv : int
+        Kernel size of a short convolution of q, k and v along the order of the tokens; 0 for none.
+        It makes any mixer depend on the order.
+    mixer_options : mapping, optional
+        Further arguments of the mixer, such as ``{"heads": 8, "modes": 32}``.
+
+    Raises
+    ------
+    ValueError
+        If irreps do not parse, or mixer or boundary are unknown.
+
+    References
+    ----------
+    Moskalev et al. 2024 (SE(3)-Hyena); Poli et al. 2023 (Hyena).
+
+    Examples
+    --------
+    >>> operator = HyenaOperator("16x0e + 16x1o", mixer="coordinate")
+    >>> x = operator.irreps_in.randn(30, -1)
+    >>> operator(x, batch=torch.arange(30) // 10).shape
+    torch.Size([30, 64])
+    """
+
+    def __init__(
+        self,
+        irreps_in: IrrepsLike,
+        irreps_out: IrrepsLike | None = None,
+        irreps_hidden: IrrepsLike | None = None,
+        *,
+        mixer: str = "query_key",
+        boundary: str | None = None,
+        short_conv: int = 0,
+        mixer_options: Mapping[str, Any] | None = None,
+    ) -> None:
+        super().__init__()
+        self.irreps_in = parse_irreps(irreps_in, "irreps_in")
+        self.irreps_out = (
+            self.irreps_in if irreps_out is None else parse_irreps(irreps_out, "irreps_out")
+        )
+        if irreps_hidden is None:
+            irreps_hidden = default_hidden(self.irreps_in)
+        hidden = ChannelIrreps(parse_irreps(irreps_hidden, "irreps_hidden"))
+        self.irreps_hidden = hidden.irreps
+        self.mixer_name = mixer
+        self.mixer = build_mixer(mixer, hidden, boundary, mixer_options)
+        self.project = Linear(TokenLayout(self.irreps_in), hidden, groups=3)
+        self.short_conv: ShortConv | None = None
+        if short_conv:
+            stacked = ChannelIrreps(3 * hidden.irreps, 3 * hidden.num_channels)
+            kind = getattr(self.mixer, "boundary", "causal")
+            self.short_conv = ShortConv(stacked, short_conv, kind)
+        self.gate = Gate(self.mixer.context)
+        result = self.mixer.context
+        self.paths: Paths | None = None
+        if self.mixer.companion:
+            self.paths = Paths(result.per_channel, hidden.per_channel, hidden.per_channel)
+            self.weight = nn.Parameter(torch.randn(self.paths.num_paths, hidden.num_channels))
+            result = hidden
+            self._warn_many_paths(hidden)
+        self.output = Linear(result, TokenLayout(self.irreps_out))
+
+    def forward(
+        self, x: Tensor, batch: Tensor | Segments | None = None, *, ptr: Tensor | None = None
+    ) -> Tensor:
+        """Exchange information within every graph.
+
+        Parameters
+        ----------
+        x : Tensor
+            Shape ``(num_tokens, irreps_in.dim)``, the tokens of a graph in order. Without ``batch``
+            and ``ptr`` all tokens are one graph, and further leading dimensions are graphs of equal
+            length.
+        batch : Tensor, optional
+            Graph of every token, ``(num_tokens,)``, sorted.
+        ptr : Tensor, optional
+            Offsets of the graphs, ``(num_graphs + 1,)``.
+
+        Returns
+        -------
+        Tensor
+            Shape ``(..., num_tokens, irreps_out.dim)``, dtype of ``x``.
+        """
+        lead = x.shape[:-2]
+        check_features(x, self.irreps_in)
+        if lead:
+            if batch is not None or ptr is not None:
+                raise ValueError(
+                    f"x has shape {tuple(x.shape)}: give either leading dimensions or batch/ptr"
+                )
+            segments = Segments((x.shape[-2],) * lead.numel(), x.device)
+            x = x.reshape(-1, x.shape[-1])
+        else:
+            segments = Segments.build(len(x), batch, ptr, x.device)
+        with full_precision(x):
+            y = self._mix(x.to(torch.promote_types(x.dtype, torch.float32)), segments)
+        y = y.to(x.dtype)
+        return y.unflatten(0, (*lead, -1)) if lead else y
+
+    def _mix(self, x: Tensor, segments: Segments) -> Tensor:
+        q, k, v = self.project(x)
+        if self.short_conv is not None:
+            q, k, v = self.short_conv(torch.cat([q, k, v]), segments).chunk(3)
+        u = self.gate(self.mixer(q, k, v, segments))
+        if self.paths is not None:
+            u = tensor_product(u, v if self.mixer.companion == "v" else q, self.weight, self.paths)
+        return self.output(u)
+
+    def _warn_many_paths(self, hidden: ChannelIrreps) -> None:
+        assert self.paths is not None
+        if self.paths.num_paths > _MANY_PATHS:
+            better = default_hidden(hidden.irreps)
+            warnings.warn(
+                f"irreps_hidden={hidden.irreps} is {hidden.num_channels} channel(s) of "
+                f"{hidden.per_channel} with {self.paths.num_paths} paths each, which is slow; "
+                f"equal multiplicities make few paths, for example {better}",
+                stacklevel=3,
+            )
+
+    def extra_repr(self) -> str:
+        channels = ChannelIrreps(self.irreps_hidden)
+        numel = sum(p.numel() for p in self.parameters())
+        return (
+            f"{self.irreps_in} -> {self.irreps_hidden} -> {self.irreps_out}, "
+            f"{channels.num_channels} channels of {channels.per_channel}, "
+            f"mixer={self.mixer_name!r} | {numel} parameters"
+        )
+
+
+def default_hidden(irreps: o3.Irreps) -> o3.Irreps:
+    """Distinct irreps, each with the largest multiplicity among them.
+
+    Examples
+    --------
+    >>> default_hidden(o3.Irreps("64x0e + 32x1o"))
+    64x0e+64x1o
+    """
+    channels = ChannelIrreps(irreps)
+    largest = max((mul for mul, _ in channels.irreps), default=0)
+    return o3.Irreps([(largest, ir) for _, ir in channels.irreps])
+
+
+def check_features(x: Tensor, irreps: o3.Irreps) -> None:
+    """Raise an error that names shape and irreps where features do not fit."""
+    if not x.is_floating_point():
+        raise TypeError(f"features are {x.dtype}; convert them to a floating type")
+    if x.dim() < 2 or x.shape[-1] != irreps.dim:
+        raise ValueError(
+            f"features have shape {tuple(x.shape)}; irreps_in={irreps} wants "
+            f"(num_tokens, {irreps.dim})"
+        )

@@ -1,0 +1,54 @@
+"""From token features to properties, with the moments that physics suggests."""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor, nn
+
+from e3hyena.irreps import ChannelIrreps, IrrepsLike, TokenLayout, parse_irreps
+from e3hyena.nn.block import TokenNorm
+from e3hyena.nn.embedding import solid_harmonics
+from e3hyena.nn.feed_forward import FeedForward
+from e3hyena.nn.operator import default_hidden
+
+
+class MomentReadout(nn.Module):
+    r"""Token contributions, plus charges times solid harmonics of the centred position.
+
+    .. math:: y_i^{(l)} = f_l(x_i) + c_l(x_i)\, |r_i|^l Y_l(\hat r_i)
+
+    For ``1o`` this is the dipole of charges and atomic dipoles, for ``2e`` the quadrupole. ``f``
+    and ``c`` are outputs of one feed-forward network.
+
+    Parameters
+    ----------
+    irreps_in, irreps_out : o3.Irreps or str
+        Irreps of the token features and of the property.
+    """
+
+    def __init__(self, irreps_in: IrrepsLike, irreps_out: IrrepsLike) -> None:
+        super().__init__()
+        self.irreps_in = parse_irreps(irreps_in, "irreps_in")
+        self.irreps_out = parse_irreps(irreps_out, "irreps_out")
+        self.num_moments = sum(mul for mul, ir in self.irreps_out if ir.l and ir.p == (-1) ** ir.l)
+        self.norm = TokenNorm(self.irreps_in)
+        both = self.irreps_out + parse_irreps(f"{self.num_moments}x0e")
+        hidden = ChannelIrreps(default_hidden(self.irreps_in))
+        self.mlp = FeedForward(TokenLayout(self.irreps_in), TokenLayout(both), hidden)
+
+    def forward(self, x: Tensor, r: Tensor) -> Tensor:
+        """``(T, irreps_in.dim)`` and centred ``(T, 3)`` -> ``(T, irreps_out.dim)``."""
+        both = self.mlp(self.norm(x))
+        direct, charges = both.split([self.irreps_out.dim, self.num_moments], dim=-1)
+        if not self.num_moments:
+            return direct
+        harmonics = solid_harmonics(r, self.irreps_out.lmax)
+        columns, used = [], 0
+        for mul, ir in self.irreps_out:
+            if not ir.l or ir.p != (-1) ** ir.l:
+                columns.append(direct.new_zeros(len(x), mul * ir.dim))
+                continue
+            c = charges[:, used : used + mul]
+            columns.append((c[:, :, None] * harmonics[ir.l][:, None]).flatten(1))
+            used += mul
+        return direct + torch.cat(columns, dim=-1)

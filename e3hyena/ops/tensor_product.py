@@ -1,0 +1,89 @@
+"""Token-wise tensor product of channel-layout tensors."""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor
+
+from e3hyena.ops.paths import Paths
+from e3hyena.ops.trilinear import TOKENWISE, partial
+
+
+def tensor_product(x1: Tensor, x2: Tensor, weight: Tensor, paths: Paths) -> Tensor:
+    r"""Tensor product of two signals, channel by channel and token by token.
+
+    .. math:: y_{ci} = \sum_p w_p\,\alpha_p \sum_{ab} C^{(p)}_{abc}\, x_{ai}\, x'_{bi}
+
+    Parameters
+    ----------
+    x1, x2 : Tensor
+        Shapes ``(..., C, d1, N)`` and ``(..., C, d2, N)``; leading dimensions broadcast.
+    weight : Tensor
+        Shape ``(num_paths, C)``.
+    paths : Paths
+        The per-channel paths.
+
+    Returns
+    -------
+    Tensor
+        Shape ``(..., C, d_out, N)``, dtype of ``x1``; computed in at least float32.
+
+    Raises
+    ------
+    ValueError
+        If a shape does not fit the paths.
+
+    Examples
+    --------
+    >>> paths = Paths("1o", "1o", "0e + 1e")
+    >>> x1, x2 = torch.randn(2, 8, 3, 5), torch.randn(8, 3, 5)
+    >>> tensor_product(x1, x2, torch.randn(paths.num_paths, 8), paths).shape
+    torch.Size([2, 8, 4, 5])
+    """
+    return apply_paths(x1, x2, weight, paths, TOKENWISE)
+
+
+def apply_paths(x1: Tensor, x2: Tensor, weight: Tensor, paths: Paths, boundary: str) -> Tensor:
+    """Check shapes, bring everything to ``(C, d, B, N)``, apply the form, bring it back."""
+    check_operands(x1, x2, weight, paths)
+    dtype = x1.dtype
+    working = torch.promote_types(torch.promote_types(dtype, x2.dtype), torch.float32)
+    lead = torch.broadcast_shapes(x1.shape[:-3], x2.shape[:-3])
+    y = partial(
+        2, _inner(x1.to(working), lead), _inner(x2.to(working), lead), weight.to(working),
+        paths.key, boundary,
+    )  # fmt: skip
+    if not lead:
+        return y.squeeze(2).to(dtype)
+    return y.permute(2, 0, 1, 3).reshape(*lead, *y.shape[:2], y.shape[3]).to(dtype)
+
+
+def _inner(x: Tensor, lead: torch.Size) -> Tensor:
+    """``(..., C, d, N)`` -> ``(C, d, B, N)``."""
+    if not lead:
+        return x.unsqueeze(2)
+    batch = lead.numel()
+    return x.expand(*lead, *x.shape[-3:]).reshape(batch, *x.shape[-3:]).permute(1, 2, 0, 3)
+
+
+def check_operands(x1: Tensor, x2: Tensor, weight: Tensor, paths: Paths) -> None:
+    """Raise a ValueError that names the operand whose shape does not fit."""
+    d1, d2, _ = paths.dims
+    for name, x, d in (("first", x1, d1), ("second", x2, d2)):
+        if x.dim() < 3 or x.shape[-2] != d:
+            raise ValueError(
+                f"the {name} operand has shape {tuple(x.shape)}; {paths} wants "
+                f"(..., C, {d}, N), channels and components before time"
+            )
+        if not x.is_floating_point():
+            raise TypeError(f"the {name} operand is {x.dtype}; convert it to a floating type")
+    if x1.shape[-1] != x2.shape[-1] or x1.shape[-3] != x2.shape[-3]:
+        raise ValueError(
+            f"operands {tuple(x1.shape)} and {tuple(x2.shape)} differ in channels or length; "
+            "both must be (..., C, d, N) with the same C and N"
+        )
+    if weight.shape != (paths.num_paths, x1.shape[-3]):
+        raise ValueError(
+            f"weight has shape {tuple(weight.shape)}; {paths} on {x1.shape[-3]} channels wants "
+            f"(num_paths, C) = ({paths.num_paths}, {x1.shape[-3]})"
+        )

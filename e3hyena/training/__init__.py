@@ -1,0 +1,44 @@
+"""Training, checkpoints and prediction; needs the extra ``train``."""
+
+from importlib import import_module
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from e3hyena.training.checkpoint import ModelInfo, load_model, save_model
+    from e3hyena.training.config import DataConfig, ModelConfig, OptimConfig, TrainConfig
+    from e3hyena.training.prediction import predict
+    from e3hyena.training.presets import PRESETS
+    from e3hyena.training.run import train
+
+# Imported on first use, so that the options can be listed without torch.
+_HOMES = {
+    "DataConfig": "config",
+    "ModelConfig": "config",
+    "OptimConfig": "config",
+    "TrainConfig": "config",
+    "PRESETS": "presets",
+    "ModelInfo": "checkpoint",
+    "load_model": "checkpoint",
+    "save_model": "checkpoint",
+    "predict": "prediction",
+    "train": "run",
+}
+
+__all__ = [
+    "PRESETS",
+    "DataConfig",
+    "ModelConfig",
+    "ModelInfo",
+    "OptimConfig",
+    "TrainConfig",
+    "load_model",
+    "predict",
+    "save_model",
+    "train",
+]
+
+
+def __getattr__(name: str) -> Any:
+    if name not in _HOMES:
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    return getattr(import_module(f"{__name__}.{_HOMES[name]}"), name)

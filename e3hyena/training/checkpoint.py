@@ -1,0 +1,155 @@
+"""The portable model file: tensors, strings and numbers, with a format version."""
+
+import json
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from e3hyena import __version__
+from e3hyena.data.targets import Target
+from e3hyena.models import HyenaNet
+from e3hyena.training.files import atomic_path
+from e3hyena.training.scaling import Scaling
+from e3hyena.training.tasks import get_task
+
+__all__ = ["FORMAT_VERSION", "ModelInfo", "load_model", "save_model"]
+
+FORMAT = "e3hyena-model"
+FORMAT_VERSION = 1
+
+
+@dataclass(frozen=True)
+class ModelInfo:
+    """What a model file says about its model.
+
+    Attributes
+    ----------
+    task : Target
+        What the model predicts; ``task.unit`` is the unit of predictions.
+    scaling : Scaling
+        From the network's output to the property.
+    elements : list of int
+        Atomic numbers that the model was trained on.
+    model_kwargs : dict
+        Arguments that rebuild the network.
+    config : dict
+        The configuration of the training run.
+    version : str
+        Version of the package that wrote the file.
+    """
+
+    task: Target
+    scaling: Scaling
+    elements: list[int]
+    model_kwargs: dict[str, Any]
+    config: dict[str, Any]
+    version: str
+
+
+def save_model(path: str | Path, state_dict: dict[str, Tensor], info: ModelInfo) -> None:
+    """Write a model file, whole or not at all.
+
+    Parameters
+    ----------
+    path : str or Path
+    state_dict : dict of str to Tensor
+        Weights of the `HyenaNet` that ``info.model_kwargs`` builds.
+    info : ModelInfo
+    """
+    content = {
+        "format": FORMAT,
+        "format_version": FORMAT_VERSION,
+        "e3hyena_version": info.version,
+        "task": info.task.name,
+        "unit": info.task.unit,
+        "elements": list(info.elements),
+        "model_kwargs": json.dumps(info.model_kwargs),
+        "config": json.dumps(info.config),
+        **info.scaling._asdict(),
+        "state_dict": {name: weight.detach().cpu() for name, weight in state_dict.items()},
+    }
+    with atomic_path(path) as temporary:
+        torch.save(content, temporary)
+
+
+def load_model(path: str | Path) -> tuple[HyenaNet, ModelInfo]:
+    """Rebuild a trained network from its file.
+
+    Parameters
+    ----------
+    path : str or Path
+        A ``model.pt``, or the output folder that holds it.
+
+    Returns
+    -------
+    model : HyenaNet
+        In evaluation mode, on the CPU. Its output is in the network's scale:
+        ``info.scaling.to_property`` gives the property in ``info.task.unit``.
+    info : ModelInfo
+
+    Raises
+    ------
+    FileNotFoundError
+        If there is no such file.
+    ValueError
+        If the file is damaged, was not written by this package, or is of a newer format.
+
+    Examples
+    --------
+    >>> model, info = load_model("runs/demo/model.pt")  # doctest: +SKIP
+    >>> output = model(z, pos, batch)  # doctest: +SKIP
+    >>> dipole = info.scaling.to_property(output, z, batch)  # debye  # doctest: +SKIP
+    """
+    path = Path(path)
+    if path.is_dir():
+        path = path / "model.pt"
+    if not path.is_file():
+        raise FileNotFoundError(
+            f"there is no checkpoint {str(path)!r}: give the model.pt that `e3hyena train` wrote, "
+            "or its folder"
+        )
+    content = _read(path)
+    kwargs = json.loads(content["model_kwargs"])
+    info = ModelInfo(
+        task=get_task(content["task"]),
+        scaling=Scaling(*(content[name] for name in Scaling._fields)),
+        elements=content["elements"],
+        model_kwargs=kwargs,
+        config=json.loads(content["config"]),
+        version=content["e3hyena_version"],
+    )
+    model = HyenaNet(**kwargs)
+    try:
+        model.load_state_dict(content["state_dict"])
+    except RuntimeError as error:
+        raise ValueError(
+            f"the weights in {str(path)!r} do not fit the network of this version: it was written "
+            f"by e3hyena {info.version}, this is {__version__}; install that version"
+        ) from error
+    return model.eval(), info
+
+
+def _read(path: Path) -> dict[str, Any]:
+    """Content of a model file that is ours, whole and not too new."""
+    try:
+        content = torch.load(path, map_location="cpu", weights_only=True)
+    except Exception as error:  # torch has many ways to say so
+        raise ValueError(
+            f"{str(path)!r} is not a checkpoint of e3hyena, or it is damaged "
+            f"({type(error).__name__}): give the model.pt that `e3hyena train` wrote"
+        ) from error
+    if not isinstance(content, dict) or content.get("format") != FORMAT:
+        raise ValueError(
+            f"{str(path)!r} was not written by e3hyena: give the model.pt that `e3hyena train` "
+            "wrote (last.ckpt beside it is the trainer's own)"
+        )
+    found = content.get("format_version")
+    if not isinstance(found, int) or found > FORMAT_VERSION:
+        raise ValueError(
+            f"{str(path)!r} has format version {found}, but e3hyena {__version__} reads up "
+            f"to {FORMAT_VERSION}: pip install --upgrade e3hyena"
+        )
+    return content

@@ -1,0 +1,286 @@
+"""The configuration of a training run: plain dataclasses, a YAML file, the command line."""
+
+from dataclasses import asdict, dataclass, field
+from pathlib import Path
+from typing import Any, Literal
+
+from e3hyena.training.files import write_text
+
+__all__ = ["DataConfig", "ModelConfig", "OptimConfig", "TrainConfig"]
+
+# Fields that a continued run may change: where and how it runs, not what it computes.
+RUNTIME_FIELDS = frozenset({"output", "checkpoint_minutes", "accelerator"})
+
+
+def _check(condition: bool, field_name: str, value: object, wanted: str) -> None:
+    if not condition:
+        raise ValueError(f"{field_name} = {value!r}: must be {wanted}")
+
+
+@dataclass
+class DataConfig:
+    """Which molecules are used.
+
+    A size smaller than the split takes a random part that does not depend on the seed of the run
+    and that contains the part taken by any smaller size.
+
+    Parameters
+    ----------
+    source : {"extract", "qm9"}
+        The embedded extract of QM9 (needs no download) or the full set.
+    root : str, optional
+        Folder of the full set (source qm9 only).
+    train_size : int, optional
+        Number of training molecules; null: all of the split.
+    val_size : int, optional
+        Number of validation molecules; null: all of the split.
+    test_size : int, optional
+        Number of test molecules; null: all of the split.
+    """
+
+    source: Literal["extract", "qm9"] = "extract"
+    root: str | None = None
+    train_size: int | None = None
+    val_size: int | None = None
+    test_size: int | None = None
+
+    def __post_init__(self) -> None:
+        for split in ("train", "val", "test"):
+            size = getattr(self, f"{split}_size")
+            _check(
+                size is None or size > 0, f"data.{split}_size", size, "positive, or null for all"
+            )
+        if self.source == "qm9" and self.root is None:
+            raise ValueError(
+                "data.source = 'qm9' needs data.root, the folder of the full set: "
+                "`e3hyena data fetch` brings it"
+            )
+
+
+@dataclass
+class ModelConfig:
+    """The network: arguments of `e3hyena.HyenaNet`.
+
+    Parameters
+    ----------
+    mixer : {"query_key", "filter", "coordinate", "attention", "linear_attention"}, optional
+        How tokens exchange information globally; null: local message passing only.
+    irreps_hidden : str
+        Hidden irreps, such as "32x0e + 32x1o".
+    num_layers : int
+        Number of blocks.
+    cutoff : float, optional
+        Radius of local message passing (angstrom); null: none.
+    pool : {"sum", "mean"}, optional
+        How atoms become a molecule; null: sum for extensive properties and dipoles, else mean.
+    boundary : {"circular", "causal", "same"}, optional
+        What the order of the atoms does at its ends (mixers query_key and filter); null: the
+        mixer's default.
+    short_conv : int
+        Kernel size of a short convolution along the order of the atoms; 0: none.
+    mixer_options : dict
+        Further arguments of the mixer, such as {"heads": 8, "modes": 32}.
+    """
+
+    mixer: Literal["query_key", "filter", "coordinate", "attention", "linear_attention"] | None = (
+        "coordinate"
+    )
+    irreps_hidden: str = "32x0e + 32x1o"
+    num_layers: int = 3
+    cutoff: float | None = 3.0
+    pool: Literal["sum", "mean"] | None = None
+    boundary: Literal["circular", "causal", "same"] | None = None
+    short_conv: int = 0
+    mixer_options: dict[str, Any] = field(default_factory=dict)
+
+    def __post_init__(self) -> None:
+        _check(self.num_layers > 0, "model.num_layers", self.num_layers, "positive")
+        _check(
+            self.cutoff is None or self.cutoff > 0,
+            "model.cutoff",
+            self.cutoff,
+            "a positive length in angstrom, or null for no message passing",
+        )
+
+
+@dataclass
+class OptimConfig:
+    """AdamW with a schedule over a fixed number of epochs.
+
+    Parameters
+    ----------
+    epochs : int
+        Passes over the training set.
+    batch_size : int
+        Molecules per step.
+    lr : float
+        Largest learning rate.
+    weight_decay : float
+        Decoupled weight decay of AdamW.
+    schedule : {"cosine", "one_cycle", "constant"}
+        cosine: linear warm-up, then half a cosine to 0. one_cycle: half a cosine up, then half a
+        cosine to 0. constant: linear warm-up, then level.
+    warmup : float
+        Fraction of all steps spent warming up, in [0, 1); one_cycle wants about 0.3.
+    loss : {"l1", "mse"}
+        Length of the error in units of the label's scale, or its square.
+    ema_decay : float
+        Decay per step of the running average of the weights that is validated and kept, in
+        [0, 1); 0: no averaging.
+    grad_clip : float
+        Largest norm of the gradient; 0: no clipping.
+    """
+
+    epochs: int = 50
+    batch_size: int = 64
+    lr: float = 2e-3
+    weight_decay: float = 1e-4
+    schedule: Literal["cosine", "one_cycle", "constant"] = "cosine"
+    warmup: float = 0.05
+    loss: Literal["l1", "mse"] = "l1"
+    ema_decay: float = 0.99
+    grad_clip: float = 1.0
+
+    def __post_init__(self) -> None:
+        for name in ("epochs", "batch_size", "lr"):
+            _check(getattr(self, name) > 0, f"optim.{name}", getattr(self, name), "positive")
+        for name in ("weight_decay", "grad_clip"):
+            _check(getattr(self, name) >= 0, f"optim.{name}", getattr(self, name), "0 or more")
+        for name in ("warmup", "ema_decay"):
+            _check(0 <= getattr(self, name) < 1, f"optim.{name}", getattr(self, name), "in [0, 1)")
+
+
+@dataclass
+class TrainConfig:
+    """One training run, from data to the final table.
+
+    Parameters
+    ----------
+    task : str
+        "dipole" (the vector, debye; extract only) or a scalar of QM9: mu, alpha, homo, lumo, gap,
+        r2, zpve, U0, U, H, G, Cv and the others that `e3hyena data describe` lists.
+    output : str
+        Folder of everything the run writes. The same folder again continues the run.
+    seed : int
+        Seeds the initial weights and the order of the molecules.
+    compare_without_mixer : bool
+        Also train the same network without the global mixer, for the final table.
+    max_minutes : float, optional
+        Time limit of each training (minutes); the schedule ends with it. null: none.
+    checkpoint_minutes : float
+        Longest time between two checkpoints (minutes); there is one after every epoch anyway.
+    accelerator : {"auto", "cpu", "gpu"}
+        Where to train.
+    data : DataConfig
+        Which molecules are used.
+    model : ModelConfig
+        The network.
+    optim : OptimConfig
+        How it is trained.
+    """
+
+    task: str = "dipole"
+    output: str = "runs/train"
+    seed: int = 0
+    compare_without_mixer: bool = False
+    max_minutes: float | None = None
+    checkpoint_minutes: float = 5.0
+    accelerator: Literal["auto", "cpu", "gpu"] = "auto"
+    data: DataConfig = field(default_factory=DataConfig)
+    model: ModelConfig = field(default_factory=ModelConfig)
+    optim: OptimConfig = field(default_factory=OptimConfig)
+
+    def __post_init__(self) -> None:
+        _check(
+            self.max_minutes is None or self.max_minutes > 0,
+            "max_minutes",
+            self.max_minutes,
+            "positive, or null for no limit",
+        )
+        _check(self.checkpoint_minutes >= 0, "checkpoint_minutes", self.checkpoint_minutes, ">= 0")
+
+    def to_dict(self) -> dict[str, Any]:
+        """Nested plain dictionary, the inverse of `from_dict`."""
+        return asdict(self)
+
+    @classmethod
+    def from_dict(cls, values: dict[str, Any]) -> "TrainConfig":
+        """Build a configuration from a nested dictionary; what is absent keeps its default.
+
+        Raises
+        ------
+        ValueError
+            If a key is unknown or a value has the wrong type or range.
+
+        Examples
+        --------
+        >>> TrainConfig.from_dict({"model": {"num_layers": 2}}).model.num_layers
+        2
+        >>> TrainConfig.from_dict({"epochs": 2})
+        Traceback (most recent call last):
+        ...
+        ValueError: the configuration does not hold: ... 'epochs' ...
+        """
+        from jsonargparse import ArgumentParser
+
+        parser = ArgumentParser(exit_on_error=False)
+        parser.add_class_arguments(cls)
+        try:
+            checked = parser.parse_object(values).as_dict()
+        except Exception as error:
+            reason = " ".join(str(error).split())
+            raise ValueError(f"the configuration does not hold: {reason}") from error
+        return cls(
+            **{
+                **checked,
+                "data": DataConfig(**checked["data"]),
+                "model": ModelConfig(**checked["model"]),
+                "optim": OptimConfig(**checked["optim"]),
+            }
+        )
+
+    def save(self, path: str | Path) -> None:
+        """Write the configuration as YAML, whole or not at all."""
+        import yaml
+
+        text = yaml.safe_dump(self.to_dict(), sort_keys=False)
+        write_text(path, "# e3hyena train --config FILE\n" + text)
+
+    @classmethod
+    def load(cls, path: str | Path) -> "TrainConfig":
+        """Read a YAML or JSON file; ValueError if it is not a configuration."""
+        import yaml
+
+        try:
+            values = yaml.safe_load(Path(path).read_text(encoding="utf-8"))
+            if not isinstance(values, dict):
+                raise ValueError("not a mapping of option names to values")
+            return cls.from_dict(values)
+        except (ValueError, yaml.YAMLError) as error:
+            raise ValueError(f"{str(path)!r} is not a training configuration: {error}") from error
+
+    def differences(self, other: "TrainConfig") -> list[str]:
+        """Options in which two runs compute different things, as ``"name: mine, not theirs"``.
+
+        Examples
+        --------
+        >>> TrainConfig(seed=1, output="here").differences(TrainConfig(seed=2, output="there"))
+        ['seed: 1, not 2']
+        """
+        mine, theirs = _flatten(self.to_dict()), _flatten(other.to_dict())
+        return [
+            f"{name}: {mine.get(name)!r}, not {theirs.get(name)!r}"
+            for name in sorted(mine.keys() | theirs.keys())
+            if name not in RUNTIME_FIELDS and mine.get(name) != theirs.get(name)
+        ]
+
+
+def _flatten(values: dict[str, Any], prefix: str = "") -> dict[str, Any]:
+    """``{"a": {"b": 1}}`` -> ``{"a.b": 1}``."""
+    flat: dict[str, Any] = {}
+    for name, value in values.items():
+        if isinstance(value, dict):
+            flat.update(_flatten(value, f"{prefix}{name}."))
+        else:
+            flat[prefix + name] = value
+    return flat

@@ -1,0 +1,121 @@
+"""The training step, the validation step and the optimiser, for Lightning."""
+
+import math
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from e3hyena._extras import require
+from e3hyena.data.targets import Target
+from e3hyena.training.clock import Clock
+from e3hyena.training.config import OptimConfig
+from e3hyena.training.molecules import Batch
+from e3hyena.training.tasks import errors
+
+pl: Any = require("lightning.pytorch", "train")
+
+__all__ = ["Regression", "learning_rate_factor"]
+
+
+def learning_rate_factor(schedule: str, warmup: float, progress: float) -> float:
+    """Learning rate relative to its largest value.
+
+    Parameters
+    ----------
+    schedule : {"cosine", "one_cycle", "constant"}
+    warmup : float
+        Fraction of the training spent warming up, in [0, 1).
+    progress : float
+        Fraction of the training that is done, in [0, 1].
+
+    Examples
+    --------
+    >>> [round(learning_rate_factor("cosine", 0.5, p), 3) for p in (0.0, 0.25, 0.5, 0.75, 1.0)]
+    [0.0, 0.5, 1.0, 0.5, 0.0]
+    """
+    progress = min(progress, 1.0)
+    if progress < warmup:
+        ramp = progress / warmup
+        return ramp if schedule != "one_cycle" else 0.5 - 0.5 * math.cos(math.pi * ramp)
+    if schedule == "constant":
+        return 1.0
+    return 0.5 + 0.5 * math.cos(math.pi * (progress - warmup) / (1 - warmup))
+
+
+class Regression(pl.LightningModule):
+    """Fits a network's output per molecule to labels in the network's scale.
+
+    Parameters
+    ----------
+    model : nn.Module
+        ``model(z, pos, batch)`` gives (num_graphs, dim).
+    task : Target
+        What is learned; decides the metrics.
+    scale : float
+        Unit of the labels per unit of the network's output; metrics are reported in the former.
+    optim : OptimConfig
+    clock : Clock
+        Tells how far the training is.
+
+    Attributes
+    ----------
+    val_metrics : dict of str to float
+        Result of the last validation.
+    """
+
+    def __init__(
+        self, model: nn.Module, task: Target, scale: float, optim: OptimConfig, clock: Clock
+    ) -> None:
+        super().__init__()
+        self.model = model
+        self.task = task
+        self.scale = scale
+        self.optim = optim
+        self.clock = clock
+        self.val_metrics: dict[str, float] = {}
+        self._val_errors: list[dict[str, Tensor]] = []
+
+    def training_step(self, batch: Batch, batch_idx: int) -> dict[str, Tensor]:
+        """Loss in the network's scale, and the first metric in the label's unit."""
+        output = self.model(batch.z, batch.pos, batch.batch)
+        squared = (output - batch.label).square().sum(dim=-1)
+        # The root of a small positive number: the gradient of |x| is finite at 0.
+        loss = squared.mean() if self.optim.loss == "mse" else (squared + 1e-12).sqrt().mean()
+        if not torch.isfinite(loss):
+            raise ValueError(
+                f"the loss became {float(loss.detach())} at step {self.trainer.global_step}: "
+                "lower optim.lr or set optim.grad_clip (the last checkpoint is intact)"
+            )
+        metric = next(iter(errors(self.task, output.detach(), batch.label).values()))
+        return {"loss": loss, "metric": metric.mean() * self.scale}
+
+    def validation_step(self, batch: Batch, batch_idx: int) -> None:
+        """Collect the errors of a batch."""
+        output = self.model(batch.z, batch.pos, batch.batch)
+        self._val_errors.append(errors(self.task, output, batch.label))
+
+    def on_validation_epoch_end(self) -> None:
+        """Turn them into means in the label's unit."""
+        self.val_metrics = {
+            name: float(torch.cat([part[name] for part in self._val_errors]).mean()) * self.scale
+            for name in self._val_errors[0]
+        }
+        self._val_errors.clear()
+
+    def configure_optimizers(self) -> dict[str, Any]:
+        """AdamW and its schedule, stepped after every batch."""
+        optim = self.optim
+        optimizer = torch.optim.AdamW(
+            self.model.parameters(), lr=optim.lr, weight_decay=optim.weight_decay
+        )
+        schedule = torch.optim.lr_scheduler.LambdaLR(
+            optimizer,
+            lambda step: learning_rate_factor(
+                optim.schedule, optim.warmup, self.clock.progress(step)
+            ),
+        )
+        return {
+            "optimizer": optimizer,
+            "lr_scheduler": {"scheduler": schedule, "interval": "step"},
+        }

@@ -1,0 +1,153 @@
+"""Molecules in flat tensors, and batches of them in an order that survives an interruption."""
+
+from collections.abc import Iterator
+from typing import Any, NamedTuple
+
+import torch
+from torch import Tensor
+
+from e3hyena.data.targets import Target
+
+__all__ = ["Batch", "EvalLoader", "Molecules", "TrainLoader"]
+
+SUBSET_SEED = 0  # which molecules a part of a split holds does not depend on the run
+
+
+class Batch(NamedTuple):
+    """A few molecules.
+
+    Attributes
+    ----------
+    z : Tensor of shape (num_tokens,), int64
+    pos : Tensor of shape (num_tokens, 3), float32
+    batch : Tensor of shape (num_tokens,), int64
+        Molecule of every atom.
+    label : Tensor of shape (num_graphs, dim)
+    """
+
+    z: Tensor
+    pos: Tensor
+    batch: Tensor
+    label: Tensor
+
+
+class Molecules(NamedTuple):
+    """Many molecules, atoms one after the other.
+
+    Attributes
+    ----------
+    z : Tensor of shape (num_tokens,), int64
+        Atomic numbers.
+    pos : Tensor of shape (num_tokens, 3), float32
+        Positions (angstrom).
+    ptr : Tensor of shape (num_graphs + 1,), int64
+        Where every molecule begins.
+    label : Tensor of shape (num_graphs, dim)
+        The property, in its unit or in the network's scale.
+    """
+
+    z: Tensor
+    pos: Tensor
+    ptr: Tensor
+    label: Tensor
+
+    @classmethod
+    def from_dataset(cls, dataset: Any, task: Target, size: int | None, what: str) -> "Molecules":
+        """Take `size` molecules (None: all) of a PyG dataset; `what` names it in errors."""
+        size = len(dataset) if size is None else size
+        if size > len(dataset):
+            raise ValueError(
+                f"{what}_size = {size}, but this split has {len(dataset)} molecules: "
+                "ask for fewer, or null for all"
+            )
+        order = torch.randperm(len(dataset), generator=torch.Generator().manual_seed(SUBSET_SEED))
+        items = [dataset[i] for i in order[:size].tolist()]
+        counts = torch.tensor([0] + [len(item.z) for item in items])
+        return cls(
+            z=torch.cat([item.z for item in items]),
+            pos=torch.cat([item.pos for item in items]),
+            ptr=counts.cumsum(0),
+            label=torch.cat([task.of(item) for item in items]),
+        )
+
+    @property
+    def num_graphs(self) -> int:
+        """How many molecules."""
+        return len(self.label)
+
+    @property
+    def batch(self) -> Tensor:
+        """Molecule of every atom, shape (num_tokens,)."""
+        return torch.arange(self.num_graphs).repeat_interleave(self.ptr.diff())
+
+    def select(self, graphs: Tensor) -> Batch:
+        """The molecules numbered `graphs`, in that order."""
+        counts = self.ptr.diff()[graphs]
+        batch = torch.arange(len(graphs)).repeat_interleave(counts)
+        first = self.ptr[graphs] - (counts.cumsum(0) - counts)
+        tokens = torch.arange(len(batch)) + first[batch]
+        return Batch(self.z[tokens], self.pos[tokens], batch, self.label[graphs])
+
+
+class EvalLoader:
+    """One pass over the molecules in order.
+
+    Parameters
+    ----------
+    molecules : Molecules
+    batch_size : int
+        Molecules per batch; the last one may be smaller.
+    """
+
+    def __init__(self, molecules: Molecules, batch_size: int) -> None:
+        self.molecules = molecules
+        self.batch_size = batch_size
+
+    def __len__(self) -> int:
+        return -(-self.molecules.num_graphs // self.batch_size)
+
+    def __iter__(self) -> Iterator[Batch]:
+        for part in torch.arange(self.molecules.num_graphs).split(self.batch_size):
+            yield self.molecules.select(part)
+
+
+class TrainLoader:
+    """Endless passes over the molecules; the order of pass n is drawn from (seed, n) alone.
+
+    Iterating gives the rest of the current pass. `state_dict` is the number of batches given so
+    far, so that a continued training sees the batches that an uninterrupted one would have seen.
+
+    Parameters
+    ----------
+    molecules : Molecules
+    batch_size : int
+        Molecules per batch; the last batch of a pass may be smaller.
+    seed : int
+    """
+
+    def __init__(self, molecules: Molecules, batch_size: int, seed: int) -> None:
+        self.molecules = molecules
+        self.batch_size = batch_size
+        self.seed = seed
+        self.step = 0
+
+    def __len__(self) -> int:
+        return -(-self.molecules.num_graphs // self.batch_size)
+
+    def __iter__(self) -> Iterator[Batch]:
+        epoch, first = divmod(self.step, len(self))
+        order = torch.randperm(
+            self.molecules.num_graphs,
+            generator=torch.Generator().manual_seed(self.seed * 1_000_003 + epoch),
+        )
+        for part in order.split(self.batch_size)[first:]:
+            self.step += 1
+            yield self.molecules.select(part)
+
+    def state_dict(self) -> dict[str, int]:
+        """Batches given so far."""
+        return {"step": self.step}
+
+    def load_state_dict(self, state: dict[str, int]) -> None:
+        """Continue after that many batches."""
+        self.step = state["step"]

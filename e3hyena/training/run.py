@@ -1,0 +1,158 @@
+"""A training run from configuration to final table."""
+
+from pathlib import Path
+from typing import Any
+
+from e3hyena._extras import require
+from e3hyena.data.targets import Target
+from e3hyena.training.checkpoint import load_model
+from e3hyena.training.config import DataConfig, TrainConfig
+from e3hyena.training.device import device_of
+from e3hyena.training.evaluate import mean_predictor, predict_molecules, summarise
+from e3hyena.training.files import atomic_path, check_writable, read_json, write_json, write_text
+from e3hyena.training.molecules import Molecules
+from e3hyena.training.plots import plot_learning_curve, plot_parity
+from e3hyena.training.report import environment, render_table
+from e3hyena.training.scaling import fit_scaling
+from e3hyena.training.tasks import get_task, metric_labels
+
+__all__ = ["train"]
+
+# Properties that are mostly the sum of what their atoms contribute.
+PER_ATOM = frozenset("alpha zpve U0 U H G cv U0_atom U_atom H_atom G_atom".split())
+
+
+def train(config: TrainConfig) -> dict[str, Any]:
+    """Train, evaluate, and write everything into ``config.output``.
+
+    The folder receives ``config.yaml``, ``model.pt`` (for `load_model` and ``e3hyena predict``),
+    ``results.json``, ``table.md``, ``learning_curve.png``, ``parity.png`` and a folder per training
+    with its ``metrics.csv`` and ``last.ckpt``. Called again with the same folder and configuration,
+    it continues where it was interrupted; a finished run is only reported.
+
+    Parameters
+    ----------
+    config : TrainConfig
+
+    Returns
+    -------
+    results : dict
+        Content of ``results.json``: errors on the test set of the network, of the same network
+        without its mixer if asked for, and of the mean predictor, with timing, versions, machine.
+
+    Raises
+    ------
+    ValueError
+        If the configuration does not hold, or the folder holds another run.
+    OSError
+        If the folder cannot be written to.
+    ImportError
+        If the extra ``train`` is not installed.
+
+    Examples
+    --------
+    >>> from e3hyena.training import TrainConfig, train
+    >>> results = train(TrainConfig(output="runs/first"))  # doctest: +SKIP
+    """
+    require("lightning.pytorch", "train")
+    require("matplotlib.figure", "train")
+    from e3hyena.training.fit import build_model, fit
+
+    task, device = get_task(config.task), device_of(config.accelerator)
+    compare = config.compare_without_mixer and config.model.mixer is not None
+    trainings = {"model": True, **({"without_mixer": False} if compare else {})}
+    for mixer in trainings.values():
+        build_model(config, mixer=mixer)  # a wrong option shows now, before anything is written
+    output = _prepare(config)
+    if (output / "results.json").exists():
+        results = read_json(output / "results.json")
+        print(f"this run is finished:\n\n{render_table(results)}")
+        return results
+
+    parts = {split: _load(config.data, task, split) for split in ("train", "val", "test")}
+    config.save(output / "config.yaml")
+    for name in trainings:
+        (output / name).mkdir(exist_ok=True)
+    molecules, test = parts["train"], parts["test"]
+    scaling = fit_scaling(
+        molecules.label, molecules.z, molecules.batch, per_atom=config.task in PER_ATOM
+    )
+    guess = mean_predictor(task, molecules.label, test.label)
+    labels = metric_labels(task)
+    metric = next(iter(labels))
+    sizes = ", ".join(f"{part.num_graphs:,} {split}" for split, part in parts.items())
+    print(f"{config.task} of {sizes} molecules ({config.data.source}), on {device}")
+    print(f"mean predictor: {guess[metric]:.4g} {labels[metric]}", flush=True)
+
+    rows: dict[str, Any] = {}
+    histories = {}
+    for name, mixer in trainings.items():
+        title = f"{config.model.mixer} mixer" if mixer and config.model.mixer else "without mixer"
+        done = fit(
+            config, molecules, parts["val"], scaling, output / name, title=title, mixer=mixer
+        )
+        model, info = load_model(done.model)
+        predicted = predict_molecules(model, info, test, device=device)
+        errors = summarise(task, predicted, test.label)
+        rows[name] = {
+            "test": errors,
+            "ratio": guess[metric] / errors[metric],
+            "parameters": done.parameters,
+            "seconds": done.seconds,
+            "epochs": len(done.history),
+        }
+        histories[title] = done.history
+        if name == "model":
+            plot_parity(output / "parity.png", task, predicted, test.label)
+            with atomic_path(output / "model.pt") as temporary:
+                temporary.write_bytes(done.model.read_bytes())
+    rows["mean_predictor"] = {"test": guess, "ratio": 1.0}
+    plot_learning_curve(output / "learning_curve.png", task, histories, guess[metric])
+    results = {
+        "task": config.task,
+        "unit": task.unit,
+        "label": task.description,
+        "mixer": config.model.mixer,
+        "metric": metric,
+        **{f"{split}_size": part.num_graphs for split, part in parts.items()},
+        "rows": rows,
+        **environment(device),
+        "config": config.to_dict(),
+    }
+    write_text(output / "table.md", render_table(results) + "\n")
+    write_json(output / "results.json", results)  # last: it marks the run as finished
+    print(f"\n{render_table(results)}\n")
+    for name in ("model.pt", "results.json", "table.md", "learning_curve.png", "parity.png"):
+        print(f"written: {output / name}")
+    return results
+
+
+def _load(data: DataConfig, task: Target, split: str) -> Molecules:
+    from e3hyena.data import QM9, QM9Extract
+
+    if data.source == "qm9":
+        assert data.root is not None  # DataConfig saw to it
+        dataset: Any = QM9(data.root, split=split)
+    else:
+        dataset = QM9Extract(split=split)
+    return Molecules.from_dataset(dataset, task, getattr(data, f"{split}_size"), f"data.{split}")
+
+
+def _prepare(config: TrainConfig) -> Path:
+    """The output folder: writable, and empty or of the same run."""
+    output = Path(config.output)
+    earlier = output / "config.yaml"
+    if earlier.is_file():
+        found = config.differences(TrainConfig.load(earlier))
+        if found:
+            raise ValueError(
+                f"the folder {config.output!r} holds a run with other options "
+                f"({'; '.join(found)}): choose another output folder, or continue that run with "
+                f"`e3hyena train --config {earlier}`"
+            )
+    elif output.is_dir() and any(not file.name.startswith(".") for file in output.iterdir()):
+        raise ValueError(
+            f"the folder {config.output!r} is not empty and holds no run to continue: "
+            "choose another output folder"
+        )
+    return check_writable(output)

@@ -1,0 +1,91 @@
+"""Labels brought to unit scale for training, and predictions brought back."""
+
+from typing import NamedTuple
+
+import torch
+from torch import Tensor
+
+__all__ = ["Scaling", "fit_scaling"]
+
+NUM_ELEMENTS = 119  # atomic numbers 0 (unused) to 118
+
+
+class Scaling(NamedTuple):
+    """Affine map between a network's output and a property in its unit.
+
+    ``property = scale * output + shift + sum over atoms of atom_shift[z]``
+
+    Attributes
+    ----------
+    scale : Tensor of shape ()
+    shift : Tensor of shape ()
+        Zero for vectors: adding anything else would break equivariance.
+    atom_shift : Tensor of shape (119,)
+        Contribution of an atom, indexed by atomic number; zero for what is not a sum over atoms.
+
+    All are float64: a total energy of 10,000 eV and its error of 0.01 eV do not fit float32.
+    """
+
+    scale: Tensor
+    shift: Tensor
+    atom_shift: Tensor
+
+    def offset(self, z: Tensor, batch: Tensor, num_graphs: int) -> Tensor:
+        """What is added to ``scale * output``, shape (num_graphs, 1), float64."""
+        atoms = torch.zeros(num_graphs, dtype=torch.float64)
+        return (atoms.index_add(0, batch, self.atom_shift[z]) + self.shift).unsqueeze(-1)
+
+    def to_property(self, output: Tensor, z: Tensor, batch: Tensor) -> Tensor:
+        """Network output (num_graphs, dim) to property in its unit, float64."""
+        return self.scale * output.double() + self.offset(z, batch, len(output))
+
+    def to_output(self, value: Tensor, z: Tensor, batch: Tensor) -> Tensor:
+        """The inverse of `to_property`, float32."""
+        return ((value.double() - self.offset(z, batch, len(value))) / self.scale).float()
+
+
+def fit_scaling(label: Tensor, z: Tensor, batch: Tensor, *, per_atom: bool) -> Scaling:
+    """Scale and shift of the training labels.
+
+    Parameters
+    ----------
+    label : Tensor of shape (num_graphs, dim)
+        One column is a scalar and is shifted by its mean; more are a vector, which is divided by
+        the root mean square of its components.
+    z : Tensor of shape (num_tokens,)
+        Atomic numbers.
+    batch : Tensor of shape (num_tokens,)
+        Molecule of every atom.
+    per_atom : bool
+        Fit a contribution of every element by least squares first (scalars only).
+
+    Returns
+    -------
+    scaling : Scaling
+
+    Examples
+    --------
+    >>> z, batch = torch.tensor([1, 1, 8, 8]), torch.tensor([0, 1, 1, 2])
+    >>> fit = fit_scaling(torch.tensor([[1.0], [11.0], [10.0]]), z, batch, per_atom=True)
+    >>> [round(float(fit.atom_shift[element]), 3) for element in (1, 8)]
+    [1.0, 10.0]
+    """
+    label = label.double()
+    zero = torch.zeros((), dtype=torch.float64)
+    atom_shift = torch.zeros(NUM_ELEMENTS, dtype=torch.float64)
+    if label.shape[-1] > 1:
+        return Scaling(_positive(label.square().mean().sqrt()), zero, atom_shift)
+    if per_atom:
+        counts = torch.zeros(len(label), NUM_ELEMENTS, dtype=torch.float64)
+        counts.index_put_((batch, z), torch.ones((), dtype=torch.float64), accumulate=True)
+        seen = counts.any(dim=0)
+        # gelsd: composition columns may be linearly dependent
+        atom_shift[seen] = torch.linalg.lstsq(counts[:, seen], label, driver="gelsd").solution[:, 0]
+        label = label - (counts @ atom_shift).unsqueeze(-1)
+    shift = label.mean()
+    return Scaling(_positive((label - shift).square().mean().sqrt()), shift, atom_shift)
+
+
+def _positive(scale: Tensor) -> Tensor:
+    """A scale that can be divided by, also where all labels are (nearly) equal."""
+    return torch.where(scale > 1e-6, scale, torch.ones_like(scale))
