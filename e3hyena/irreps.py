@@ -77,28 +77,29 @@ class TokenLayout:
 
     def __init__(self, irreps: o3.Irreps) -> None:
         self.irreps = irreps
-        self.multiplicities: dict[o3.Irrep, int] = {}
-        for mul, ir in irreps:
-            if mul:
-                self.multiplicities[ir] = self.multiplicities.get(ir, 0) + mul
+        self.dim = irreps.dim
+        self.entries = [(mul, str(ir)) for mul, ir in irreps]
+        self.widths = {str(ir): ir.dim for mul, ir in irreps if mul}
+        self.multiplicities = {ir: irreps.count(ir) for ir in self.widths}
 
-    def read(self, x: Tensor) -> dict[o3.Irrep, Tensor]:
+    def read(self, x: Tensor) -> dict[str, Tensor]:
         """``(num_tokens, dim)`` -> ``{ir: (mul, 2l+1, num_tokens)}``."""
-        parts: dict[o3.Irrep, list[Tensor]] = {ir: [] for ir in self.multiplicities}
-        columns = x.split([mul * ir.dim for mul, ir in self.irreps], dim=1)
-        for (mul, ir), column in zip(self.irreps, columns, strict=True):
+        parts: dict[str, list[Tensor]] = {ir: [] for ir in self.widths}
+        columns = x.split([mul * self.widths.get(ir, 0) for mul, ir in self.entries], dim=1)
+        for (mul, ir), column in zip(self.entries, columns, strict=True):
             if mul:
-                parts[ir].append(column.reshape(x.shape[0], mul, ir.dim).permute(1, 2, 0))
+                part = column.reshape(x.shape[0], mul, self.widths[ir])
+                parts[ir].append(part.permute(1, 2, 0))
         return {ir: torch.cat(p) if len(p) > 1 else p[0] for ir, p in parts.items()}
 
-    def write(self, blocks: Mapping[o3.Irrep, Tensor]) -> Tensor:
+    def write(self, blocks: Mapping[str, Tensor]) -> Tensor:
         """``{ir: (mul, 2l+1, num_tokens)}`` -> ``(num_tokens, dim)``."""
         used = dict.fromkeys(blocks, 0)
         columns = []
-        for mul, ir in self.irreps:
+        for mul, ir in self.entries:
             if mul:
                 block = blocks[ir][used[ir] : used[ir] + mul]
-                columns.append(block.permute(2, 0, 1).reshape(block.shape[2], mul * ir.dim))
+                columns.append(block.permute(2, 0, 1).flatten(1))
                 used[ir] += mul
         return torch.cat(columns, dim=1) if len(columns) > 1 else columns[0].contiguous()
 
@@ -141,19 +142,24 @@ class ChannelIrreps:
                 f"the multiplicities have the greatest common divisor {gcd}"
             )
         self.num_channels = num_channels or gcd
-        self.copies = {ir: mul // self.num_channels for mul, ir in self.irreps}
+        self.multiplicities = {str(ir): mul for mul, ir in self.irreps}
+        self.widths = {str(ir): ir.dim for _, ir in self.irreps}
+        self.copies = {ir: mul // self.num_channels for ir, mul in self.multiplicities.items()}
         self.per_channel = o3.Irreps(
             [(1, ir) for ir, copies in self.copies.items() for _ in range(copies)]
         )
         self.dim = self.per_channel.dim
 
-    def read(self, x: Tensor) -> dict[o3.Irrep, Tensor]:
+    def read(self, x: Tensor) -> dict[str, Tensor]:
         """``(C, d, T)`` -> ``{ir: (mul, 2l+1, T)}``."""
-        return {ir: part.reshape(-1, ir.dim, x.shape[-1]) for ir, part in self.split(x).items()}
+        return {
+            ir: part.reshape(self.multiplicities[ir], self.widths[ir], x.shape[-1])
+            for ir, part in self.split(x).items()
+        }
 
-    def split(self, x: Tensor) -> dict[o3.Irrep, Tensor]:
+    def split(self, x: Tensor) -> dict[str, Tensor]:
         """``(C, d, ...)`` -> ``{ir: (C, copies * (2l+1), ...)}``, views."""
-        sizes = [copies * ir.dim for ir, copies in self.copies.items()]
+        sizes = [copies * self.widths[ir] for ir, copies in self.copies.items()]
         return dict(zip(self.copies, x.split(sizes, dim=1), strict=True)) if sizes else {}
 
     def expand(self, per_copy: Tensor, dim: int) -> Tensor:
@@ -167,16 +173,16 @@ class ChannelIrreps:
         parts = per_copy.split(list(self.copies.values()), dim=dim) if self.copies else ()
         repeated = [
             part.unsqueeze(dim + 1)
-            .expand(*part.shape[: dim + 1], ir.dim, *part.shape[dim + 1 :])
+            .expand(*part.shape[: dim + 1], self.widths[ir], *part.shape[dim + 1 :])
             .flatten(dim, dim + 1)
             for ir, part in zip(self.copies, parts, strict=True)
         ]
         return torch.cat(repeated, dim=dim) if repeated else per_copy
 
-    def write(self, blocks: Mapping[o3.Irrep, Tensor]) -> Tensor:
+    def write(self, blocks: Mapping[str, Tensor]) -> Tensor:
         """``{ir: (mul, 2l+1, T)}`` -> ``(C, d, T)``."""
         rows = [
-            blocks[ir].reshape(self.num_channels, copies * ir.dim, -1)
+            blocks[ir].reshape(self.num_channels, copies * self.widths[ir], -1)
             for ir, copies in self.copies.items()
         ]
         return torch.cat(rows, dim=1) if len(rows) > 1 else rows[0]

@@ -68,7 +68,7 @@ class Coordinate(Mixer):
         hidden_width = 2 * self.heads
         self.query_mlp, self.key_mlp = (
             nn.Sequential(
-                nn.Linear(num_channels * width, hidden_width),
+                nn.Linear(max(num_channels * width, 1), hidden_width),
                 nn.SiLU(),
                 nn.Linear(hidden_width, self.heads),
             )

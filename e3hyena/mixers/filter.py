@@ -46,7 +46,9 @@ class Filter(Mixer):
         self.paths = Paths(hidden.per_channel, hidden.per_channel, hidden.per_channel)
         self.weight = nn.Parameter(torch.empty(self.paths.num_paths, num_channels))
         self.mlp = nn.Sequential(
-            nn.Linear(2 * _NUM_SCALES, width), nn.SiLU(), nn.Linear(width, num_channels * copies)
+            nn.Linear(2 * _NUM_SCALES, width),
+            nn.SiLU(),
+            nn.Linear(width, max(num_channels * copies, 1)),
         )
         self.log_decay = nn.Parameter(torch.empty(num_channels, 1))
         self.reset_parameters()

@@ -36,9 +36,9 @@ def invariants(x: Tensor, channels: ChannelIrreps) -> Tensor:
     """
     parts = []
     for ir, block in channels.split(x).items():
-        if ir.l == 0 and ir.p == 1:
+        if ir == "0e":
             parts.append(block)
         else:
-            square = block.unflatten(1, (-1, ir.dim)).square().mean(dim=2)
+            square = block.unflatten(1, (-1, channels.widths[ir])).square().mean(dim=2)
             parts.append(square / (1 + square).sqrt())
     return torch.cat(parts, dim=1) if parts else x

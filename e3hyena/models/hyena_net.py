@@ -15,7 +15,7 @@ from e3hyena.nn.block import HyenaBlock, TokenNorm
 from e3hyena.nn.embedding import MAX_ATOMIC_NUMBER, AtomEmbedding
 from e3hyena.nn.interaction import Interaction
 from e3hyena.nn.linear import Linear
-from e3hyena.nn.precision import full_precision
+from e3hyena.nn.precision import full_precision, to_working
 from e3hyena.nn.readout import MomentReadout
 from e3hyena.ops.radius_graph import radius_graph
 from e3hyena.ops.segments import Segments
@@ -136,7 +136,7 @@ class HyenaNet(nn.Module):
         self._check(z, pos, features)
         segments = Segments.build(len(z), batch, device=pos.device)
         with full_precision(pos):
-            working = pos.to(torch.promote_types(pos.dtype, torch.float32))
+            working = to_working(pos, self)
             r = working - self._reduce(working, segments, "mean")[segments.index]
             if self.cutoff is not None and edge_index is None:
                 edge_index = radius_graph(working.detach(), self.cutoff, segments.index)

@@ -5,10 +5,10 @@ from __future__ import annotations
 import torch
 from torch import Tensor, nn
 
-from e3hyena.irreps import ChannelIrreps, IrrepsLike, parse_irreps
+from e3hyena.irreps import ChannelIrreps, IrrepsLike, TokenLayout, parse_irreps
 from e3hyena.nn.feed_forward import TensorProductMLP
 from e3hyena.nn.operator import check_features
-from e3hyena.nn.precision import full_precision
+from e3hyena.nn.precision import full_precision, to_working
 from e3hyena.ops.long_conv import tensor_product_long_conv
 from e3hyena.ops.paths import Paths
 from e3hyena.ops.segments import Segments
@@ -71,6 +71,7 @@ class SE3Hyena(nn.Module):
                 "only, for example '16x0e + 1x1o'; use HyenaOperator for other irreps"
             )
         hidden, total = self.irreps_hidden, self.num_scalars + self.num_vectors
+        self.tokens = TokenLayout(self.irreps_in)
         self.projection = TensorProductMLP(self.irreps_in, 3 * hidden, num_channels)
         context = f"{self.num_scalars}x0e + {self.num_vectors}x1e"
         self.gate = TensorProductMLP(context, f"{total}x0e", num_channels)
@@ -79,19 +80,19 @@ class SE3Hyena(nn.Module):
         self.scalar_paths = Paths("0e", "0e", "0e")
         self.cross = Paths("1o", "1o", "1e")
         self.cross_back = Paths("1e", "1o", "1o")
+        self.unit = {p.key: _unit(p) for p in (self.scalar_paths, self.cross, self.cross_back)}
 
     def forward(
         self, x: Tensor, batch: Tensor | Segments | None = None, *, ptr: Tensor | None = None
     ) -> Tensor:
         """``(num_tokens, irreps_in.dim)`` -> ``(num_tokens, irreps_out.dim)``."""
-        check_features(x, self.irreps_in)
+        check_features(x, self.tokens)
         segments = Segments.build(len(x), batch, ptr, x.device)
         with full_precision(x):
-            working = x.to(torch.promote_types(x.dtype, torch.float32))
-            return self._operator(working, segments).to(x.dtype)
+            return self._operator(to_working(x, self), segments).to(x.dtype)
 
     def _operator(self, x: Tensor, segments: Segments) -> Tensor:
-        q, k, v = self.projection(x).split(self.irreps_hidden.dim, dim=-1)
+        q, k, v = self.projection(x).chunk(3, dim=-1)
         q_s, q_e = self._streams(q)
         k_s, k_e = self._streams(k)
         v_s, v_e = self._streams(v)
@@ -117,12 +118,8 @@ class SE3Hyena(nn.Module):
         """Plain cross product of vectors, ``(C, 3, T)``."""
         return tensor_product(a, b, self._unit_weight(a, paths), paths)
 
-    @staticmethod
-    def _unit_weight(like: Tensor, paths: Paths) -> Tensor:
-        """The weight at which a path is the plain product: of numbers, or the cross product."""
-        reference = paths.coefficients(torch.float64)[0]
-        value = reference[1, 2, 0] if paths.dims == (3, 3, 3) else reference[0, 0, 0]
-        return like.new_full((1, like.shape[0]), 1 / value.item())
+    def _unit_weight(self, like: Tensor, paths: Paths) -> Tensor:
+        return like.new_full((1, like.shape[0]), self.unit[paths.key])
 
     def _streams(self, x: Tensor) -> tuple[Tensor, Tensor]:
         """``(T, S + 3V)`` -> ``(S, 1, T)`` and ``(V, 3, T)``."""
@@ -140,3 +137,10 @@ class SE3Hyena(nn.Module):
             f"{self.irreps_in} -> {self.irreps_hidden} -> {self.irreps_out}, circular | "
             f"{numel} parameters"
         )
+
+
+def _unit(paths: Paths) -> float:
+    """The weight at which a path is the plain product: of numbers, or the cross product."""
+    reference = paths.coefficients(torch.float64)[0]
+    value = reference[1, 2, 0] if paths.dims == (3, 3, 3) else reference[0, 0, 0]
+    return 1 / value.item()

@@ -5,22 +5,26 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
-import torch
 from torch import Tensor, nn
 
 from e3hyena.irreps import ChannelIrreps, IrrepsLike, TokenLayout, parse_irreps
 from e3hyena.nn.feed_forward import FeedForward
 from e3hyena.nn.norm import RMSNorm
 from e3hyena.nn.operator import HyenaOperator, check_features, default_hidden
-from e3hyena.nn.precision import full_precision
+from e3hyena.nn.precision import full_precision, to_working
 from e3hyena.ops.segments import Segments
+
+_STEP = 0.25
 
 
 class HyenaBlock(nn.Module):
     r"""Norm, operator, residual, norm, feed-forward, residual.
 
-    .. math:: x \leftarrow x + \mathrm{operator}(\mathrm{norm}(x)),\qquad
-              x \leftarrow x + \mathrm{FFN}(\mathrm{norm}(x))
+    .. math:: x \leftarrow \frac{x + a\,\mathrm{operator}(\mathrm{norm}(x))}{\sqrt{1+a^2}},\qquad
+              x \leftarrow \frac{x + a\,\mathrm{FFN}(\mathrm{norm}(x))}{\sqrt{1+a^2}}
+
+    with :math:`a = 1/4`, so that blocks in any number keep unit variance at initialisation, where
+    a plain sum grows with depth.
 
     Parameters
     ----------
@@ -37,6 +41,7 @@ class HyenaBlock(nn.Module):
 
     Examples
     --------
+    >>> import torch
     >>> block = HyenaBlock("16x0e + 16x1o", mixer="coordinate")
     >>> block(torch.randn(12, 64), ptr=torch.tensor([0, 5, 12])).shape
     torch.Size([12, 64])
@@ -69,20 +74,25 @@ class HyenaBlock(nn.Module):
             )
         self.feed_forward_norm = TokenNorm(self.irreps_in)
         wide = expansion * default_hidden(self.irreps_in)
-        layout = TokenLayout(self.irreps_in)
-        self.feed_forward = FeedForward(layout, layout, ChannelIrreps(wide))
+        self.tokens = TokenLayout(self.irreps_in)
+        self.feed_forward = FeedForward(self.tokens, self.tokens, ChannelIrreps(wide))
 
     def forward(
         self, x: Tensor, batch: Tensor | Segments | None = None, *, ptr: Tensor | None = None
     ) -> Tensor:
         """``(num_tokens, irreps.dim)`` -> the same; arguments as in :class:`HyenaOperator`."""
-        check_features(x, self.irreps_in)
+        check_features(x, self.tokens)
         with full_precision(x):
-            y = x.to(torch.promote_types(x.dtype, torch.float32))
+            y = to_working(x, self)
             if self.operator is not None:
-                y = y + self.operator(self.norm(y), batch, ptr=ptr)
+                y = residual(y, self.operator(self.norm(y), batch, ptr=ptr))
             normed = self.feed_forward_norm(y).flatten(0, -2)
-            return (y + self.feed_forward(normed).view(y.shape)).to(x.dtype)
+            return residual(y, self.feed_forward(normed).view(y.shape)).to(x.dtype)
+
+
+def residual(x: Tensor, update: Tensor) -> Tensor:
+    """``(x + a update) / sqrt(1 + a^2)``: unit variance in both, unit variance out."""
+    return (x + _STEP * update) * (1 + _STEP**2) ** -0.5
 
 
 class TokenNorm(RMSNorm):

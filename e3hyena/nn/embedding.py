@@ -59,9 +59,12 @@ class AtomEmbedding(nn.Module):
         self.lmax = self.irreps.lmax if len(self.irreps) else 0
         width = 32
         self.element = nn.Embedding(MAX_ATOMIC_NUMBER + 1, width)
-        natural = sum(mul for mul, ir in self.irreps if ir.p == (-1) ** ir.l)
+        self.entries = [(mul, ir.l, ir.p == (-1) ** ir.l) for mul, ir in self.irreps]
+        natural = sum(mul for mul, _, is_natural in self.entries if is_natural)
         self.mlp = nn.Sequential(
-            nn.Linear(width + num_basis, 2 * width), nn.SiLU(), nn.Linear(2 * width, natural)
+            nn.Linear(width + num_basis, 2 * width),
+            nn.SiLU(),
+            nn.Linear(2 * width, max(natural, 1)),
         )
         self.reset_parameters()
 
@@ -79,12 +82,12 @@ class AtomEmbedding(nn.Module):
         weights = self.mlp(torch.cat([self.element(z), basis], dim=-1))
         harmonics = solid_harmonics(scaled, self.lmax)
         columns, used = [], 0
-        for mul, ir in self.irreps:
-            if ir.p != (-1) ** ir.l:
-                columns.append(r.new_zeros(len(r), mul * ir.dim))
+        for mul, l, is_natural in self.entries:
+            if not is_natural:
+                columns.append(r.new_zeros(len(r), mul * (2 * l + 1)))
                 continue
             w = weights[:, used : used + mul]
-            direction = harmonics[ir.l] / distance**ir.l
+            direction = harmonics[l] / distance**l
             columns.append((w[:, :, None] * direction[:, None]).flatten(1))
             used += mul
         return torch.cat(columns, dim=-1) if columns else r.new_zeros(len(r), 0)

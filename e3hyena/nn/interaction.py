@@ -57,7 +57,7 @@ class Interaction(nn.Module):
         super().__init__()
         self.irreps_in = self.irreps_out = parse_irreps(irreps)
         hidden = ChannelIrreps(default_hidden(self.irreps_in))
-        self.hidden = hidden
+        self.rows = hidden.per_channel.slices()
         self.lmax = lmax if lmax is not None else max(self.irreps_in.ls, default=0)
         self.cutoff = cutoff
         self.avg_num_neighbors = avg_num_neighbors
@@ -95,7 +95,7 @@ class Interaction(nn.Module):
     def _messages(self, x: Tensor, y: Tensor, weights: Tensor) -> Tensor:
         """Contract ``(E, d, C)``, ``(E, L)`` and weights ``(E, P, C)`` to ``(E, d, C)``."""
         coefficients = self.paths.coefficients(x.dtype, x.device)
-        rows = self.hidden.per_channel.slices()
+        rows = self.rows
         operands = x.split([row.stop - row.start for row in rows], dim=1)
         path_weights = weights.unbind(dim=1)
         outputs: list[Tensor | None] = [None] * len(rows)

@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections.abc import Mapping
 
 import torch
-from e3nn import o3
 from torch import Tensor, nn
 
 from e3hyena.irreps import ChannelIrreps, IrrepsLike, TokenLayout, parse_irreps
@@ -49,16 +48,16 @@ class Linear(nn.Module):
         super().__init__()
         self.layout_in, self.layout_out = _layout(layout_in), _layout(layout_out)
         self.groups = groups
-        self.mul_in = multiplicities(self.layout_in)
-        self.mul_out = multiplicities(self.layout_out)
+        self.mul_in = self.layout_in.multiplicities
+        self.mul_out = self.layout_out.multiplicities
         self.weight = nn.ParameterDict(
             {
-                str(ir): nn.Parameter(torch.empty(self.mul_in[ir], groups * mul))
+                ir: nn.Parameter(torch.empty(self.mul_in[ir], groups * mul))
                 for ir, mul in self.mul_out.items()
                 if ir in self.mul_in
             }
         )
-        num_scalars = self.mul_out.get(o3.Irrep("0e"), 0)
+        num_scalars = self.mul_out.get("0e", 0)
         self.bias = nn.Parameter(torch.empty(groups * num_scalars)) if bias else None
         self.reset_parameters()
 
@@ -81,21 +80,22 @@ class Linear(nn.Module):
         return results if self.groups > 1 else results[0]
 
     def _blocks(
-        self, blocks: Mapping[o3.Irrep, Tensor], num_tokens: int, like: Tensor
-    ) -> dict[o3.Irrep, tuple[Tensor, ...]]:
+        self, blocks: Mapping[str, Tensor], num_tokens: int, like: Tensor
+    ) -> dict[str, tuple[Tensor, ...]]:
         outputs = {}
         for ir, mul in self.mul_out.items():
+            width = self.layout_out.widths[ir]
             if ir in blocks:
-                weight = self.weight[str(ir)] * self.mul_in[ir] ** -0.5
-                y = weight.T @ blocks[ir].reshape(self.mul_in[ir], ir.dim * num_tokens)
+                weight = self.weight[ir] * self.mul_in[ir] ** -0.5
+                y = weight.T @ blocks[ir].reshape(self.mul_in[ir], width * num_tokens)
             else:
-                y = like.new_zeros(self.groups * mul, ir.dim * num_tokens)
-            if self.bias is not None and ir == o3.Irrep("0e"):
+                y = like.new_zeros(self.groups * mul, width * num_tokens)
+            if self.bias is not None and ir == "0e":
                 y = y + self.bias[:, None]
-            outputs[ir] = y.unflatten(1, (ir.dim, num_tokens)).split(mul)
+            outputs[ir] = y.unflatten(1, (width, num_tokens)).split(mul)
         return outputs
 
-    def _write(self, blocks: Mapping[o3.Irrep, Tensor], num_tokens: int, like: Tensor) -> Tensor:
+    def _write(self, blocks: Mapping[str, Tensor], num_tokens: int, like: Tensor) -> Tensor:
         if blocks:
             return self.layout_out.write(blocks)
         if isinstance(self.layout_out, TokenLayout):
@@ -108,13 +108,6 @@ class Linear(nn.Module):
             f"{self.layout_in.irreps} -> {self.layout_out.irreps}, groups={self.groups} | "
             f"{numel} parameters"
         )
-
-
-def multiplicities(layout: Layout) -> dict[o3.Irrep, int]:
-    """Total multiplicity of every kind of irrep."""
-    if isinstance(layout, TokenLayout):
-        return layout.multiplicities
-    return {ir: mul for mul, ir in layout.irreps}
 
 
 def _layout(layout: Layout | IrrepsLike) -> Layout:

@@ -14,7 +14,7 @@ from e3hyena.irreps import ChannelIrreps, IrrepsLike, TokenLayout, parse_irreps
 from e3hyena.mixers import build_mixer
 from e3hyena.nn.gate import Gate
 from e3hyena.nn.linear import Linear
-from e3hyena.nn.precision import full_precision
+from e3hyena.nn.precision import full_precision, to_working
 from e3hyena.nn.short_conv import ShortConv
 from e3hyena.ops.paths import Paths
 from e3hyena.ops.segments import Segments
@@ -92,7 +92,8 @@ class HyenaOperator(nn.Module):
         self.irreps_hidden = hidden.irreps
         self.mixer_name = mixer
         self.mixer = build_mixer(mixer, hidden, boundary, mixer_options)
-        self.project = Linear(TokenLayout(self.irreps_in), hidden, groups=3)
+        self.tokens = TokenLayout(self.irreps_in)
+        self.project = Linear(self.tokens, hidden, groups=3)
         self.short_conv: ShortConv | None = None
         if short_conv:
             stacked = ChannelIrreps(3 * hidden.irreps, 3 * hidden.num_channels)
@@ -130,20 +131,21 @@ class HyenaOperator(nn.Module):
             Shape ``(..., num_tokens, irreps_out.dim)``, dtype of ``x``.
         """
         lead = x.shape[:-2]
-        check_features(x, self.irreps_in)
+        check_features(x, self.tokens)
         if lead:
             if batch is not None or ptr is not None:
                 raise ValueError(
                     f"x has shape {tuple(x.shape)}: give either leading dimensions or batch/ptr"
                 )
-            segments = Segments((x.shape[-2],) * lead.numel(), x.device)
+            num_tokens = x.shape[-2]
+            segments = Segments((num_tokens,) * lead.numel(), x.device)
             x = x.reshape(-1, x.shape[-1])
         else:
             segments = Segments.build(len(x), batch, ptr, x.device)
         with full_precision(x):
-            y = self._mix(x.to(torch.promote_types(x.dtype, torch.float32)), segments)
+            y = self._mix(to_working(x, self), segments)
         y = y.to(x.dtype)
-        return y.unflatten(0, (*lead, -1)) if lead else y
+        return y.unflatten(0, (*lead, num_tokens)) if lead else y
 
     def _mix(self, x: Tensor, segments: Segments) -> Tensor:
         q, k, v = self.project(x)
@@ -188,12 +190,12 @@ def default_hidden(irreps: o3.Irreps) -> o3.Irreps:
     return o3.Irreps([(largest, ir) for _, ir in channels.irreps])
 
 
-def check_features(x: Tensor, irreps: o3.Irreps) -> None:
+def check_features(x: Tensor, layout: TokenLayout) -> None:
     """Raise an error that names shape and irreps where features do not fit."""
     if not x.is_floating_point():
         raise TypeError(f"features are {x.dtype}; convert them to a floating type")
-    if x.dim() < 2 or x.shape[-1] != irreps.dim:
+    if x.dim() < 2 or x.shape[-1] != layout.dim:
         raise ValueError(
-            f"features have shape {tuple(x.shape)}; irreps_in={irreps} wants "
-            f"(num_tokens, {irreps.dim})"
+            f"features have shape {tuple(x.shape)}; irreps_in={layout.irreps} wants "
+            f"(num_tokens, {layout.dim})"
         )

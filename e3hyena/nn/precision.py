@@ -1,9 +1,9 @@
-"""Keep a computation out of autocast."""
+"""The precision in which a module computes, whatever it is given."""
 
 from __future__ import annotations
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
 
 def full_precision(x: Tensor) -> torch.autocast:
@@ -17,3 +17,27 @@ def full_precision(x: Tensor) -> torch.autocast:
     torch.float32
     """
     return torch.autocast(x.device.type, enabled=False)
+
+
+def to_working(x: Tensor, module: nn.Module) -> Tensor:
+    """``x`` in at least float32, the dtype of the parameters it will meet.
+
+    Raises
+    ------
+    TypeError
+        If the parameters of ``module`` have another dtype.
+
+    Examples
+    --------
+    >>> to_working(torch.ones(2, dtype=torch.bfloat16), nn.Linear(2, 2)).dtype
+    torch.float32
+    """
+    working = torch.promote_types(x.dtype, torch.float32)
+    parameter = next(module.parameters(), None)
+    if parameter is not None and parameter.dtype != working:
+        raise TypeError(
+            f"inputs of {x.dtype} are computed in {working}, but the parameters of "
+            f"{type(module).__name__} are {parameter.dtype}; call module.to({working}) "
+            "or convert the inputs"
+        )
+    return x.to(working)

@@ -30,7 +30,11 @@ class MomentReadout(nn.Module):
         super().__init__()
         self.irreps_in = parse_irreps(irreps_in, "irreps_in")
         self.irreps_out = parse_irreps(irreps_out, "irreps_out")
-        self.num_moments = sum(mul for mul, ir in self.irreps_out if ir.l and ir.p == (-1) ** ir.l)
+        self.lmax = max(self.irreps_out.ls, default=0)
+        self.entries = [
+            (mul, ir.l, bool(ir.l) and ir.p == (-1) ** ir.l) for mul, ir in self.irreps_out
+        ]
+        self.num_moments = sum(mul for mul, _, has_moment in self.entries if has_moment)
         self.norm = TokenNorm(self.irreps_in)
         both = self.irreps_out + parse_irreps(f"{self.num_moments}x0e")
         hidden = ChannelIrreps(default_hidden(self.irreps_in))
@@ -39,16 +43,16 @@ class MomentReadout(nn.Module):
     def forward(self, x: Tensor, r: Tensor) -> Tensor:
         """``(T, irreps_in.dim)`` and centred ``(T, 3)`` -> ``(T, irreps_out.dim)``."""
         both = self.mlp(self.norm(x))
-        direct, charges = both.split([self.irreps_out.dim, self.num_moments], dim=-1)
+        direct, charges = both.split([both.shape[-1] - self.num_moments, self.num_moments], dim=-1)
         if not self.num_moments:
             return direct
-        harmonics = solid_harmonics(r, self.irreps_out.lmax)
+        harmonics = solid_harmonics(r, self.lmax)
         columns, used = [], 0
-        for mul, ir in self.irreps_out:
-            if not ir.l or ir.p != (-1) ** ir.l:
-                columns.append(direct.new_zeros(len(x), mul * ir.dim))
+        for mul, l, has_moment in self.entries:
+            if not has_moment:
+                columns.append(direct.new_zeros(len(x), mul * (2 * l + 1)))
                 continue
             c = charges[:, used : used + mul]
-            columns.append((c[:, :, None] * harmonics[ir.l][:, None]).flatten(1))
+            columns.append((c[:, :, None] * harmonics[l][:, None]).flatten(1))
             used += mul
         return direct + torch.cat(columns, dim=-1)

@@ -48,6 +48,7 @@ def tensor_product_long_conv(
 
     Examples
     --------
+    >>> import torch
     >>> paths = Paths("0e + 1o", "0e + 1o", "0e + 1o + 1e")
     >>> q, k = torch.randn(16, 4, 100), torch.randn(16, 4, 100)
     >>> u = tensor_product_long_conv(q, k, torch.ones(5, 16), paths, boundary="causal")

@@ -43,6 +43,8 @@ class Paths:
         ``(i1, i2, i_out)``, indices into the three irreps above.
     num_paths : int
         Number of instructions.
+    dims : (int, int, int)
+        Components per channel ``(d1, d2, d_out)``.
     key : str
         Text that identifies the paths; equal keys mean equal paths.
 
@@ -65,12 +67,8 @@ class Paths:
             if mul1 and mul2 and mul3 and ir3 in ir1 * ir2
         ]
         self.num_paths = len(self.instructions)
+        self.dims = (self.irreps1.dim, self.irreps2.dim, self.irreps_out.dim)
         self.key = f"{self.irreps1}|{self.irreps2}|{self.irreps_out}"
-
-    @property
-    def dims(self) -> tuple[int, int, int]:
-        """Components per channel ``(d1, d2, d_out)``."""
-        return self.irreps1.dim, self.irreps2.dim, self.irreps_out.dim
 
     def nonzeros(self) -> list[tuple[int, int, int, int, float]]:
         """Entries ``(path, a, b, c, value)`` of the normalised coupling coefficients."""
@@ -113,7 +111,7 @@ def _nonzeros(key: str) -> list[tuple[int, int, int, int, float]]:
 def _coefficients(key: str, dtype: torch.dtype, device: str) -> Tensor:
     paths = paths_from_key(key)
     with torch.inference_mode(False):
-        dense = torch.zeros(paths.num_paths, *paths.dims, dtype=torch.float64)
+        dense = torch.zeros(paths.num_paths, *paths.dims, dtype=torch.float64, device="cpu")
         for p, a, b, c, value in _nonzeros(key):
             dense[p, a, b, c] = value
         return dense.to(device=device, dtype=dtype)

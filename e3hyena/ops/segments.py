@@ -7,12 +7,29 @@ dense axis gather graphs of equal length (or of similar length, padded) into ``(
 from __future__ import annotations
 
 from collections import defaultdict
+from collections.abc import Callable
 from dataclasses import dataclass
-from functools import cached_property
-from typing import Any
+from typing import Any, Generic, TypeVar
 
 import torch
 from torch import Tensor
+
+Value = TypeVar("Value")
+
+
+class _computed_once(Generic[Value]):
+    """``functools.cached_property`` without the lock of Python 3.11, which dynamo cannot trace."""
+
+    def __init__(self, compute: Callable[[Any], Value]) -> None:
+        self.compute = compute
+        self.name, self.__doc__ = compute.__name__, compute.__doc__
+
+    def __get__(self, instance: Any, owner: type) -> Value:
+        if instance is None:
+            return self  # type: ignore[return-value]
+        value = self.compute(instance)
+        setattr(instance, self.name, value)
+        return value
 
 
 @dataclass(frozen=True)
@@ -104,34 +121,34 @@ class Segments:
         """Number of graphs, empty ones included."""
         return len(self.lengths)
 
-    @cached_property
+    @_computed_once
     def sizes(self) -> Tensor:
         """Tokens per graph, ``(num_graphs,)``."""
         return torch.tensor(self.lengths, device=self.device, dtype=torch.long)
 
-    @cached_property
+    @_computed_once
     def starts(self) -> Tensor:
         """First token of every graph, ``(num_graphs,)``."""
         return self.sizes.cumsum(0) - self.sizes
 
-    @cached_property
+    @_computed_once
     def index(self) -> Tensor:
         """Graph of every token, ``(num_tokens,)``."""
         graphs = torch.arange(self.num_graphs, device=self.device)
         return torch.repeat_interleave(graphs, self.sizes)
 
-    @cached_property
+    @_computed_once
     def position(self) -> Tensor:
         """Position of every token within its graph, ``(num_tokens,)``."""
         tokens = torch.arange(sum(self.lengths), device=self.device)
         return tokens - self.starts[self.index]
 
-    @cached_property
+    @_computed_once
     def exact(self) -> Layout:
         """Graphs grouped by equal length: no padding anywhere."""
         return Layout(self, [0])
 
-    @cached_property
+    @_computed_once
     def similar(self) -> Layout:
         """Graphs grouped by similar length and padded to the longest of their group."""
         return Layout(self, [8, 16, 24, 32, 48, 64, 96, 128, 192, 256])
@@ -153,7 +170,7 @@ class Layout:
             self.groups.append(Group(lengths, max(lengths), tuple(graphs)))
         self._trivial = len(self.groups) == 1 and not self.groups[0].padded
 
-    @cached_property
+    @_computed_once
     def _forward_index(self) -> Tensor:
         """Token at every dense place, -1 at padding."""
         parts = []
@@ -164,7 +181,7 @@ class Layout:
             parts.append(torch.where(mask, start[:, None] + offsets, -1).flatten())
         return torch.cat(parts)
 
-    @cached_property
+    @_computed_once
     def _inverse_index(self) -> Tensor:
         """Dense place of every token."""
         forward = self._forward_index

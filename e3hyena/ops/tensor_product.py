@@ -67,21 +67,28 @@ def _inner(x: Tensor, lead: torch.Size) -> Tensor:
 
 
 def check_operands(x1: Tensor, x2: Tensor, weight: Tensor, paths: Paths) -> None:
-    """Raise a ValueError that names the operand whose shape does not fit."""
+    """Raise a ValueError or TypeError that names the operand whose shape or dtype does not fit."""
     d1, d2, _ = paths.dims
+    for name, x in (("first operand", x1), ("second operand", x2), ("weight", weight)):
+        if not x.is_floating_point():
+            raise TypeError(f"the {name} is {x.dtype}; convert it to a floating type")
     for name, x, d in (("first", x1, d1), ("second", x2, d2)):
         if x.dim() < 3 or x.shape[-2] != d:
             raise ValueError(
                 f"the {name} operand has shape {tuple(x.shape)}; {paths} wants "
                 f"(..., C, {d}, N), channels and components before time"
             )
-        if not x.is_floating_point():
-            raise TypeError(f"the {name} operand is {x.dtype}; convert it to a floating type")
     if x1.shape[-1] != x2.shape[-1] or x1.shape[-3] != x2.shape[-3]:
         raise ValueError(
             f"operands {tuple(x1.shape)} and {tuple(x2.shape)} differ in channels or length; "
             "both must be (..., C, d, N) with the same C and N"
         )
+    for a, b in zip(reversed(x1.shape[:-3]), reversed(x2.shape[:-3]), strict=False):
+        if a != b and 1 not in (a, b):
+            raise ValueError(
+                f"operands {tuple(x1.shape)} and {tuple(x2.shape)}: the leading dimensions "
+                f"{tuple(x1.shape[:-3])} and {tuple(x2.shape[:-3])} do not broadcast"
+            )
     if weight.shape != (paths.num_paths, x1.shape[-3]):
         raise ValueError(
             f"weight has shape {tuple(weight.shape)}; {paths} on {x1.shape[-3]} channels wants "

@@ -26,6 +26,11 @@ TOKENWISE = "tokenwise"
 @torch.library.custom_op("e3hyena::partial", mutates_args=())
 def partial(slot: int, x: Tensor, y: Tensor, weight: Tensor, key: str, boundary: str) -> Tensor:
     """Derivative of the form by ``slot``; ``x``, ``y`` are the other two, ``(C, d, B, N)``."""
+    with _no_autocast(x):
+        return _partial(slot, x, y, weight, key, boundary)
+
+
+def _partial(slot: int, x: Tensor, y: Tensor, weight: Tensor, key: str, boundary: str) -> Tensor:
     paths = paths_from_key(key)
     c, _, b, n = x.shape
     if x.numel() == 0 or y.numel() == 0 or paths.num_paths == 0:
@@ -43,6 +48,11 @@ def partial(slot: int, x: Tensor, y: Tensor, weight: Tensor, key: str, boundary:
 @torch.library.custom_op("e3hyena::partial_weight", mutates_args=())
 def partial_weight(x1: Tensor, x2: Tensor, x3: Tensor, key: str, boundary: str) -> Tensor:
     """Derivative of the form by the weights, ``(num_paths, C)``; operands ``(C, d, B, N)``."""
+    with _no_autocast(x1):
+        return _partial_weight(x1, x2, x3, key, boundary)
+
+
+def _partial_weight(x1: Tensor, x2: Tensor, x3: Tensor, key: str, boundary: str) -> Tensor:
     paths = paths_from_key(key)
     if 0 in (x1.numel(), x2.numel(), x3.numel()) or paths.num_paths == 0:
         return x1.new_zeros(paths.num_paths, x1.shape[0])
@@ -52,6 +62,11 @@ def partial_weight(x1: Tensor, x2: Tensor, x3: Tensor, key: str, boundary: str) 
     spectra = [to_spectrum(x, i, boundary, length) for i, x in enumerate((x1, x2, x3))]
     spectra[2] = spectra[2] * _parseval(length, x1)
     return contract_weight(paths, *(s.flatten(2) for s in spectra))
+
+
+def _no_autocast(x: Tensor) -> torch.autocast:
+    """Autocast would reach the matrix products within an opaque operator."""
+    return torch.autocast(x.device.type, enabled=False)
 
 
 def _parseval(length: int, like: Tensor) -> Tensor:

@@ -123,7 +123,7 @@ class OptimConfig:
     warmup : float
         Fraction of all steps spent warming up, in [0, 1); one_cycle wants about 0.3.
     loss : {"l1", "mse"}
-        Length of the error in units of the label's scale, or its square.
+        Length of the error in the network's scale, or its square.
     ema_decay : float
         Decay per step of the running average of the weights that is validated and kept, in
         [0, 1); 0: no averaging.

@@ -14,7 +14,7 @@ from e3hyena.training.molecules import Molecules
 from e3hyena.training.plots import plot_learning_curve, plot_parity
 from e3hyena.training.report import environment, render_table
 from e3hyena.training.scaling import fit_scaling
-from e3hyena.training.tasks import get_task, metric_labels
+from e3hyena.training.tasks import get_task, metric_labels, model_arguments
 
 __all__ = ["train"]
 
@@ -75,7 +75,11 @@ def train(config: TrainConfig) -> dict[str, Any]:
         (output / name).mkdir(exist_ok=True)
     molecules, test = parts["train"], parts["test"]
     scaling = fit_scaling(
-        molecules.label, molecules.z, molecules.batch, per_atom=config.task in PER_ATOM
+        molecules.label,
+        molecules.z,
+        molecules.batch,
+        per_atom=config.task in PER_ATOM,
+        summed=model_arguments(config)["pool"] == "sum",
     )
     guess = mean_predictor(task, molecules.label, test.label)
     labels = metric_labels(task)

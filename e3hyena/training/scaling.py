@@ -44,7 +44,9 @@ class Scaling(NamedTuple):
         return ((value.double() - self.offset(z, batch, len(value))) / self.scale).float()
 
 
-def fit_scaling(label: Tensor, z: Tensor, batch: Tensor, *, per_atom: bool) -> Scaling:
+def fit_scaling(
+    label: Tensor, z: Tensor, batch: Tensor, *, per_atom: bool, summed: bool
+) -> Scaling:
     """Scale and shift of the training labels.
 
     Parameters
@@ -58,6 +60,9 @@ def fit_scaling(label: Tensor, z: Tensor, batch: Tensor, *, per_atom: bool) -> S
         Molecule of every atom.
     per_atom : bool
         Fit a contribution of every element by least squares first (scalars only).
+    summed : bool
+        The network adds contributions of the atoms. At initialisation each has about unit variance,
+        and so their sum over n atoms n; the scale is smaller by the root of the mean n.
 
     Returns
     -------
@@ -66,15 +71,17 @@ def fit_scaling(label: Tensor, z: Tensor, batch: Tensor, *, per_atom: bool) -> S
     Examples
     --------
     >>> z, batch = torch.tensor([1, 1, 8, 8]), torch.tensor([0, 1, 1, 2])
-    >>> fit = fit_scaling(torch.tensor([[1.0], [11.0], [10.0]]), z, batch, per_atom=True)
+    >>> label = torch.tensor([[1.0], [11.0], [10.0]])
+    >>> fit = fit_scaling(label, z, batch, per_atom=True, summed=True)
     >>> [round(float(fit.atom_shift[element]), 3) for element in (1, 8)]
     [1.0, 10.0]
     """
     label = label.double()
+    unit = (len(z) / len(label)) ** 0.5 if summed else 1.0
     zero = torch.zeros((), dtype=torch.float64)
     atom_shift = torch.zeros(NUM_ELEMENTS, dtype=torch.float64)
     if label.shape[-1] > 1:
-        return Scaling(_positive(label.square().mean().sqrt()), zero, atom_shift)
+        return Scaling(_positive(label.square().mean().sqrt()) / unit, zero, atom_shift)
     if per_atom:
         counts = torch.zeros(len(label), NUM_ELEMENTS, dtype=torch.float64)
         counts.index_put_((batch, z), torch.ones((), dtype=torch.float64), accumulate=True)
@@ -83,7 +90,8 @@ def fit_scaling(label: Tensor, z: Tensor, batch: Tensor, *, per_atom: bool) -> S
         atom_shift[seen] = torch.linalg.lstsq(counts[:, seen], label, driver="gelsd").solution[:, 0]
         label = label - (counts @ atom_shift).unsqueeze(-1)
     shift = label.mean()
-    return Scaling(_positive((label - shift).square().mean().sqrt()), shift, atom_shift)
+    deviation = (label - shift).square().mean().sqrt()
+    return Scaling(_positive(deviation) / unit, shift, atom_shift)
 
 
 def _positive(scale: Tensor) -> Tensor:

@@ -1,0 +1,58 @@
+"""Ways to compute the contraction over paths, one file each, chosen automatically.
+
+``eager`` is plain torch and always there. ``native`` is C generated from the paths, compiled by the
+system's compiler at first use and cached; it serves CPU tensors. The environment variable
+``E3HYENA_BACKEND`` or :func:`use_backend` overrides the choice.
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterator
+from contextlib import contextmanager
+from types import ModuleType
+
+from torch import Tensor
+
+from e3hyena.ops.backends import eager, native
+
+BACKENDS: dict[str, ModuleType] = {"eager": eager, "native": native}
+_chosen: list[str] = []
+_SMALL = 4096  # elements below which compiling for new paths is not worth the wait
+
+
+@contextmanager
+def use_backend(name: str) -> Iterator[None]:
+    """Compute with one back-end inside a ``with`` block.
+
+    Parameters
+    ----------
+    name : {"auto", "eager", "native"}
+        ``native`` raises where it cannot be used; ``auto`` falls back to ``eager``.
+
+    Examples
+    --------
+    >>> with use_backend("eager"):
+    ...     pass
+    """
+    _check(name)
+    _chosen.append(name)
+    try:
+        yield
+    finally:
+        _chosen.pop()
+
+
+def select(x: Tensor) -> ModuleType:
+    """The back-end for an operand."""
+    name = _chosen[-1] if _chosen else _check(os.environ.get("E3HYENA_BACKEND", "auto"))
+    if name != "auto":
+        return BACKENDS[name]
+    worthwhile = x.device.type == "cpu" and x.numel() >= _SMALL
+    return native if worthwhile and native.available() else eager
+
+
+def _check(name: str) -> str:
+    if name != "auto" and name not in BACKENDS:
+        raise ValueError(f"backend {name!r} is unknown; use one of auto, {', '.join(BACKENDS)}")
+    return name
