@@ -11,7 +11,7 @@ ARGS   ?=
 
 .DEFAULT_GOAL := help
 .DELETE_ON_ERROR:
-.PHONY: help setup demo test test-slow test-all scatter lint format docs build clean
+.PHONY: help setup demo test test-slow test-all bench record scatter lint format docs build clean
 
 help:  ## show this list
 	@grep -hE '^[a-z-]+:.*##' Makefile | sed -E 's/:.*## /\t/' | expand -t 12
@@ -38,6 +38,12 @@ test-slow: $(READY)  ## run the tests that take long
 
 test-all: $(READY)  ## run all tests
 	$(BIN)/python -m pytest -m "slow or not slow" $(ARGS)
+
+bench: $(READY)  ## time the operator against attention and rewrite the README's table
+	$(BIN)/e3hyena bench operator --output docs/results/operator.json --documents '[README.md]'
+
+record: $(READY)  ## keep the result of the last demo and rewrite the README's table with it
+	$(BIN)/python docs/results/record_demo.py runs/demo
 
 scatter: $(READY)  ## build torch-scatter for this torch (several minutes; optional, faster segment sums)
 	@$(PIP) install --quiet --constraint constraints.txt setuptools wheel

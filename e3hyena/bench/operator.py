@@ -10,6 +10,7 @@ from typing import Any
 
 import torch
 
+from e3hyena.bench.documents import write_block
 from e3hyena.bench.environment import environment
 from e3hyena.bench.memory import peak_memory
 from e3hyena.bench.timing import Timing, interleave
@@ -18,6 +19,7 @@ from e3hyena.ops import naive, tensor_product_long_conv
 from e3hyena.ops.paths import Paths
 
 OPPONENT = "attention"
+BLOCK = "operator"
 
 
 @dataclass
@@ -44,6 +46,8 @@ class BenchConfig:
         Also time forward plus backward.
     output : str or None
         JSON file to write; null for none.
+    documents : list of str
+        Markdown files whose block ``<!-- operator -->`` is rewritten with the table.
     """
 
     irreps: list[str] = dataclasses.field(
@@ -63,6 +67,7 @@ class BenchConfig:
     threads: int = 2
     backward: bool = True
     output: str | None = None
+    documents: list[str] = dataclasses.field(default_factory=list)
 
 
 def run(config: BenchConfig) -> dict[str, Any]:
@@ -89,6 +94,9 @@ def run(config: BenchConfig) -> dict[str, Any]:
         path.parent.mkdir(parents=True, exist_ok=True)
         path.write_text(json.dumps(report, indent=1) + "\n")
         print(f"written: {path}")
+    for document in config.documents:
+        write_block(document, BLOCK, render(report))
+        print(f"written: {document}")
     return report
 
 

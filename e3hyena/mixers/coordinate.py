@@ -23,13 +23,16 @@ class Coordinate(Mixer):
     the token's own invariants, and
 
     .. math::
-        z_j = \mathrm{CG}(k_j \otimes v_j),\qquad
-        u_i = \frac{1}{N}\sum_j h(a_i - b_j)\, z_j,\qquad
+        z_j &= \tfrac{1}{\sqrt2}\big(v_j + \mathrm{CG}(k_j \otimes v_j)\big) \\
+        u_i &= \frac{1}{N\sqrt2}\sum_j
+               \big(h(a_i - b_j) + g\, q_i\cdot k_j / \sqrt{D}\big)\, z_j,\qquad
         h(t) = \sum_{m} \mathrm{Re}\, h_m e^{i\omega_m t}.
 
-    Since :math:`e^{i\omega(a-b)} = e^{i\omega a} e^{-i\omega b}`, the sum over j is a set of M
-    moments per graph: O(N M) time, no order, no padding of the function, smooth in the features.
-    Exactly equivariant under E(3) and permutations.
+    Coordinates are invariants of one token and cannot see the angle between two; the dot product
+    over the D components of a head can. Since :math:`e^{i\omega(a-b)} = e^{i\omega a}
+    e^{-i\omega b}`, the sum over j is a set of 2M + D moments per graph: O(N M) time, no order, no
+    padding of the function, smooth in the features. Exactly equivariant under E(3) and
+    permutations; h and g are per irrep copy and channel.
 
     Parameters
     ----------
@@ -65,6 +68,7 @@ class Coordinate(Mixer):
         self.weight = nn.Parameter(torch.empty(self.paths.num_paths, num_channels))
         self.frequencies = nn.Parameter(torch.empty(self.heads, modes))
         self.filter = nn.Parameter(torch.empty(2, num_channels, width, modes))
+        self.dot_gain = nn.Parameter(torch.empty(num_channels, width))
         hidden_width = 2 * self.heads
         self.query_mlp, self.key_mlp = (
             nn.Sequential(
@@ -77,10 +81,13 @@ class Coordinate(Mixer):
         self.reset_parameters()
 
     def reset_parameters(self) -> None:
-        """Draw all parameters anew; frequencies span the scales from 1/4 to the largest."""
+        """Draw all parameters anew; the filter starts smooth, its modes falling off as 1/m."""
         nn.init.normal_(self.weight)
-        nn.init.normal_(self.filter, std=self.modes**-0.5)
+        nn.init.ones_(self.dot_gain)
+        nn.init.normal_(self.filter)
         with torch.no_grad():
+            decay = 1 / torch.arange(1, self.modes + 1)
+            self.filter.mul_(decay / decay.norm())
             self.frequencies.zero_()
             if self.modes > 1:
                 exponents = torch.linspace(-2, math.log2(self.max_frequency), self.modes - 1)
@@ -95,16 +102,15 @@ class Coordinate(Mixer):
         """Convolve within every graph."""
         if not self.hidden.dim:
             return v
-        z = tensor_product(k, v, self.weight, self.paths)
+        z = (v + tensor_product(k, v, self.weight, self.paths)) * 2**-0.5
         a = self._coordinate(self.query_mlp, q)
         b = self._coordinate(self.key_mlp, k)
         layout = segments.similar
-        parts = []
-        for group, z_part, a_part, b_part in zip(
-            layout.groups, layout.gather(z), layout.gather(a), layout.gather(b), strict=True
-        ):
-            sizes = z.new_tensor(group.lengths)[:, None, None]
-            parts.append(self._convolve(z_part, a_part, b_part, sizes))
+        dense = [layout.gather(x) for x in (z, q, k, a, b)]
+        parts = [
+            self._convolve(*operands, z.new_tensor(group.lengths)[:, None, None])
+            for group, *operands in zip(layout.groups, *dense, strict=True)
+        ]
         return layout.scatter(parts, v)
 
     def _coordinate(self, mlp: nn.Module, x: Tensor) -> Tensor:
@@ -112,14 +118,23 @@ class Coordinate(Mixer):
         features = invariants(x, self.hidden).flatten(0, 1)
         return mlp(features.T).T.unsqueeze(0)
 
-    def _convolve(self, z: Tensor, a: Tensor, b: Tensor, sizes: Tensor) -> Tensor:
-        """Moments, filter, read-out. ``z`` ``(C, d, B, N)``, ``a`` and ``b`` ``(1, H, B, N)``."""
-        c, d, batch, n = z.shape
-        rows = z.reshape(self.heads, c // self.heads * d, batch, n).transpose(1, 2)
-        moments = rows @ self._phases(b).transpose(2, 3) / sizes
-        filtered = self._apply_filter(moments)
-        u = filtered @ self._phases(a)
-        return u.transpose(1, 2).reshape(c, d, batch, n)
+    def _convolve(
+        self, z: Tensor, q: Tensor, k: Tensor, a: Tensor, b: Tensor, sizes: Tensor
+    ) -> Tensor:
+        """Moments, filter, read-out; ``(C, d, B, N)`` but ``a``, ``b``: ``(1, H, B, N)``."""
+        moments = self._heads(z) @ self._features(b, k).transpose(2, 3)
+        u = self._apply_filter(moments * (sizes * 2**0.5).reciprocal()) @ self._features(a, q)
+        return u.transpose(1, 2).reshape(z.shape)
+
+    def _heads(self, x: Tensor) -> Tensor:
+        """``(C, d, B, N)`` -> ``(H, B, D, N)`` with ``D = (C/H) d``."""
+        return x.reshape(self.heads, -1, *x.shape[2:]).transpose(1, 2)
+
+    def _features(self, coordinate: Tensor, x: Tensor) -> Tensor:
+        """Cosines, sines and components, ``(H, B, 2M + D, N)``; products of two make the kernel."""
+        components = self._heads(x)
+        scale = components.shape[2] ** -0.25
+        return torch.cat([self._phases(coordinate), components * scale], dim=2)
 
     def _phases(self, coordinate: Tensor) -> Tensor:
         """``(1, H, B, N)`` -> cosines, then sines, ``(H, B, 2M, N)``."""
@@ -127,13 +142,14 @@ class Coordinate(Mixer):
         return torch.cat([angles.cos(), angles.sin()], dim=2)
 
     def _apply_filter(self, moments: Tensor) -> Tensor:
-        """Multiply the spectrum by the filter of every irrep copy. ``(H, B, (C/H) d, 2M)``."""
+        """Multiply the spectrum by the filter of every irrep copy, ``(H, B, D, 2M + D)``."""
         heads, _, rows, _ = moments.shape
         taps = self.hidden.expand(self.filter, dim=2)
         real, imaginary = taps.reshape(2, heads, 1, rows, self.modes)
-        cosine, sine = moments.split(self.modes, dim=-1)
+        gain = self.hidden.expand(self.dot_gain, dim=1).reshape(heads, 1, rows, 1)
+        cosine, sine, dot = moments.split([self.modes, self.modes, rows], dim=-1)
         return torch.cat(
-            [real * cosine + imaginary * sine, real * sine - imaginary * cosine], dim=-1
+            [real * cosine + imaginary * sine, real * sine - imaginary * cosine, gain * dot], dim=-1
         )
 
     def extra_repr(self) -> str:

@@ -30,9 +30,10 @@ class HyenaOperator(nn.Module):
         q, k, v = W x,\qquad u = \mathrm{mixer}(q, k, v),\qquad
         y = W_o\,\mathrm{CG}\big(\mathrm{gate}(u) \otimes v\big)
 
-    The mixer decides what ``u`` is and which operand it meets in the last tensor product (the value
-    for ``query_key``, the query for ``filter`` and ``coordinate``, none for plain attention), so
-    Hyena and attention differ in one word.
+    The mixer decides what ``u`` is and which operand it meets in the last tensor product: the value
+    for ``query_key``; the query for ``filter`` and ``coordinate``, where
+    :math:`(u + \mathrm{CG}(u \otimes q))/\sqrt2` keeps the context itself as well; none for plain
+    attention. So Hyena and attention differ in one word.
 
     Parameters
     ----------
@@ -153,8 +154,15 @@ class HyenaOperator(nn.Module):
             q, k, v = self.short_conv(torch.cat([q, k, v]), segments).chunk(3)
         u = self.gate(self.mixer(q, k, v, segments))
         if self.paths is not None:
-            u = tensor_product(u, v if self.mixer.companion == "v" else q, self.weight, self.paths)
+            u = self._combine(u, q, v)
         return self.output(u)
+
+    def _combine(self, u: Tensor, q: Tensor, v: Tensor) -> Tensor:
+        """Tensor product with the value, or with the query beside the context itself."""
+        assert self.paths is not None
+        if self.mixer.companion == "v":
+            return tensor_product(u, v, self.weight, self.paths)
+        return (u + tensor_product(u, q, self.weight, self.paths)) * 2**-0.5
 
     def _warn_many_paths(self, hidden: ChannelIrreps) -> None:
         assert self.paths is not None

@@ -1,9 +1,14 @@
-"""Smooth radial functions with a finite range."""
+"""Smooth radial functions of finite range."""
 
 from __future__ import annotations
 
+import math
+
 import torch
 from torch import Tensor, nn
+
+# sqrt(3/2 * integral of the squared envelope): root mean square before normalisation
+_ROOT_MEAN_SQUARE = 0.9345
 
 
 def init_silu_mlp(mlp: nn.Sequential) -> None:
@@ -20,39 +25,76 @@ def init_silu_mlp(mlp: nn.Sequential) -> None:
 class RadialBasis(nn.Module):
     r"""Bessel functions times a polynomial envelope.
 
-    .. math:: e_n(r) = \sqrt{2}\,\frac{\sin(n\pi r/r_c)}{\pi r/r_c}\,f(r/r_c),\qquad
+    .. math:: e_n(r) = \frac{1}{\sigma}\,\frac{\sin(n\pi x)}{x}\,f(x),\qquad x = r/r_c,\qquad
               f(x) = 1 - 28x^6 + 48x^7 - 21x^8
 
-    f and its first two derivatives vanish at the cutoff; ``sinc`` keeps :math:`r=0` finite.
+    for :math:`n = 1, \dots, N`, and zero beyond the cutoff :math:`r_c`. f and its first two
+    derivatives vanish there. :math:`e_n` is an even function of r, smooth at zero.
+    :math:`\sigma = 0.93` makes :math:`\langle e_n^2\rangle = 1` for neighbours spread evenly over
+    the sphere (4 % more at n = 1, 3 % less at n = 2). No learned parameters.
 
     Parameters
     ----------
     num_basis : int
-        Number of functions.
+        N, the number of functions.
     cutoff : float
-        Radius beyond which all are zero, in the unit of the positions.
+        :math:`r_c`, in the unit of the distances.
+
+    Raises
+    ------
+    ValueError
+        If ``num_basis`` or ``cutoff`` is not positive.
 
     References
     ----------
-    Gasteiger et al., Directional Message Passing for Molecular Graphs, 2020.
+    Gasteiger, Groß, Günnemann, Directional Message Passing for Molecular Graphs, 2020.
 
     Examples
     --------
-    >>> RadialBasis(8, cutoff=3.0)(torch.tensor([0.0, 1.0, 3.5])).shape
-    torch.Size([3, 8])
+    >>> RadialBasis(2, cutoff=3.0)(torch.tensor([0.0, 1.0, 2.0]))
+    tensor([[ 3.3618,  6.7236],
+            [ 2.7255,  2.7255],
+            [ 0.7392, -0.7392]])
     """
 
     def __init__(self, num_basis: int, cutoff: float) -> None:
         super().__init__()
-        self.num_basis, self.cutoff = num_basis, cutoff
+        if num_basis < 1:
+            raise ValueError(f"num_basis={num_basis} must be at least 1")
+        if not (cutoff > 0 and math.isfinite(cutoff)):
+            raise ValueError(f"cutoff={cutoff} must be a positive, finite length")
+        self.num_basis, self.cutoff = num_basis, float(cutoff)
 
     def forward(self, distance: Tensor) -> Tensor:
-        """``(num_edges,)`` -> ``(num_edges, num_basis)``."""
-        x = (distance / self.cutoff)[:, None]
-        n = torch.arange(1, self.num_basis + 1, device=x.device, dtype=x.dtype)
-        envelope = 1 - 28 * x**6 + 48 * x**7 - 21 * x**8
-        basis = 2**0.5 * n * torch.sinc(n * x) * envelope
-        return torch.where(x < 1, basis, 0)
+        """Distances ``(...)``, not negative -> ``(..., num_basis)``, same dtype."""
+        x = (distance / self.cutoff).clamp(max=1)
+        base = _envelope(x) * _sinc(x) * (math.pi / _ROOT_MEAN_SQUARE)
+        # sin(n t) = sin(t) U_(n-1)(cos t): one sine, and nothing to divide at zero
+        twice_cos = 2 * torch.cos(math.pi * x)
+        functions, previous = [base], torch.zeros_like(base)
+        for _ in range(self.num_basis - 1):
+            functions.append(twice_cos * functions[-1] - previous)
+            previous = functions[-2]
+        return torch.stack(functions, dim=-1)
 
     def extra_repr(self) -> str:
         return f"num_basis={self.num_basis}, cutoff={self.cutoff}"
+
+
+def _envelope(x: Tensor) -> Tensor:
+    """1 - 28 x^6 + 48 x^7 - 21 x^8, written so that it cannot turn negative by rounding."""
+    rest = 21 * x + 15
+    for coefficient in (10, 6, 3, 1):
+        rest = rest * x + coefficient
+    return (1 - x) ** 3 * rest
+
+
+def _sinc(x: Tensor) -> Tensor:
+    """sin(pi x) / (pi x), differentiable at zero to any order; torch.sinc divides zero by zero."""
+    small = x < 0.1
+    angle = math.pi * torch.where(small, 1, x)
+    square = (math.pi * torch.where(small, x, 0)) ** 2
+    series = torch.ones_like(x)
+    for n in (10, 8, 6, 4, 2):
+        series = 1 - series * square / (n * (n + 1))
+    return torch.where(small, series, torch.sin(angle) / angle)

@@ -9,7 +9,7 @@ from e3hyena.training.files import write_text
 __all__ = ["DataConfig", "ModelConfig", "OptimConfig", "TrainConfig"]
 
 # Fields that a continued run may change: where and how it runs, not what it computes.
-RUNTIME_FIELDS = frozenset({"output", "checkpoint_minutes", "accelerator"})
+RUNTIME_FIELDS = frozenset({"output", "checkpoint_minutes", "accelerator", "threads"})
 
 
 def _check(condition: bool, field_name: str, value: object, wanted: str) -> None:
@@ -171,6 +171,9 @@ class TrainConfig:
         Longest time between two checkpoints (minutes); there is one after every epoch anyway.
     accelerator : {"auto", "cpu", "gpu"}
         Where to train.
+    threads : int, optional
+        CPU threads; null: torch's choice, one per core. Small networks gain little from a second
+        one, and lose much by it where other programs use the cores.
     data : DataConfig
         Which molecules are used.
     model : ModelConfig
@@ -186,6 +189,7 @@ class TrainConfig:
     max_minutes: float | None = None
     checkpoint_minutes: float = 5.0
     accelerator: Literal["auto", "cpu", "gpu"] = "auto"
+    threads: int | None = None
     data: DataConfig = field(default_factory=DataConfig)
     model: ModelConfig = field(default_factory=ModelConfig)
     optim: OptimConfig = field(default_factory=OptimConfig)
@@ -196,6 +200,9 @@ class TrainConfig:
             "max_minutes",
             self.max_minutes,
             "positive, or null for no limit",
+        )
+        _check(
+            self.threads is None or self.threads > 0, "threads", self.threads, "positive, or null"
         )
         _check(self.checkpoint_minutes >= 0, "checkpoint_minutes", self.checkpoint_minutes, ">= 0")
 

@@ -7,7 +7,7 @@ from e3hyena._extras import require
 from e3hyena.data.targets import Target
 from e3hyena.training.checkpoint import load_model
 from e3hyena.training.config import DataConfig, TrainConfig
-from e3hyena.training.device import device_of
+from e3hyena.training.device import cpu_threads, device_of
 from e3hyena.training.evaluate import mean_predictor, predict_molecules, summarise
 from e3hyena.training.files import atomic_path, check_writable, read_json, write_json, write_text
 from e3hyena.training.molecules import Molecules
@@ -56,9 +56,10 @@ def train(config: TrainConfig) -> dict[str, Any]:
     """
     require("lightning.pytorch", "train")
     require("matplotlib.figure", "train")
-    from e3hyena.training.fit import build_model, fit
+    from e3hyena.training.fit import build_model
 
-    task, device = get_task(config.task), device_of(config.accelerator)
+    get_task(config.task)
+    device_of(config.accelerator)
     compare = config.compare_without_mixer and config.model.mixer is not None
     trainings = {"model": True, **({"without_mixer": False} if compare else {})}
     for mixer in trainings.values():
@@ -68,7 +69,15 @@ def train(config: TrainConfig) -> dict[str, Any]:
         results = read_json(output / "results.json")
         print(f"this run is finished:\n\n{render_table(results)}")
         return results
+    with cpu_threads(config.threads):
+        return _run(config, output, trainings)
 
+
+def _run(config: TrainConfig, output: Path, trainings: dict[str, bool]) -> dict[str, Any]:
+    """Load, train what is not trained yet, evaluate, write."""
+    from e3hyena.training.fit import fit
+
+    task, device = get_task(config.task), device_of(config.accelerator)
     parts = {split: _load(config.data, task, split) for split in ("train", "val", "test")}
     config.save(output / "config.yaml")
     for name in trainings:

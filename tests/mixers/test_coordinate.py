@@ -28,20 +28,24 @@ def scalars_of(x, channels):
 
 
 def formula(mixer, q, k, v):
-    """1/N times the sum over j of h(a_i - b_j) z_j, in complex numbers."""
-    channels, _, n = q.shape
-    z = naive.tensor_product(k, v, mixer.weight, mixer.paths)
+    """1/N times the sum over j of (h(a_i - b_j) + g q_i.k_j) z_j, in complex numbers."""
+    channels, d, n = q.shape
+    width = channels // mixer.heads
+    z = (v + naive.tensor_product(k, v, mixer.weight, mixer.paths)) / 2**0.5
     a = mixer.query_mlp(scalars_of(q, mixer.hidden).flatten(0, 1).T)  # (N, H)
     b = mixer.key_mlp(scalars_of(k, mixer.hidden).flatten(0, 1).T)
     h = torch.complex(*mixer.filter)  # (C, copies, M)
     dims = torch.tensor([ir.dim for _, ir in mixer.hidden.per_channel])
     u = torch.zeros_like(z)
     for c in range(channels):
-        head = c // (channels // mixer.heads)
+        head = c // width
+        own = slice(head * width, (head + 1) * width)
+        dot = torch.einsum("cdi,cdj->ij", q[own], k[own]) / (width * d) ** 0.5
         for i in range(n):
             for j in range(n):
                 angle = mixer.frequencies[head] * (a[i, head] - b[j, head])
                 value = (h[c] * torch.exp(1j * angle)).real.sum(-1)
+                value = (value + mixer.dot_gain[c] * dot[i, j]) / 2**0.5
                 u[c, :, i] += value.repeat_interleave(dims) * z[c, :, j] / n
     return u
 
@@ -82,9 +86,10 @@ def test_with_zero_frequencies_every_token_gets_the_global_moment(make, operands
     mixer = make("coordinate", modes=3)
     with torch.no_grad():
         mixer.frequencies.zero_()
+        mixer.dot_gain.zero_()
     q, k, v = operands(mixer, 9)
     u = mixer(q, k, v, Segments((5, 4)))
-    z = naive.tensor_product(k, v, mixer.weight, mixer.paths)
+    z = (v + naive.tensor_product(k, v, mixer.weight, mixer.paths)) / 2
     dims = torch.tensor([ir.dim for _, ir in mixer.hidden.per_channel])
     gain = mixer.filter[0].sum(-1).repeat_interleave(dims, dim=1)[..., None]
     for graph in (slice(0, 5), slice(5, 9)):

@@ -60,7 +60,9 @@ def test_one_weighting_is_the_geometric_product() -> None:
 
     def draw() -> tuple[Tensor, Tensor, Tensor]:
         a, b = torch.randn(2, 40, 8, dtype=torch.float64)
-        slices = dict(zip([str(ir) for _, ir in paths.irreps1], paths.irreps1.slices(), strict=True))
+        slices = dict(
+            zip([str(ir) for _, ir in paths.irreps1], paths.irreps1.slices(), strict=True)
+        )
         parts = [{ir: x[:, part] for ir, part in slices.items()} for x in (a, b)]
         product = geometric_product(*parts)
         target = torch.cat([product[ir] for ir in slices], dim=1)

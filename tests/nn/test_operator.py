@@ -9,6 +9,8 @@ import torch
 from e3nn import o3
 
 from e3hyena import HyenaOperator
+from e3hyena.ops import naive
+from e3hyena.ops.segments import Segments
 from e3hyena.testing import (
     assert_batch_independent,
     assert_equivariant,
@@ -57,7 +59,9 @@ class TestSymmetry:
 
     @pytest.mark.parametrize("mixer", MIXERS)
     def test_other_irreps_out_and_hidden(self, mixer: str) -> None:
-        operator = HyenaOperator("4x0e + 2x1o", "2x2e + 1o + 3x0e", "4x0e + 2x1o + 2x2e", mixer=mixer)
+        operator = HyenaOperator(
+            "4x0e + 2x1o", "2x2e + 1o + 3x0e", "4x0e + 2x1o + 2x2e", mixer=mixer
+        )
         assert_equivariant(operator, seeds=2)
 
     @pytest.mark.parametrize(("mixer", "boundary"), SETS)
@@ -94,6 +98,42 @@ class TestSymmetry:
             assert (size[5:9] > 1e-8).all()
 
 
+class TestDefinition:
+    """Project, mix, gate, combine with the companion, project: written out with plain loops."""
+
+    @pytest.mark.parametrize("boundary", ["circular", "causal", "same"])
+    def test_query_key(self, boundary: str) -> None:
+        operator = perturb_parameters(build("query_key", boundary)).double()
+        x = torch.randn(11, 16, dtype=torch.float64)
+        with torch.no_grad():
+            q, k, v = operator.project(x)
+            mixer = operator.mixer
+            u = naive.tensor_product_long_conv(q, k, mixer.weight, mixer.paths, boundary=boundary)
+            u = operator.gate(u * 11**-0.5)
+            y = naive.tensor_product(u, v, operator.weight, operator.paths)
+            expected = operator.output(y)
+            torch.testing.assert_close(operator(x), expected, rtol=1e-12, atol=1e-12)
+
+    @pytest.mark.parametrize("mixer", ["filter", "coordinate"])
+    def test_combined_with_the_query(self, mixer: str) -> None:
+        operator = perturb_parameters(build(mixer)).double()
+        x, one = torch.randn(11, 16, dtype=torch.float64), Segments((11,))
+        with torch.no_grad():
+            q, k, v = operator.project(x)
+            u = operator.gate(operator.mixer(q, k, v, one))
+            y = naive.tensor_product(u, q, operator.weight, operator.paths)
+            expected = operator.output(y)
+            torch.testing.assert_close(operator(x), expected, rtol=1e-12, atol=1e-12)
+
+    @pytest.mark.parametrize("mixer", ["attention", "linear_attention"])
+    def test_not_combined(self, mixer: str) -> None:
+        operator = perturb_parameters(build(mixer)).double()
+        x, one = torch.randn(11, 16, dtype=torch.float64), Segments((11,))
+        with torch.no_grad():
+            u = operator.gate(operator.mixer(*operator.project(x), one))
+            torch.testing.assert_close(operator(x), operator.output(u), rtol=1e-12, atol=1e-12)
+
+
 class TestBatches:
     @pytest.mark.parametrize(("mixer", "boundary"), CASES)
     def test_a_graph_never_depends_on_its_batch_mates(
@@ -112,9 +152,7 @@ class TestBatches:
         assert grad[batch == 1].any() and not grad[batch != 1].any()
 
     @pytest.mark.parametrize(("mixer", "boundary"), CASES)
-    def test_batch_ptr_and_leading_dimensions_agree(
-        self, mixer: str, boundary: str | None
-    ) -> None:
+    def test_batch_ptr_and_leading_dimensions_agree(self, mixer: str, boundary: str | None) -> None:
         operator = build(mixer, boundary)
         x = torch.randn(2, 3, 5, 16)
         y = operator(x)
@@ -332,7 +370,7 @@ class TestBadInput:
             build("query_key")(torch.randn(shape))
 
     def test_integer_features(self) -> None:
-        with pytest.raises(TypeError, match="torch.int64; convert them to a floating type"):
+        with pytest.raises(TypeError, match=r"torch\.int64; convert them to a floating type"):
             build("query_key")(torch.zeros(5, 16, dtype=torch.long))
 
     @pytest.mark.parametrize(

@@ -60,7 +60,7 @@ def test_parameters_of_another_dtype(name: str) -> None:
 
 def test_positions_of_another_dtype() -> None:
     net = HyenaNet("1o", irreps_hidden="4x0e", num_layers=1)
-    with pytest.raises(TypeError, match="parameters of HyenaNet are torch.float32"):
+    with pytest.raises(TypeError, match=r"parameters of HyenaNet are torch\.float32"):
         net(torch.tensor([8]), torch.zeros(1, 3, dtype=torch.float64))
 
 
