@@ -41,6 +41,7 @@ def test_order_of_a_sequence_matters() -> None:
 @pytest.mark.parametrize("irreps", ["16x0e + 16x1o", "16x0e + 16x1o + 16x2e"])
 def test_unit_variance_through_depth(mixer: str | None, irreps: str) -> None:
     """Every kind of irrep keeps its root mean square through 1, 4 and 16 blocks."""
+    largest = 1.7 if mixer == "filter" else 1.25  # a long filter adds up what tokens share
     kinds = o3.Irreps(irreps)
     x = kinds.randn(2, 32, -1)
     with torch.no_grad():
@@ -48,7 +49,7 @@ def test_unit_variance_through_depth(mixer: str | None, irreps: str) -> None:
             x = HyenaBlock(kinds, mixer=mixer)(x)
             rms = [x[..., part].square().mean().sqrt().item() for part in kinds.slices()]
             if depth in (1, 4, 16):
-                assert all(0.6 < value < 1.7 for value in rms), (depth, rms)
+                assert all(0.6 < value < largest for value in rms), (depth, rms)
 
 
 def test_residual_keeps_variance() -> None:
