@@ -19,6 +19,6 @@ PRESETS: dict[str, TrainConfig] = {
         model=ModelConfig(
             mixer="coordinate", irreps_hidden="32x0e + 32x1o", num_layers=2, cutoff=2.0
         ),
-        optim=OptimConfig(epochs=20, batch_size=32, lr=5e-3),
+        optim=OptimConfig(epochs=12, batch_size=32, lr=5e-3),
     ),
 }
