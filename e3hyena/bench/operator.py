@@ -60,9 +60,7 @@ class BenchConfig:
     crossover_lengths: list[int] = dataclasses.field(
         default_factory=lambda: [32, 64, 128, 256, 512, 1024, 2048]
     )
-    memory_lengths: list[int] = dataclasses.field(
-        default_factory=lambda: [8192, 16384, 32768]
-    )
+    memory_lengths: list[int] = dataclasses.field(default_factory=lambda: [8192, 16384, 32768])
     repeats: int = 5
     threads: int = 2
     backward: bool = True

@@ -2,16 +2,16 @@
 
 from __future__ import annotations
 
+from typing import ClassVar
+
 import torch
 from torch import Tensor
 
-from e3hyena.irreps import ChannelIrreps
-from e3hyena.mixers.base import Mixer
-from e3hyena.mixers.heads import check_heads, join_heads, split_heads
+from e3hyena.mixers.heads import HeadsMixer, join_heads, split_heads
 from e3hyena.ops.segments import Segments
 
 
-class Attention(Mixer):
+class Attention(HeadsMixer):
     r"""Irreps attention, every head over its concatenated irreps.
 
     .. math:: u_i = \sum_j \mathrm{softmax}_j\!\left(q_i\cdot k_j/\sqrt{D}\right) v_j,
@@ -21,26 +21,10 @@ class Attention(Mixer):
     ``torch.nn.functional.scaled_dot_product_attention``: O(N^2) time, O(N) memory; E(3) and
     permutation equivariant. The fused kernel has no double backward.
 
-    Parameters
-    ----------
-    hidden : ChannelIrreps
-        Channels and per-channel irreps.
-    heads : int, optional
-        Number of heads, a divisor of the channels. Default: the largest up to 4.
-    tensor_product_gating : bool
-        Combine the result with the query by a tensor product, as Hyena does.
+    Parameters are those of :class:`~e3hyena.mixers.heads.HeadsMixer`.
     """
 
-    def __init__(
-        self,
-        hidden: ChannelIrreps,
-        *,
-        heads: int | None = None,
-        tensor_product_gating: bool = False,
-    ) -> None:
-        super().__init__(hidden)
-        self.heads = check_heads(heads, hidden.num_channels, default=4)
-        self.companion = "q" if tensor_product_gating else None
+    default_heads: ClassVar[int] = 4
 
     def forward(self, q: Tensor, k: Tensor, v: Tensor, segments: Segments) -> Tensor:
         """Attend within every graph."""
@@ -58,6 +42,3 @@ class Attention(Mixer):
             )
             parts.append(join_heads(attended, self.hidden.num_channels))
         return layout.scatter(parts, v)
-
-    def extra_repr(self) -> str:
-        return f"heads={self.heads}, tensor_product_gating={self.companion is not None}"

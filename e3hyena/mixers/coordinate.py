@@ -106,11 +106,13 @@ class Coordinate(Mixer):
         a = self._coordinate(self.query_mlp, q)
         b = self._coordinate(self.key_mlp, k)
         layout = segments.similar
-        dense = [layout.gather(x) for x in (z, q, k, a, b)]
-        parts = [
-            self._convolve(*operands, z.new_tensor(group.lengths)[:, None, None])
-            for group, *operands in zip(layout.groups, *dense, strict=True)
-        ]
+        parts = []
+        operands = zip(*(layout.gather(x) for x in (z, q, k, a, b)), strict=True)
+        for group, (z_part, q_part, k_part, a_part, b_part) in zip(
+            layout.groups, operands, strict=True
+        ):
+            sizes = z.new_tensor(group.lengths)[:, None, None]
+            parts.append(self._convolve(z_part, q_part, k_part, a_part, b_part, sizes))
         return layout.scatter(parts, v)
 
     def _coordinate(self, mlp: nn.Module, x: Tensor) -> Tensor:

@@ -2,7 +2,12 @@
 
 from __future__ import annotations
 
+from typing import ClassVar
+
 from torch import Tensor
+
+from e3hyena.irreps import ChannelIrreps
+from e3hyena.mixers.base import Mixer
 
 
 def check_heads(heads: int | None, num_channels: int, *, default: int) -> int:
@@ -19,6 +24,36 @@ def check_heads(heads: int | None, num_channels: int, *, default: int) -> int:
     if heads not in divisors:
         raise ValueError(f"heads={heads} does not divide {num_channels} channels; use {divisors}")
     return heads
+
+
+class HeadsMixer(Mixer):
+    """Base of the mixers that compare whole heads.
+
+    Parameters
+    ----------
+    hidden : ChannelIrreps
+        Channels and per-channel irreps.
+    heads : int, optional
+        Number of heads, a divisor of the channels. Default: the largest up to ``default_heads``.
+    tensor_product_gating : bool
+        Combine the result with the query by a tensor product, as Hyena does.
+    """
+
+    default_heads: ClassVar[int] = 8
+
+    def __init__(
+        self,
+        hidden: ChannelIrreps,
+        *,
+        heads: int | None = None,
+        tensor_product_gating: bool = False,
+    ) -> None:
+        super().__init__(hidden)
+        self.heads = check_heads(heads, hidden.num_channels, default=self.default_heads)
+        self.companion = "q" if tensor_product_gating else None
+
+    def extra_repr(self) -> str:
+        return f"heads={self.heads}, tensor_product_gating={self.companion is not None}"
 
 
 def split_heads(x: Tensor, heads: int) -> Tensor:

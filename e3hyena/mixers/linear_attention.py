@@ -4,13 +4,11 @@ from __future__ import annotations
 
 from torch import Tensor
 
-from e3hyena.irreps import ChannelIrreps
-from e3hyena.mixers.base import Mixer
-from e3hyena.mixers.heads import check_heads
+from e3hyena.mixers.heads import HeadsMixer
 from e3hyena.ops.segments import Segments
 
 
-class LinearAttention(Mixer):
+class LinearAttention(HeadsMixer):
     r"""Attention without softmax, summed in the other order.
 
     .. math:: u_i = \frac{1}{N\sqrt{D}} \sum_j (q_i\cdot k_j)\, v_j
@@ -18,26 +16,8 @@ class LinearAttention(Mixer):
 
     O(N) time and memory; E(3) and permutation equivariant; differentiable to any order.
 
-    Parameters
-    ----------
-    hidden : ChannelIrreps
-        Channels and per-channel irreps.
-    heads : int, optional
-        Number of heads, a divisor of the channels. Default: the largest up to 8.
-    tensor_product_gating : bool
-        Combine the result with the query by a tensor product, as Hyena does.
+    Parameters are those of :class:`~e3hyena.mixers.heads.HeadsMixer`.
     """
-
-    def __init__(
-        self,
-        hidden: ChannelIrreps,
-        *,
-        heads: int | None = None,
-        tensor_product_gating: bool = False,
-    ) -> None:
-        super().__init__(hidden)
-        self.heads = check_heads(heads, hidden.num_channels, default=8)
-        self.companion = "q" if tensor_product_gating else None
 
     def forward(self, q: Tensor, k: Tensor, v: Tensor, segments: Segments) -> Tensor:
         """Attend within every graph."""
@@ -57,6 +37,3 @@ class LinearAttention(Mixer):
             moments = v_heads @ k_heads.transpose(2, 3) / (sizes * width**0.5)
             parts.append((moments @ q_heads).transpose(1, 2).reshape(c, d, b, n))
         return layout.scatter(parts, v)
-
-    def extra_repr(self) -> str:
-        return f"heads={self.heads}, tensor_product_gating={self.companion is not None}"

@@ -3,33 +3,13 @@
 from __future__ import annotations
 
 import torch
-from e3nn import o3
 from torch import Tensor, nn
 
 from e3hyena.irreps import IrrepsLike, parse_irreps
 from e3hyena.nn.radial import init_silu_mlp
+from e3hyena.ops.harmonics import solid_harmonics
 
 MAX_ATOMIC_NUMBER = 118
-
-
-def solid_harmonics(vectors: Tensor, lmax: int) -> list[Tensor]:
-    r"""Real solid harmonics :math:`|r|^l Y_l(r/|r|)`, polynomials, smooth at the origin.
-
-    Parameters
-    ----------
-    vectors : Tensor
-        Shape ``(T, 3)``.
-    lmax : int
-        Largest degree.
-
-    Returns
-    -------
-    list of Tensor
-        Degrees 0 to lmax, each ``(T, 2l+1)``, component normalised on the unit sphere.
-    """
-    degrees = list(range(lmax + 1))
-    harmonics = o3.spherical_harmonics(degrees, vectors, normalize=False, normalization="component")
-    return list(harmonics.split([2 * degree + 1 for degree in degrees], dim=-1))
 
 
 class AtomEmbedding(nn.Module):
@@ -45,8 +25,6 @@ class AtomEmbedding(nn.Module):
     ----------
     irreps : o3.Irreps or str
         Irreps of the result.
-    irreps_features : o3.Irreps or str, optional
-        Irreps of further token features, mapped in linearly by the network, not here.
     length : float
         r0, in the unit of the positions (Angstrom for molecules).
     """
@@ -80,7 +58,8 @@ class AtomEmbedding(nn.Module):
         centres = 1 + 0.75 * torch.arange(self.num_basis, device=r.device, dtype=r.dtype)
         basis = torch.exp(-((distance - centres) ** 2))
         weights = self.mlp(torch.cat([self.element(z), basis], dim=-1))
-        harmonics = solid_harmonics(scaled, self.lmax)
+        degrees = list(range(self.lmax + 1))
+        harmonics = solid_harmonics(scaled, degrees).split([2 * l + 1 for l in degrees], dim=1)
         columns, used = [], 0
         for mul, l, is_natural in self.entries:
             if not is_natural:

@@ -13,6 +13,7 @@ from e3hyena.nn.linear import Linear
 from e3hyena.nn.operator import check_features
 from e3hyena.nn.precision import full_precision, to_working
 from e3hyena.nn.radial import RadialBasis
+from e3hyena.ops.harmonics import solid_harmonics
 from e3hyena.ops.paths import Paths
 
 _SOFTENING = 0.02  # length, in cutoffs, below which directions fade out
@@ -145,7 +146,7 @@ class Interaction(nn.Module):
         vector = pos.index_select(0, source) - pos.index_select(0, target)
         vector = vector.to(x.dtype)
         distance = (vector.square().sum(dim=1) + self.softening**2).sqrt()
-        harmonics = _solid_harmonics(self._degrees, vector / distance[:, None])
+        harmonics = solid_harmonics(vector / distance[:, None], self._degrees)
         weights = nn.functional.silu(self.basis(distance) @ self.radial_in) @ self.radial_out
         widths = [mul * dim for mul, dim in self._blocks]
         features = [  # (num_edges, 2l+1, mul), channels contiguous
@@ -222,12 +223,6 @@ class _Coupling(nn.Module):
         else:
             y = (x * matrix[:, :, None]).sum(dim=1, keepdim=True) * weight[:, 0]
         return y.unsqueeze(1)
-
-
-@torch.compiler.disable
-def _solid_harmonics(degrees: list[int], vector: Tensor) -> Tensor:
-    """``(E, 3)`` -> ``(E, d2)``; e3nn's code for it cannot be traced."""
-    return o3.spherical_harmonics(degrees, vector, normalize=False, normalization="component")
 
 
 def _edge_irreps(irreps_edge: IrrepsLike | None, irreps: o3.Irreps) -> o3.Irreps:

@@ -7,9 +7,9 @@ from torch import Tensor, nn
 
 from e3hyena.irreps import ChannelIrreps, IrrepsLike, TokenLayout, parse_irreps
 from e3hyena.nn.block import TokenNorm
-from e3hyena.nn.embedding import solid_harmonics
 from e3hyena.nn.feed_forward import FeedForward
 from e3hyena.nn.operator import default_hidden
+from e3hyena.ops.harmonics import solid_harmonics
 
 
 class MomentReadout(nn.Module):
@@ -46,7 +46,8 @@ class MomentReadout(nn.Module):
         direct, charges = both.split([both.shape[-1] - self.num_moments, self.num_moments], dim=-1)
         if not self.num_moments:
             return direct
-        harmonics = solid_harmonics(r, self.lmax)
+        degrees = list(range(self.lmax + 1))
+        harmonics = solid_harmonics(r, degrees).split([2 * l + 1 for l in degrees], dim=1)
         columns, used = [], 0
         for mul, l, has_moment in self.entries:
             if not has_moment:

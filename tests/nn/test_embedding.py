@@ -4,19 +4,11 @@ import torch
 from e3nn import o3
 from torch import Tensor
 
-from e3hyena.nn.embedding import AtomEmbedding, solid_harmonics
+from e3hyena.nn.embedding import AtomEmbedding
 from e3hyena.testing import assert_equivariant, perturb_parameters
 
 IRREPS = "4x0e + 2x0o + 3x1o + 1e + 2x2e + 3o"
 Z = torch.randint(1, 119, (24,), generator=torch.Generator().manual_seed(0))
-
-
-def test_solid_harmonics() -> None:
-    r = torch.randn(20, 3, dtype=torch.float64)
-    for l, y in enumerate(solid_harmonics(r, 4)):
-        unit = o3.spherical_harmonics(l, r, normalize=True, normalization="component")
-        expected = r.norm(dim=1, keepdim=True) ** l * unit
-        torch.testing.assert_close(y, expected, rtol=1e-11, atol=1e-11)
 
 
 def test_equivariant() -> None:

@@ -25,7 +25,7 @@ from e3hyena.ops.backends.native_source import source
 from e3hyena.ops.paths import Paths, paths_from_key
 
 _FLAGS = ["-O2", "-march=native", "-fPIC", "-fopenmp", "-std=gnu11", "-w", "-c"]
-_MAX_NONZEROS = 4096
+_MAX_NONZEROS = 1024  # beyond, compiling takes half a minute
 _BLOCK = 4096
 
 
