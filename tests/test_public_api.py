@@ -123,3 +123,18 @@ def test_import_is_light() -> None:
     )
     assert result.returncode == 0, result.stderr
     assert result.stdout.strip() == "[]"
+
+
+def test_floors_are_attributes() -> None:
+    """`import e3hyena` alone reaches every floor, without loading torch before it is needed."""
+    code = (
+        "import sys, e3hyena; assert 'torch' not in sys.modules; "
+        "e3hyena.ops.Paths; e3hyena.ops.naive.tensor_product; e3hyena.testing.assert_equivariant; "
+        "e3hyena.HyenaOperator; assert 'HyenaNet' in dir(e3hyena)"
+    )
+    subprocess.run([sys.executable, "-W", "error::SyntaxWarning", "-c", code], check=True)
+
+
+def test_unknown_attribute() -> None:
+    with pytest.raises(AttributeError, match="no attribute 'Hyena'"):
+        e3hyena.Hyena  # noqa: B018

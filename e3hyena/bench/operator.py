@@ -188,7 +188,7 @@ def render(report: dict[str, Any]) -> str:
                 "" if name == OPPONENT else "never" if crossover is None else f"{crossover}"
             )
             memory = result["peak_mebibytes"].get(name, {})
-            cells.append(f"{memory[max(memory)]:.0f} ({max(memory)})" if memory else "")
+            cells.append(_largest(memory))
             lines.append("| " + " | ".join(cells) + " |")
     return "\n".join(lines)
 
@@ -198,3 +198,10 @@ def _cell(timings: dict[str, Any] | None, name: str) -> str:
         return ""
     ratio = timings[OPPONENT]["median"] / timings[name]["median"]
     return f"{timings[name]['median']:.1f} ({ratio:.1f}x)"
+
+
+def _largest(memory: dict[Any, float]) -> str:
+    if not memory:
+        return ""
+    length = max(memory, key=int)  # a string after a round trip through JSON
+    return f"{memory[length]:.0f} ({length})"
