@@ -118,6 +118,8 @@ def _predict(options: dict[str, Any]) -> None:
     if output is not None:
         if output.resolve() in {Path(file).resolve() for file in options["files"]}:
             raise ValueError(f"--output {str(output)!r} is one of the inputs: name another file")
+        if output.is_dir():
+            raise ValueError(f"--output {str(output)!r} is a folder: name a file in it")
         check_writable(output.parent)
     predictions = predict(
         options["checkpoint"],

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import inspect
 from collections.abc import Mapping
 from typing import Any
 
@@ -36,6 +37,8 @@ def build_mixer(
     ------
     ValueError
         If the name is unknown, or a boundary is given to a mixer of sets.
+    TypeError
+        If the mixer has no such option.
 
     Examples
     --------
@@ -53,4 +56,7 @@ def build_mixer(
                 f"boundary={boundary!r} was given; leave it out, or use {ordered}"
             )
         options["boundary"] = boundary
+    known = [p for p in inspect.signature(MIXERS[name]).parameters if p != "hidden"]
+    if unknown := sorted(options.keys() - set(known)):
+        raise TypeError(f"mixer={name!r} has no option {unknown[0]!r}; it has {', '.join(known)}")
     return MIXERS[name](hidden, **options)

@@ -83,6 +83,8 @@ class Interaction(nn.Module):
         self.irreps_edge = _edge_irreps(irreps_edge, self.irreps_in)
         self._tokens = TokenLayout(self.irreps_in)
         self._degrees = self.irreps_edge.ls
+        if not cutoff > 0:
+            raise ValueError(f"cutoff={cutoff} must be a positive length")
         self.cutoff = cutoff
         self.softening = _SOFTENING * cutoff
         self.basis = RadialBasis(num_basis, math.hypot(cutoff, self.softening))

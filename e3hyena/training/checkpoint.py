@@ -1,6 +1,7 @@
 """The portable model file: tensors, strings and numbers, with a format version."""
 
 import json
+import zipfile
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -135,6 +136,9 @@ def load_model(path: str | Path) -> tuple[HyenaNet, ModelInfo]:
 def _read(path: Path) -> dict[str, Any]:
     """Content of a model file that is ours, whole and not too new."""
     try:
+        with zipfile.ZipFile(path) as archive:  # torch.load does not look at the check sums
+            if (record := archive.testzip()) is not None:
+                raise zipfile.BadZipFile(f"check sum of {record}")
         content = torch.load(path, map_location="cpu", weights_only=True)
     except Exception as error:  # torch has many ways to say so
         raise ValueError(

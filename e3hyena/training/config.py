@@ -8,6 +8,9 @@ from e3hyena.training.files import write_text
 
 __all__ = ["DataConfig", "ModelConfig", "OptimConfig", "TrainConfig"]
 
+# Written out, so that --help needs no torch.
+MIXER_NAMES = ("query_key", "filter", "coordinate", "attention", "linear_attention")
+
 # Fields that a continued run may change: where and how it runs, not what it computes.
 RUNTIME_FIELDS = frozenset({"output", "checkpoint_minutes", "accelerator", "threads"})
 
@@ -82,9 +85,7 @@ class ModelConfig:
         Further arguments of the mixer, such as {"heads": 8, "modes": 32}.
     """
 
-    mixer: Literal["query_key", "filter", "coordinate", "attention", "linear_attention"] | None = (
-        "coordinate"
-    )
+    mixer: str | None = "coordinate"
     irreps_hidden: str = "32x0e + 32x1o"
     num_layers: int = 3
     cutoff: float | None = 3.0
@@ -94,6 +95,12 @@ class ModelConfig:
     mixer_options: dict[str, Any] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
+        _check(
+            self.mixer is None or self.mixer in MIXER_NAMES,
+            "model.mixer",
+            self.mixer,
+            f"one of {', '.join(MIXER_NAMES)}, or null for none",
+        )
         _check(self.num_layers > 0, "model.num_layers", self.num_layers, "positive")
         _check(
             self.cutoff is None or self.cutoff > 0,
@@ -158,7 +165,7 @@ class TrainConfig:
     ----------
     task : str
         "dipole" (the vector, debye; extract only) or a scalar of QM9: mu, alpha, homo, lumo, gap,
-        r2, zpve, U0, U, H, G, Cv and the others that `e3hyena data describe` lists.
+        r2, zpve, U0, U, H, G, cv and the others that `e3hyena data describe` lists.
     output : str
         Folder of everything the run writes. The same folder again continues the run.
     seed : int

@@ -133,6 +133,8 @@ def predict(
         If the checkpoint or a file cannot be used, or a molecule has an element that the model was
         not trained on. Nothing is computed then.
     """
+    if batch_size < 1:
+        raise ValueError(f"batch_size={batch_size}: give one molecule per call or more")
     device = device_of(accelerator)
     model, info = load_model(checkpoint)
     structures = [structure for file in files for structure in read_structures(file)]

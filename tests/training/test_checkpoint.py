@@ -92,3 +92,13 @@ def test_weights_of_another_network(content, tmp_path):
     torch.save({**content, "state_dict": weights}, tmp_path / "model.pt")
     with pytest.raises(ValueError, match="do not fit the network of this version"):
         load_model(tmp_path)
+
+
+def test_flipped_bytes(finished, tmp_path):
+    """Damage that keeps the file readable is found by its check sums."""
+    content = bytearray((finished / "model.pt").read_bytes())
+    middle = len(content) // 2
+    content[middle : middle + 64] = bytes(255 - byte for byte in content[middle : middle + 64])
+    (tmp_path / "model.pt").write_bytes(content)
+    with pytest.raises(ValueError, match="or it is damaged"):
+        load_model(tmp_path / "model.pt")

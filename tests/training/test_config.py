@@ -84,3 +84,10 @@ def test_presets_survive_a_file(tmp_path, name):
     PRESETS[name].save(tmp_path / "config.yaml")
     values = yaml.safe_load((tmp_path / "config.yaml").read_text())
     assert TrainConfig.from_dict(values) == PRESETS[name]
+
+
+def test_mixer_names_are_those_of_the_mixers():
+    from e3hyena.mixers import MIXERS
+    from e3hyena.training.config import MIXER_NAMES
+
+    assert set(MIXER_NAMES) == MIXERS.keys()
