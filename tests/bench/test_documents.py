@@ -7,13 +7,15 @@ import pytest
 
 from e3hyena.bench import operator
 from e3hyena.bench.documents import read_block, write_block
+from e3hyena.training.report import render_table
 from e3hyena.training.seeds import render_seeds
 
 ROOT = Path(__file__).parents[2]
 
 
 @pytest.mark.parametrize(
-    ("name", "render"), [("operator", operator.render), ("demo", render_seeds)]
+    ("name", "render"),
+    [("operator", operator.render), ("demo", render_seeds), ("demo_wide", render_table)],
 )
 def test_readme_agrees_with_json(name: str, render) -> None:
     results = json.loads((ROOT / "docs" / "results" / f"{name}.json").read_text())
