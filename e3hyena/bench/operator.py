@@ -14,9 +14,10 @@ from e3hyena.bench.documents import write_block
 from e3hyena.bench.environment import environment
 from e3hyena.bench.memory import peak_memory
 from e3hyena.bench.timing import Timing, interleave
+from e3hyena.irreps import ChannelIrreps
+from e3hyena.mixers.query_key import QueryKey
 from e3hyena.nn.operator import HyenaOperator
 from e3hyena.ops import naive, tensor_product_long_conv
-from e3hyena.ops.paths import Paths
 
 OPPONENT = "attention"
 BLOCK = "operator"
@@ -123,8 +124,8 @@ def _measure(irreps: str, config: BenchConfig) -> dict[str, Any]:
 
 def check(irreps: str, length: int = 96) -> None:
     """Refuse to report on a wrong result."""
-    hidden = HyenaOperator(irreps, irreps_hidden=irreps).mixer.hidden
-    paths = Paths(hidden.per_channel, hidden.per_channel, hidden.per_channel)
+    hidden = ChannelIrreps(irreps)
+    paths = QueryKey(hidden).paths
     q, k = torch.randn(2, hidden.num_channels, hidden.dim, length)
     weight = torch.randn(paths.num_paths, hidden.num_channels)
     expected = naive.tensor_product_long_conv(q, k, weight, paths)

@@ -15,8 +15,9 @@ from e3hyena.nn.block import HyenaBlock, TokenNorm
 from e3hyena.nn.embedding import MAX_ATOMIC_NUMBER, AtomEmbedding
 from e3hyena.nn.interaction import Interaction
 from e3hyena.nn.linear import Linear
-from e3hyena.nn.precision import full_precision, to_working
+from e3hyena.nn.precision import to_working
 from e3hyena.nn.readout import MomentReadout
+from e3hyena.ops.precision import full_precision
 from e3hyena.ops.radius_graph import radius_graph
 from e3hyena.ops.segments import Segments
 

@@ -8,9 +8,10 @@ from torch import Tensor, nn
 from e3hyena.irreps import ChannelIrreps, IrrepsLike, TokenLayout, parse_irreps
 from e3hyena.nn.feed_forward import TensorProductMLP
 from e3hyena.nn.operator import check_features
-from e3hyena.nn.precision import full_precision, to_working
+from e3hyena.nn.precision import to_working
 from e3hyena.ops.long_conv import tensor_product_long_conv
 from e3hyena.ops.paths import Paths
+from e3hyena.ops.precision import full_precision
 from e3hyena.ops.segments import Segments
 from e3hyena.ops.tensor_product import tensor_product
 

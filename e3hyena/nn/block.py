@@ -11,7 +11,8 @@ from e3hyena.irreps import ChannelIrreps, IrrepsLike, TokenLayout, parse_irreps
 from e3hyena.nn.feed_forward import FeedForward
 from e3hyena.nn.norm import RMSNorm
 from e3hyena.nn.operator import HyenaOperator, check_features, default_hidden
-from e3hyena.nn.precision import full_precision, to_working
+from e3hyena.nn.precision import to_working
+from e3hyena.ops.precision import full_precision
 from e3hyena.ops.segments import Segments
 
 _STEP = 0.25

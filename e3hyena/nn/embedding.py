@@ -7,7 +7,7 @@ from torch import Tensor, nn
 
 from e3hyena.irreps import IrrepsLike, parse_irreps
 from e3hyena.nn.radial import init_silu_mlp
-from e3hyena.ops.harmonics import solid_harmonics
+from e3hyena.ops.harmonics import solid_harmonics, weighted_harmonics
 
 MAX_ATOMIC_NUMBER = 118
 
@@ -60,13 +60,5 @@ class AtomEmbedding(nn.Module):
         weights = self.mlp(torch.cat([self.element(z), basis], dim=-1))
         degrees = list(range(self.lmax + 1))
         harmonics = solid_harmonics(scaled, degrees).split([2 * l + 1 for l in degrees], dim=1)
-        columns, used = [], 0
-        for mul, l, is_natural in self.entries:
-            if not is_natural:
-                columns.append(r.new_zeros(len(r), mul * (2 * l + 1)))
-                continue
-            w = weights[:, used : used + mul]
-            direction = harmonics[l] / distance**l
-            columns.append((w[:, :, None] * direction[:, None]).flatten(1))
-            used += mul
-        return torch.cat(columns, dim=-1) if columns else r.new_zeros(len(r), 0)
+        directions = [y / distance**l for l, y in zip(degrees, harmonics, strict=True)]
+        return weighted_harmonics(weights, directions, self.entries)

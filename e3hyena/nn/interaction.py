@@ -11,10 +11,11 @@ from torch import Tensor, nn
 from e3hyena.irreps import IrrepsLike, TokenLayout, distinct_irreps, parse_irreps
 from e3hyena.nn.linear import Linear
 from e3hyena.nn.operator import check_features
-from e3hyena.nn.precision import full_precision, to_working
+from e3hyena.nn.precision import to_working
 from e3hyena.nn.radial import RadialBasis
 from e3hyena.ops.harmonics import solid_harmonics
 from e3hyena.ops.paths import Paths
+from e3hyena.ops.precision import full_precision
 
 _SOFTENING = 0.02  # length, in cutoffs, below which directions fade out
 _SILU_GAIN = 1.679  # 1 / root mean square of silu of a unit normal

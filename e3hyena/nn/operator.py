@@ -14,9 +14,10 @@ from e3hyena.irreps import ChannelIrreps, IrrepsLike, TokenLayout, parse_irreps
 from e3hyena.mixers import build_mixer
 from e3hyena.nn.gate import Gate
 from e3hyena.nn.linear import Linear
-from e3hyena.nn.precision import full_precision, to_working
+from e3hyena.nn.precision import to_working
 from e3hyena.nn.short_conv import ShortConv
 from e3hyena.ops.paths import Paths
+from e3hyena.ops.precision import full_precision
 from e3hyena.ops.segments import Segments
 from e3hyena.ops.tensor_product import tensor_product
 

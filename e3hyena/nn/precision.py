@@ -6,19 +6,6 @@ import torch
 from torch import Tensor, nn
 
 
-def full_precision(x: Tensor) -> torch.autocast:
-    """Context in which autocast is off for the device of ``x``.
-
-    Examples
-    --------
-    >>> x = torch.eye(2)
-    >>> with torch.autocast("cpu", torch.bfloat16), full_precision(x):
-    ...     (x @ x).dtype
-    torch.float32
-    """
-    return torch.autocast(x.device.type, enabled=False)
-
-
 def to_working(x: Tensor, module: nn.Module) -> Tensor:
     """``x`` in at least float32, the dtype of the parameters it will meet.
 

@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-import torch
 from torch import Tensor, nn
 
 from e3hyena.irreps import ChannelIrreps, IrrepsLike, TokenLayout, parse_irreps
 from e3hyena.nn.block import TokenNorm
 from e3hyena.nn.feed_forward import FeedForward
 from e3hyena.nn.operator import default_hidden
-from e3hyena.ops.harmonics import solid_harmonics
+from e3hyena.ops.harmonics import solid_harmonics, weighted_harmonics
 
 
 class MomentReadout(nn.Module):
@@ -48,12 +47,4 @@ class MomentReadout(nn.Module):
             return direct
         degrees = list(range(self.lmax + 1))
         harmonics = solid_harmonics(r, degrees).split([2 * l + 1 for l in degrees], dim=1)
-        columns, used = [], 0
-        for mul, l, has_moment in self.entries:
-            if not has_moment:
-                columns.append(direct.new_zeros(len(x), mul * (2 * l + 1)))
-                continue
-            c = charges[:, used : used + mul]
-            columns.append((c[:, :, None] * harmonics[l][:, None]).flatten(1))
-            used += mul
-        return direct + torch.cat(columns, dim=-1)
+        return direct + weighted_harmonics(charges, list(harmonics), self.entries)

@@ -29,3 +29,39 @@ def solid_harmonics(vectors: Tensor, degrees: list[int]) -> Tensor:
     tensor([[1.0000, 0.0000, 0.0000, 3.4641]])
     """
     return o3.spherical_harmonics(degrees, vectors, normalize=False, normalization="component")
+
+
+def weighted_harmonics(
+    weights: Tensor, harmonics: list[Tensor], entries: list[tuple[int, int, bool]]
+) -> Tensor:
+    """Weights times the harmonic of their degree, in the order of some irreps.
+
+    Parameters
+    ----------
+    weights : Tensor
+        Shape ``(T, W)``, one per copy of the entries that take part.
+    harmonics : list of Tensor
+        Harmonics by degree, each ``(T, 2l+1)``.
+    entries : list of (int, int, bool)
+        Multiplicity, degree, and whether the entry takes part; the others are zero.
+
+    Returns
+    -------
+    Tensor
+        Shape ``(T, sum(mul * (2l+1)))``.
+
+    Examples
+    --------
+    >>> harmonics = [torch.ones(5, 1), torch.ones(5, 3)]
+    >>> weighted_harmonics(torch.ones(5, 2), harmonics, [(2, 1, True), (4, 0, False)]).shape
+    torch.Size([5, 10])
+    """
+    columns, used = [weights.new_zeros(len(weights), 0)], 0
+    for mul, degree, takes_part in entries:
+        if not takes_part:
+            columns.append(weights.new_zeros(len(weights), mul * (2 * degree + 1)))
+            continue
+        w = weights[:, used : used + mul]
+        columns.append((w[:, :, None] * harmonics[degree][:, None]).flatten(1))
+        used += mul
+    return torch.cat(columns, dim=-1)

@@ -18,6 +18,7 @@ from torch import Tensor
 
 from e3hyena.ops.contraction import contract, contract_weight
 from e3hyena.ops.paths import paths_from_key
+from e3hyena.ops.precision import full_precision
 from e3hyena.ops.spectrum import from_spectrum, to_spectrum, transform_length
 
 TOKENWISE = "tokenwise"
@@ -26,7 +27,7 @@ TOKENWISE = "tokenwise"
 @torch.library.custom_op("e3hyena::partial", mutates_args=())
 def partial(slot: int, x: Tensor, y: Tensor, weight: Tensor, key: str, boundary: str) -> Tensor:
     """Derivative of the form by ``slot``; ``x``, ``y`` are the other two, ``(C, d, B, N)``."""
-    with _no_autocast(x):
+    with full_precision(x):
         return _partial(slot, x, y, weight, key, boundary)
 
 
@@ -48,7 +49,7 @@ def _partial(slot: int, x: Tensor, y: Tensor, weight: Tensor, key: str, boundary
 @torch.library.custom_op("e3hyena::partial_weight", mutates_args=())
 def partial_weight(x1: Tensor, x2: Tensor, x3: Tensor, key: str, boundary: str) -> Tensor:
     """Derivative of the form by the weights, ``(num_paths, C)``; operands ``(C, d, B, N)``."""
-    with _no_autocast(x1):
+    with full_precision(x1):
         return _partial_weight(x1, x2, x3, key, boundary)
 
 
@@ -62,11 +63,6 @@ def _partial_weight(x1: Tensor, x2: Tensor, x3: Tensor, key: str, boundary: str)
     spectra = [to_spectrum(x, i, boundary, length) for i, x in enumerate((x1, x2, x3))]
     spectra[2] = spectra[2] * _parseval(length, x1)
     return contract_weight(paths, *(s.flatten(2) for s in spectra))
-
-
-def _no_autocast(x: Tensor) -> torch.autocast:
-    """Autocast would reach the matrix products within an opaque operator."""
-    return torch.autocast(x.device.type, enabled=False)
 
 
 def _parseval(length: int, like: Tensor) -> Tensor:

@@ -7,7 +7,8 @@ import torch
 from torch import nn
 
 from e3hyena import HyenaBlock, HyenaNet, HyenaOperator, SE3Hyena
-from e3hyena.nn.precision import full_precision, to_working
+from e3hyena.nn.precision import to_working
+from e3hyena.ops.precision import full_precision
 
 MODULES = {
     "operator": lambda: HyenaOperator("4x0e + 4x1o"),
