@@ -10,6 +10,7 @@ import sys
 import warnings
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from importlib import import_module
 from typing import Any
 
 from jsonargparse import ActionConfigFile, ArgumentParser
@@ -197,6 +198,24 @@ def _bench_operator(options: dict[str, Any]) -> None:
     run(BenchConfig(**options))
 
 
+# ---- experiment --------------------------------------------------------------------------------
+
+
+def _experiment(name: str, config: str, help: str) -> Command:
+    """The module ``e3hyena.experiments.<name>``, with its function ``run`` and its `config`."""
+
+    def home() -> Any:
+        return import_module(f"e3hyena.experiments.{name}")
+
+    def add(parser: Any, _: Sequence[str]) -> None:
+        parser.add_class_arguments(getattr(home(), config), as_group=True)
+
+    def run(options: dict[str, Any]) -> None:
+        home().run(getattr(home(), config)(**options))
+
+    return Command(help, add, run)
+
+
 # ---- all of it ---------------------------------------------------------------------------------
 
 COMMANDS: dict[str, Command | tuple[str, dict[str, Command]]] = {
@@ -224,6 +243,17 @@ COMMANDS: dict[str, Command | tuple[str, dict[str, Command]]] = {
                 _add_bench_operator,
                 _bench_operator,
             )
+        },
+    ),
+    "experiment": (
+        "Run the comparisons behind the documentation, or continue them.",
+        {
+            "molecules": _experiment(
+                "molecules", "MoleculesConfig", "Compare all mixers on QM9 at equal budget."
+            ),
+            "set_recall": _experiment(
+                "set_recall", "SetRecallConfig", "Compare how many pairs mixers tell apart."
+            ),
         },
     ),
 }

@@ -5,6 +5,7 @@ from __future__ import annotations
 import multiprocessing
 import resource
 import sys
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -18,22 +19,30 @@ def peak_memory(irreps: str, mixer: str, length: int) -> float:
 
     Input and parameters are there before; the figure holds everything in between and the result.
     """
+    return in_fresh_process(_measure, irreps, mixer, length)
+
+
+def in_fresh_process(measure: Callable[..., float], *arguments: Any) -> float:
+    """Result of ``measure(*arguments)`` in a process that did nothing else, with one thread."""
     context = multiprocessing.get_context("spawn")
-    with context.Pool(1) as pool:
-        added: float = pool.apply(_measure, (irreps, mixer, length))
-    return added
+    with context.Pool(1, initializer=torch.set_num_threads, initargs=(1,)) as pool:
+        return pool.apply(measure, arguments)
+
+
+def added_mebibytes(call: Callable[[], object]) -> float:
+    """Mebibytes by which a call raises the largest size of this process."""
+    _forget_high_water()
+    before = _high_water()
+    call()
+    return _high_water() - before
 
 
 def _measure(irreps: str, mixer: str, length: int) -> float:
-    torch.set_num_threads(1)
     operator = HyenaOperator(irreps, mixer=mixer)
     x = torch.randn(length, operator.irreps_in.dim)
     with torch.no_grad():
         operator(x[:2048])
-        _forget_high_water()
-        before = _high_water()
-        operator(x)
-    return _high_water() - before
+        return added_mebibytes(lambda: operator(x))
 
 
 def _high_water() -> float:

@@ -4,23 +4,17 @@ from pathlib import Path
 from typing import Any
 
 from e3hyena._extras import require
-from e3hyena.data.targets import Target
 from e3hyena.training.checkpoint import load_model
-from e3hyena.training.config import DataConfig, TrainConfig
+from e3hyena.training.config import TrainConfig
 from e3hyena.training.device import cpu_threads, device_of
 from e3hyena.training.evaluate import mean_predictor, predict_molecules, summarise
 from e3hyena.training.files import atomic_path, check_writable, read_json, write_json, write_text
-from e3hyena.training.molecules import Molecules
+from e3hyena.training.load import load_split, scaling_of
 from e3hyena.training.plots import plot_learning_curve, plot_parity
 from e3hyena.training.report import environment, render_table
-from e3hyena.training.scaling import fit_scaling
-from e3hyena.training.tasks import get_task, metric_labels, model_arguments
+from e3hyena.training.tasks import get_task, metric_labels
 
 __all__ = ["train"]
-
-# Properties that are mostly the sum of what their atoms contribute.
-PER_ATOM = frozenset("alpha zpve U0 U H G cv U0_atom U_atom H_atom G_atom".split())
-
 
 def train(config: TrainConfig) -> dict[str, Any]:
     """Train, evaluate, and write everything into ``config.output``.
@@ -78,18 +72,12 @@ def _run(config: TrainConfig, output: Path, trainings: dict[str, bool]) -> dict[
     from e3hyena.training.fit import fit
 
     task, device = get_task(config.task), device_of(config.accelerator)
-    parts = {split: _load(config.data, task, split) for split in ("train", "val", "test")}
+    parts = {split: load_split(config.data, task, split) for split in ("train", "val", "test")}
     config.save(output / "config.yaml")
     for name in trainings:
         (output / name).mkdir(exist_ok=True)
     molecules, test = parts["train"], parts["test"]
-    scaling = fit_scaling(
-        molecules.label,
-        molecules.z,
-        molecules.batch,
-        per_atom=config.task in PER_ATOM,
-        summed=model_arguments(config)["pool"] == "sum",
-    )
+    scaling = scaling_of(config, molecules)
     guess = mean_predictor(task, molecules.label, test.label)
     labels = metric_labels(task)
     metric = next(iter(labels))
@@ -138,17 +126,6 @@ def _run(config: TrainConfig, output: Path, trainings: dict[str, bool]) -> dict[
     for name in ("model.pt", "results.json", "table.md", "learning_curve.png", "parity.png"):
         print(f"written: {output / name}")
     return results
-
-
-def _load(data: DataConfig, task: Target, split: str) -> Molecules:
-    from e3hyena.data import QM9, QM9Extract
-
-    if data.source == "qm9":
-        assert data.root is not None  # DataConfig saw to it
-        dataset: Any = QM9(data.root, split=split)
-    else:
-        dataset = QM9Extract(split=split)
-    return Molecules.from_dataset(dataset, task, getattr(data, f"{split}_size"), f"data.{split}")
 
 
 def _prepare(config: TrainConfig) -> Path:

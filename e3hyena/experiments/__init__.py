@@ -1,0 +1,1 @@
+"""The comparisons behind the documentation, each a function of a config."""
