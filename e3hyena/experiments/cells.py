@@ -106,6 +106,21 @@ def run_cells(
     return failures
 
 
+def stop_after_failures(failures: dict[str, str], total: int) -> None:
+    """Turn failures of `run_cells` into an error.
+
+    Raises
+    ------
+    RuntimeError
+        If there are any.
+    """
+    if failures:
+        raise RuntimeError(
+            f"{len(failures)} of {total} cells failed ({', '.join(failures)}): the same command "
+            "again tries them anew, --stage report shows the others"
+        )
+
+
 def read_cells(cells: Sequence[Cell], output: str | Path) -> dict[str, dict[str, Any]]:
     """Contents of the result files that exist: name, config, result, seconds, environment.
 

@@ -8,7 +8,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Literal
 
-from e3hyena.experiments.cells import Cell, read_cells, run_cells
+from e3hyena.experiments.cells import Cell, read_cells, run_cells, stop_after_failures
 from e3hyena.experiments.report import publish
 from e3hyena.experiments.rows import Row, check_rows
 
@@ -153,11 +153,7 @@ def run(config: MoleculesConfig) -> dict[str, Any] | None:
     cells = _cells(config)
     if config.stage in ("all", "train"):
         failures = run_cells(cells, molecule_cell.train, config.output, jobs=config.jobs)
-        if failures:
-            raise RuntimeError(
-                f"{len(failures)} of {len(cells)} trainings failed ({', '.join(failures)}): the "
-                "same command again tries them anew; --stage report shows the others"
-            )
+        stop_after_failures(failures, len(cells))
     timing = Path(config.output, "timing.json")
     if config.stage in ("all", "timing"):
         size, epochs = config.train_sizes[-1], config.epochs[-1]

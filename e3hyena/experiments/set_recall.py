@@ -7,7 +7,7 @@ import itertools
 from dataclasses import dataclass, field
 from typing import Any, Literal
 
-from e3hyena.experiments.cells import Cell, read_cells, run_cells
+from e3hyena.experiments.cells import Cell, read_cells, run_cells, stop_after_failures
 from e3hyena.experiments.report import publish
 from e3hyena.experiments.rows import Row, check_rows
 
@@ -113,7 +113,8 @@ def run(config: SetRecallConfig) -> dict[str, Any] | None:
 
     cells = _cells(config)
     if config.stage in ("all", "train"):
-        run_cells(cells, set_recall_cell.train, config.output, jobs=config.jobs)
+        failures = run_cells(cells, set_recall_cell.train, config.output, jobs=config.jobs)
+        stop_after_failures(failures, len(cells))
     if config.stage not in ("all", "report"):
         return None
     report = set_recall_report.collect(
