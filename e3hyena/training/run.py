@@ -141,13 +141,14 @@ def _run(config: TrainConfig, output: Path, trainings: dict[str, bool]) -> dict[
 
 
 def _load(data: DataConfig, task: Target, split: str) -> Molecules:
-    from e3hyena.data import QM9, QM9Extract
+    from e3hyena.data import ORDERS, QM9, QM9Extract
 
+    order = None if data.order is None else ORDERS[data.order]()
     if data.source == "qm9":
         assert data.root is not None  # DataConfig saw to it
-        dataset: Any = QM9(data.root, split=split)
+        dataset: Any = QM9(data.root, split=split, transform=order)
     else:
-        dataset = QM9Extract(split=split)
+        dataset = QM9Extract(split=split, transform=order)
     return Molecules.from_dataset(dataset, task, getattr(data, f"{split}_size"), f"data.{split}")
 
 
