@@ -1,8 +1,38 @@
 """Datasets and their order transforms, as PyG classes."""
 
 from e3hyena.data.extract import QM9Extract
+from e3hyena.data.orders import (
+    ORDERS,
+    BreadthFirstOrder,
+    CanonicalOrder,
+    DistanceOrder,
+    GivenOrder,
+    OrderTransform,
+    RDKitOrder,
+    ResidueOrder,
+    SpectralOrder,
+    restore_order,
+    symmetry_classes,
+)
 from e3hyena.data.qm9 import QM9
 from e3hyena.data.splits import standard_split
 from e3hyena.data.targets import TARGETS, Target
 
-__all__ = ["QM9", "TARGETS", "QM9Extract", "Target", "standard_split"]
+__all__ = [
+    "ORDERS",
+    "QM9",
+    "TARGETS",
+    "BreadthFirstOrder",
+    "CanonicalOrder",
+    "DistanceOrder",
+    "GivenOrder",
+    "OrderTransform",
+    "QM9Extract",
+    "RDKitOrder",
+    "ResidueOrder",
+    "SpectralOrder",
+    "Target",
+    "restore_order",
+    "standard_split",
+    "symmetry_classes",
+]

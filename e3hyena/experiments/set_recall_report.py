@@ -153,7 +153,13 @@ def _line(axes: Any, points: Mapping[int, list[float]], **style: Any) -> None:
     held = {x: values for x, values in sorted(points.items()) if values}
     means = [mean(values) for values in held.values()]
     bars = [
-        [max(0.0, middle - min(values)) for middle, values in zip(means, held.values(), strict=True)],
-        [max(0.0, max(values) - middle) for middle, values in zip(means, held.values(), strict=True)],
+        [
+            max(0.0, middle - min(values))
+            for middle, values in zip(means, held.values(), strict=True)
+        ],
+        [
+            max(0.0, max(values) - middle)
+            for middle, values in zip(means, held.values(), strict=True)
+        ],
     ]
     axes.errorbar(list(held), means, bars, linewidth=1.2, elinewidth=0.8, **style)

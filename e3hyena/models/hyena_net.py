@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import warnings
 from collections.abc import Mapping
 from typing import Any
 
@@ -11,6 +12,7 @@ from torch import Tensor, nn
 from torch_geometric.utils import scatter
 
 from e3hyena.irreps import IrrepsLike, TokenLayout, parse_irreps
+from e3hyena.mixers import MIXERS
 from e3hyena.nn.block import HyenaBlock, TokenNorm
 from e3hyena.nn.embedding import MAX_ATOMIC_NUMBER, AtomEmbedding
 from e3hyena.nn.interaction import Interaction
@@ -20,6 +22,8 @@ from e3hyena.nn.readout import MomentReadout
 from e3hyena.ops.precision import full_precision
 from e3hyena.ops.radius_graph import radius_graph
 from e3hyena.ops.segments import Segments
+
+_warned: list[str] = []
 
 
 class HyenaNet(nn.Module):
@@ -45,8 +49,17 @@ class HyenaNet(nn.Module):
         How atoms make a graph's property; None returns a property per atom.
     irreps_features : o3.Irreps or str, optional
         Irreps of further atom features, passed as ``features``.
+    ordered : bool
+        Says that the atoms come in a meaningful order: a chain, or the result of an order transform
+        (`e3hyena.data.ORDERS`). Changes nothing but the warning below.
     boundary, short_conv, mixer_options
         See :class:`HyenaOperator`.
+
+    Warns
+    -----
+    UserWarning
+        Once per process, if the mixer (or ``short_conv``) depends on the order of the atoms and
+        ``ordered`` is not set.
 
     Raises
     ------
@@ -71,6 +84,7 @@ class HyenaNet(nn.Module):
         cutoff: float | None = None,
         pool: str | None = "sum",
         irreps_features: IrrepsLike | None = None,
+        ordered: bool = False,
         boundary: str | None = None,
         short_conv: int = 0,
         mixer_options: Mapping[str, Any] | None = None,
@@ -102,6 +116,9 @@ class HyenaNet(nn.Module):
             for _ in range(num_layers)
         )
         self.readout = MomentReadout(self.irreps_hidden, self.irreps_out)
+        if not ordered and mixer is not None and (MIXERS[mixer].ordered or short_conv):
+            what = f"mixer={mixer!r}" if MIXERS[mixer].ordered else f"short_conv={short_conv}"
+            _warn_of_order(what)
 
     def forward(
         self,
@@ -186,6 +203,18 @@ class HyenaNet(nn.Module):
             f"atoms -> {self.irreps_hidden} -> {self.irreps_out}, "
             f"cutoff={self.cutoff}, pool={self.pool!r} | {numel} parameters"
         )
+
+
+def _warn_of_order(what: str) -> None:
+    """Once per process, whatever the filters do with repeated warnings."""
+    if not _warned:
+        warnings.warn(
+            f"{what} depends on the order in which atoms are listed, and atoms have none: take "
+            "mixer='coordinate', or give the data an order (transform=SpectralOrder() and others "
+            "in e3hyena.data) and pass ordered=True; see docs/order-and-symmetry.md",
+            stacklevel=3,
+        )
+        _warned.append(what)
 
 
 class HyenaLayer(nn.Module):

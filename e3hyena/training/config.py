@@ -8,8 +8,10 @@ from e3hyena.training.files import write_text
 
 __all__ = ["DataConfig", "ModelConfig", "OptimConfig", "TrainConfig"]
 
-# Written out, so that --help needs no torch.
+# Both written out, so that --help needs no torch.
 MIXER_NAMES = ("query_key", "filter", "coordinate", "attention", "linear_attention")
+
+ORDER_NAMES = ("given", "spectral", "distance", "breadth_first", "rdkit")
 
 # Fields that a continued run may change: where and how it runs, not what it computes.
 RUNTIME_FIELDS = frozenset({"output", "checkpoint_minutes", "accelerator", "threads"})
@@ -39,6 +41,10 @@ class DataConfig:
         Number of validation molecules; null: all of the split.
     test_size : int, optional
         Number of test molecules; null: all of the split.
+    order : {"given", "spectral", "distance", "breadth_first", "rdkit"}, optional
+        Order in which the atoms of every molecule are listed, for mixers and short convolutions
+        that depend on it; predictions use it too. given: as in the data. null: as in the data, but
+        without meaning.
     """
 
     source: Literal["extract", "qm9"] = "extract"
@@ -46,8 +52,15 @@ class DataConfig:
     train_size: int | None = None
     val_size: int | None = None
     test_size: int | None = None
+    order: str | None = None
 
     def __post_init__(self) -> None:
+        _check(
+            self.order is None or self.order in ORDER_NAMES,
+            "data.order",
+            self.order,
+            f"one of {', '.join(ORDER_NAMES)}, or null for none",
+        )
         for split in ("train", "val", "test"):
             size = getattr(self, f"{split}_size")
             _check(

@@ -4,6 +4,7 @@ from collections.abc import Callable
 from typing import Any
 
 from torch_geometric.data import Data
+from torch_geometric.transforms import Compose
 
 from e3hyena.data.targets import Target
 from e3hyena.training.config import DataConfig, TrainConfig
@@ -23,7 +24,7 @@ def load_split(
     split: str,
     transform: Callable[[Data], Data] | None = None,
 ) -> Molecules:
-    """The molecules of a split, with labels in the unit of the task.
+    """The molecules of a split in the order of `data`, with labels in the unit of the task.
 
     Parameters
     ----------
@@ -31,15 +32,19 @@ def load_split(
     task : Target
     split : {"train", "val", "test"}
     transform : callable, optional
-        What happens to every molecule first.
+        What happens to every molecule before its atoms are ordered.
     """
-    from e3hyena.data import QM9, QM9Extract
+    from e3hyena.data import ORDERS, QM9, QM9Extract
 
+    steps = [] if transform is None else [transform]
+    if data.order is not None:
+        steps.append(ORDERS[data.order]())
+    options: dict[str, Any] = {"split": split, "transform": Compose(steps) if steps else None}
     if data.source == "qm9":
         assert data.root is not None  # DataConfig saw to it
-        dataset: Any = QM9(data.root, split=split)
+        dataset: Any = QM9(data.root, **options)
     else:
-        dataset = QM9Extract(split=split)
+        dataset = QM9Extract(**options)
     return Molecules.from_dataset(dataset, task, getattr(data, f"{split}_size"), f"data.{split}")
 
 

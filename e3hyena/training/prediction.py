@@ -8,8 +8,10 @@ from typing import NamedTuple
 
 import torch
 from torch import Tensor
+from torch_geometric.data import Data
 
 from e3hyena._extras import require
+from e3hyena.data.orders import ORDERS
 from e3hyena.data.targets import Target
 from e3hyena.training.checkpoint import ModelInfo, load_model
 from e3hyena.training.device import device_of
@@ -140,15 +142,25 @@ def predict(
     structures = [structure for file in files for structure in read_structures(file)]
     for structure in structures:
         _check_elements(structure, info)
-    z = [torch.from_numpy(structure.atoms.numbers).long() for structure in structures]
+    graphs = [_graph(structure, info) for structure in structures]
     molecules = Molecules(
-        z=torch.cat(z),
-        pos=torch.cat([torch.from_numpy(s.atoms.positions).float() for s in structures]),
-        ptr=torch.tensor([0, *map(len, z)]).cumsum(0),
+        z=torch.cat([graph.z for graph in graphs]),
+        pos=torch.cat([graph.pos for graph in graphs]),
+        ptr=torch.tensor([0, *(len(graph.z) for graph in graphs)]).cumsum(0),
         label=torch.zeros(len(structures), 1),
     )
     values = predict_molecules(model, info, molecules, batch_size=batch_size, device=device)
     return Predictions(info.task, structures, values)
+
+
+def _graph(structure: Structure, info: ModelInfo) -> Data:
+    """The molecule, its atoms in the order that the model was trained with."""
+    graph = Data(
+        z=torch.from_numpy(structure.atoms.numbers).long(),
+        pos=torch.from_numpy(structure.atoms.positions).float(),
+    )
+    order = info.config.get("data", {}).get("order")  # absent in early files
+    return graph if order is None else ORDERS[order]()(graph)
 
 
 def _check_elements(structure: Structure, info: ModelInfo) -> None:

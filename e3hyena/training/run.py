@@ -16,6 +16,7 @@ from e3hyena.training.tasks import get_task, metric_labels
 
 __all__ = ["train"]
 
+
 def train(config: TrainConfig) -> dict[str, Any]:
     """Train, evaluate, and write everything into ``config.output``.
 

@@ -39,6 +39,7 @@ def model_arguments(config: TrainConfig) -> dict[str, object]:
         "mixer": model.mixer,
         "cutoff": model.cutoff,
         "pool": model.pool or ("sum" if config.task in SUMMED else "mean"),
+        "ordered": config.data.order is not None,
         "boundary": model.boundary,
         "short_conv": model.short_conv,
         "mixer_options": dict(model.mixer_options),

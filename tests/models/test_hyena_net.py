@@ -8,6 +8,7 @@ from e3nn import o3
 from torch import Tensor, nn
 
 from e3hyena import HyenaNet
+from e3hyena.models import hyena_net
 from e3hyena.ops.radius_graph import radius_graph
 from e3hyena.testing import (
     NETWORK_TOLERANCE,
@@ -27,6 +28,7 @@ Z = torch.tensor([6, 1, 1, 1, 8, 7, 1, 9, 8, 6, 1, 8, 16, 17])
 
 def build(irreps_out: str, mixer: str | None, **options: object) -> HyenaNet:
     options = {"irreps_hidden": "4x0e + 4x1o + 4x1e", "num_layers": 1, "cutoff": 3.0, **options}
+    options = {"ordered": mixer in ("query_key", "filter") or "short_conv" in options, **options}
     return HyenaNet(irreps_out, mixer=mixer, **options)
 
 
@@ -274,6 +276,24 @@ class TestBadInput:
     def test_construction(self, irreps_out: str, options: dict, message: str) -> None:
         with pytest.raises(ValueError, match=message):
             HyenaNet(irreps_out, **options)
+
+
+@pytest.mark.parametrize("options", [{}, {"mixer": "filter"}, {"short_conv": 3}])
+def test_order_without_meaning_warns_once(options: dict, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(hyena_net, "_warned", [])
+    options = {"mixer": "coordinate" if "short_conv" in options else "query_key", **options}
+    with pytest.warns(
+        UserWarning, match=r"'coordinate', .* ordered=True; .*order-and-symmetry\.md"
+    ):
+        HyenaNet("1o", num_layers=1, **options)
+    HyenaNet("1o", num_layers=1, **options)  # a second warning would be an error
+
+
+def test_no_warning_where_order_has_meaning_or_none(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(hyena_net, "_warned", [])
+    HyenaNet("1o", num_layers=1, mixer="query_key", ordered=True)
+    for mixer in SETS:
+        HyenaNet("1o", num_layers=1, mixer=mixer)
 
 
 def test_state_holds_parameters_only() -> None:

@@ -1,3 +1,5 @@
+import json
+
 import pytest
 import torch
 
@@ -102,3 +104,14 @@ def test_flipped_bytes(finished, tmp_path):
     (tmp_path / "model.pt").write_bytes(content)
     with pytest.raises(ValueError, match="or it is damaged"):
         load_model(tmp_path / "model.pt")
+
+
+def test_a_file_from_before_orders(finished, content, tmp_path):
+    kwargs, config = json.loads(content["model_kwargs"]), json.loads(content["config"])
+    del kwargs["ordered"], config["data"]["order"]
+    old = {**content, "model_kwargs": json.dumps(kwargs), "config": json.dumps(config)}
+    torch.save(old, tmp_path / "model.pt")
+    model, info = load_model(tmp_path)
+    assert info.model_kwargs == kwargs and info.config == config
+    new, _ = load_model(finished)
+    assert all(map(torch.equal, model.parameters(), new.parameters()))

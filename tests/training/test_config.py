@@ -5,7 +5,9 @@ import yaml
 from hypothesis import given
 from hypothesis import strategies as st
 
+from e3hyena.data import ORDERS
 from e3hyena.training import PRESETS, DataConfig, ModelConfig, OptimConfig, TrainConfig
+from e3hyena.training.config import ORDER_NAMES
 
 positive = st.floats(1e-6, 10.0)
 configs = st.builds(
@@ -14,7 +16,11 @@ configs = st.builds(
     seed=st.integers(0, 2**31),
     max_minutes=st.none() | positive,
     compare_without_mixer=st.booleans(),
-    data=st.builds(DataConfig, train_size=st.none() | st.integers(1, 10**6)),
+    data=st.builds(
+        DataConfig,
+        train_size=st.none() | st.integers(1, 10**6),
+        order=st.sampled_from([None, *ORDER_NAMES]),
+    ),
     model=st.builds(
         ModelConfig,
         mixer=st.sampled_from([None, "filter", "attention"]),
@@ -40,6 +46,10 @@ def test_json_is_read_too(tmp_path):
     assert TrainConfig.load(path) == config
 
 
+def test_orders_are_those_of_molecules():
+    assert set(ORDER_NAMES) == ORDERS.keys() - {"residue"}
+
+
 def test_what_is_absent_keeps_its_default():
     assert TrainConfig.from_dict({"optim": {"lr": 0.5}}) == TrainConfig(optim=OptimConfig(lr=0.5))
 
@@ -54,6 +64,7 @@ def test_what_is_absent_keeps_its_default():
         ({"data": {"source": "qm10"}}, "data.source"),
         ({"optim": {"lr": -1.0}}, "optim.lr"),
         ({"optim": {"ema_decay": 1.0}}, "optim.ema_decay"),
+        ({"data": {"order": "residue"}}, "data.order"),
         ({"data": {"train_size": 0}}, "data.train_size"),
         ({"data": {"source": "qm9"}}, "data.root"),
         ({"model": {"cutoff": -3.0}}, "model.cutoff"),

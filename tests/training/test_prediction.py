@@ -4,6 +4,7 @@ import json
 import pytest
 import torch
 
+from e3hyena import HyenaNet
 from e3hyena.training import load_model, predict
 
 ase_io = pytest.importorskip("ase.io")
@@ -78,3 +79,25 @@ def test_an_element_that_was_not_in_the_training_set(finished, tmp_path):
     ase_io.write(tmp_path / "a.xyz", build.molecule("SiH4"))
     with pytest.raises(ValueError, match=r"a\.xyz', molecule 0: element Si was not .* knows H, C"):
         predict(finished, [tmp_path / "a.xyz"])
+
+
+@pytest.mark.parametrize("order", [None, "distance"])
+def test_predictions_list_atoms_as_training_did(finished, tmp_path, order):
+    """The network gets the atoms in the order of the run, whatever the order of the file."""
+    content = torch.load(finished / "model.pt", weights_only=True)
+    config, kwargs = json.loads(content["config"]), json.loads(content["model_kwargs"])
+    del config["data"]["order"]  # as in early files
+    if order is not None:
+        config["data"]["order"] = order
+    kwargs.update(mixer="query_key", ordered=True)
+    state = HyenaNet(**kwargs).state_dict()
+    content.update(config=json.dumps(config), model_kwargs=json.dumps(kwargs), state_dict=state)
+    torch.save(content, tmp_path / "model.pt")
+    atoms = build.molecule("CH3CH2OH")
+    listings = [range(9), [4, 8, 2, 7, 0, 5, 1, 3, 6]]
+    ase_io.write(tmp_path / "a.xyz", [atoms[list(listing)] for listing in listings])
+    values = predict(tmp_path, [tmp_path / "a.xyz"]).values
+    lengths = values.norm(dim=-1)
+    assert lengths.max() > 0
+    same = abs(lengths[0] - lengths[1]) < 1e-5 * lengths.max()
+    assert bool(same) is (order is not None)

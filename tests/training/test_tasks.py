@@ -2,7 +2,7 @@ import pytest
 import torch
 
 from e3hyena.data import TARGETS
-from e3hyena.training.config import ModelConfig, TrainConfig
+from e3hyena.training.config import DataConfig, ModelConfig, TrainConfig
 from e3hyena.training.evaluate import mean_predictor, summarise
 from e3hyena.training.tasks import errors, get_task, metric_labels, model_arguments
 
@@ -40,3 +40,8 @@ def test_pooling_follows_the_property_unless_it_is_given():
     chosen = TrainConfig(task="gap", model=ModelConfig(pool="sum", mixer_options={"heads": 2}))
     assert model_arguments(chosen)["pool"] == "sum"
     assert model_arguments(chosen)["mixer_options"] == {"heads": 2}
+
+
+@pytest.mark.parametrize(("order", "ordered"), [(None, False), ("given", True)])
+def test_an_order_is_said_to_the_network(order, ordered):
+    assert model_arguments(TrainConfig(data=DataConfig(order=order)))["ordered"] is ordered
