@@ -64,7 +64,7 @@ def run_cells(
     Returns
     -------
     failures : dict of str to str
-        Traceback of every cell that failed, by name.
+        Error of every cell that failed, by name; its traceback is in ``log.txt``.
 
     Raises
     ------
@@ -102,7 +102,7 @@ def run_cells(
         for worker in workers:
             worker.end()
     for name, error in failures.items():
-        print(f"failed: {name}\n{error}")
+        print(f"failed: {name}: {error} ({output / 'work' / name / 'log.txt'})")
     return failures
 
 
@@ -186,26 +186,27 @@ def _serve(pipe: Connection, work: Work, output: Path) -> None:
 
 
 def _compute(cell: Cell, work: Work, output: Path) -> str | None:
-    """Compute a cell and write its result; its traceback if it fails."""
+    """Compute a cell and write its result; its error if it fails."""
     folder = output / "work" / cell.name
     start = time.perf_counter()
-    try:
-        with (
-            (folder / "log.txt").open("a") as log,
-            contextlib.redirect_stdout(log),
-            contextlib.redirect_stderr(log),
-        ):
+    with (
+        (folder / "log.txt").open("a") as log,
+        contextlib.redirect_stdout(log),
+        contextlib.redirect_stderr(log),
+    ):
+        try:
             result = work(cell.config, folder)
-        content = {
-            "name": cell.name,
-            "config": cell.config,
-            "result": result,
-            "seconds": time.perf_counter() - start,
-            "environment": environment(),
-        }
-        write_json(output / "cells" / f"{cell.name}.json", content)
-    except Exception:
-        return traceback.format_exc()
+            content = {
+                "name": cell.name,
+                "config": cell.config,
+                "result": result,
+                "seconds": time.perf_counter() - start,
+                "environment": environment(),
+            }
+            write_json(output / "cells" / f"{cell.name}.json", content)
+        except Exception as error:
+            traceback.print_exc()
+            return f"{type(error).__name__}: {error}"
     return None
 
 

@@ -4,16 +4,18 @@ from __future__ import annotations
 
 import itertools
 from collections.abc import Callable
-from functools import lru_cache
+from functools import cache
 from pathlib import Path
 from typing import Any
 
 import torch
+from torch import Tensor
 from torch_geometric.data import Data
 
 from e3hyena.bench.environment import environment
 from e3hyena.bench.memory import added_mebibytes, in_fresh_process
 from e3hyena.bench.timing import interleave
+from e3hyena.data.orders import OrderTransform
 from e3hyena.training.checkpoint import load_model
 from e3hyena.training.config import DataConfig, TrainConfig
 from e3hyena.training.device import cpu_threads
@@ -48,7 +50,7 @@ def train(values: dict[str, Any], folder: Path) -> dict[str, Any]:
     done = fit(config, parts["train"], parts["val"], scaling, folder, title=folder.name)
     model, info = load_model(done.model)
     predicted = predict_molecules(model, info, parts["test"])
-    relisted = _load(config.data, config.task, "test", relist)
+    relisted = _load(config.data, config.task, "test", relisted=True)
     change = (predict_molecules(model, info, relisted) - predicted).norm(dim=-1).mean()
     return {
         "test": summarise(task, predicted, parts["test"].label),
@@ -60,63 +62,80 @@ def train(values: dict[str, Any], folder: Path) -> dict[str, Any]:
     }
 
 
-def relist(data: Data) -> Data:
-    """The molecule with its atoms in another order, drawn from its number in QM9."""
-    generator = torch.Generator().manual_seed(int(data.idx))
-    order = torch.randperm(data.num_nodes, generator=generator)
-    moved = data.clone()
-    for key, value in data.items():
-        if data.is_node_attr(key):
-            moved[key] = value[order]
-    return moved
+class Relisted(OrderTransform):
+    """The molecule with its atoms in a random order, drawn from its number in QM9."""
+
+    def order(self, data: Data) -> Tensor:
+        """A permutation."""
+        generator = torch.Generator().manual_seed(int(data.idx))
+        return torch.randperm(data.num_nodes or 0, generator=generator)
 
 
 def measure(rows: dict[str, dict[str, Any]], repeats: int, path: Path) -> None:
-    """Time a training step of every row in turns, then its memory, and write both to `path`."""
-    with cpu_threads(1):
-        steps = {row: TrainingStep(values) for row, values in rows.items()}
-        timings = interleave(steps, repeats)
-        result = {
-            "milliseconds": {row: vars(timing) for row, timing in timings.items()},
-            "mebibytes": {
-                row: in_fresh_process(step_memory, values) for row, values in rows.items()
-            },
-            "repeats": repeats,
-            "environment": environment(),
-        }
-    write_json(path, result)
-    print(f"written: {path}")
-
-
-class TrainingStep:
-    """Calling it makes one training step, each time with the next molecules.
+    """Time a training step of every row in turns, then its memory, and write both to `path`.
 
     Parameters
     ----------
-    values : dict
-        As for `train`.
+    rows : dict
+        For each row, values as for `train`.
+    repeats : int
+        Counted rounds, each with other molecules; those of a round are the same for all rows.
+    path : Path
+        The JSON file.
     """
+    with cpu_threads(1):
+        batches = {row: _batches(values, repeats + 1) for row, values in rows.items()}
+        timings = interleave(
+            {row: _timed(values, batches[row]) for row, values in rows.items()}, repeats
+        )
+        memory = {
+            row: in_fresh_process(step_memory, values, batches[row][0])
+            for row, values in rows.items()
+        }
+    write_json(
+        path,
+        {
+            "milliseconds": {row: vars(timing) for row, timing in timings.items()},
+            "mebibytes": memory,
+            "repeats": repeats,
+            "environment": {**environment(), "threads": 1},
+        },
+    )
+    print(f"written: {path}")
 
-    def __init__(self, values: dict[str, Any]) -> None:
-        config = _config(values)
-        self.molecules = _load(config.data, config.task, "train")
-        loader = TrainLoader(self.molecules, config.optim.batch_size, config.seed)
-        self.batches = itertools.chain.from_iterable(itertools.repeat(loader))
-        self.model = build_model(config)
-        self.optimizer = torch.optim.AdamW(self.model.parameters(), lr=1e-4)
 
-    def __call__(self, batch: Batch | None = None) -> None:
-        z, pos, index, label = next(self.batches) if batch is None else batch
-        self.optimizer.zero_grad()
-        (self.model(z, pos, index) - label).square().sum(dim=-1).mean().backward()
-        self.optimizer.step()
+def step_memory(values: dict[str, Any], batch: Batch) -> float:
+    """Mebibytes that a training step adds to a process that has trained on one molecule before."""
+    step = training_step(values)
+    few = batch.batch == 0
+    step(Batch(batch.z[few], batch.pos[few], batch.batch[few], batch.label[:1]))
+    return added_mebibytes(lambda: step(batch))
 
 
-def step_memory(values: dict[str, Any]) -> float:
-    """Mebibytes that a training step adds to a process that has made a tiny one before."""
-    step = TrainingStep(values)
-    step(step.molecules.select(torch.arange(2)))
-    return added_mebibytes(step)
+def training_step(values: dict[str, Any]) -> Callable[[Batch], None]:
+    """A function that makes one training step of a new network."""
+    model = build_model(_config(values))
+    optimizer = torch.optim.AdamW(model.parameters(), lr=1e-4)
+
+    def step(batch: Batch) -> None:
+        optimizer.zero_grad()
+        output = model(batch.z, batch.pos, batch.batch)
+        (output - batch.label).square().sum(dim=-1).mean().backward()
+        optimizer.step()
+
+    return step
+
+
+def _timed(values: dict[str, Any], batches: list[Batch]) -> Callable[[], None]:
+    step, turns = training_step(values), itertools.cycle(batches)
+    return lambda: step(next(turns))
+
+
+def _batches(values: dict[str, Any], number: int) -> list[Batch]:
+    config = _config(values)
+    molecules = _load(config.data, config.task, "train")
+    loader = TrainLoader(molecules, config.optim.batch_size, config.seed)
+    return list(itertools.islice(loader, number))
 
 
 def _config(values: dict[str, Any]) -> TrainConfig:
@@ -124,17 +143,12 @@ def _config(values: dict[str, Any]) -> TrainConfig:
     return TrainConfig.from_dict({**options, "accelerator": "cpu", "threads": 1})
 
 
-def _load(
-    data: DataConfig, task: str, split: str, transform: Callable[[Data], Data] | None = None
-) -> Molecules:
-    size = getattr(data, f"{split}_size")
-    return _cached(data.order, size, task, split, transform)
+def _load(data: DataConfig, task: str, split: str, *, relisted: bool = False) -> Molecules:
+    return _cached(data.order, getattr(data, f"{split}_size"), task, split, relisted)
 
 
 # A process computes many cells with the same molecules.
-@lru_cache(maxsize=None)
-def _cached(
-    order: str | None, size: int, task: str, split: str, transform: Callable[[Data], Data] | None
-) -> Molecules:
-    data = DataConfig(**{f"{split}_size": size, "order": order})
-    return load_split(data, get_task(task), split, transform)
+@cache
+def _cached(order: str | None, size: int, task: str, split: str, relisted: bool) -> Molecules:
+    data = DataConfig(**{f"{split}_size": size, "order": order})  # type: ignore[arg-type]
+    return load_split(data, get_task(task), split, Relisted() if relisted else None)

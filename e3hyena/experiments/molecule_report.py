@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 from pathlib import Path
+from statistics import mean
 from typing import Any
 
-from e3hyena.experiments.report import MISSING, markdown, spread
+from e3hyena.experiments.report import MISSING, count_seeds, markdown, spread
 from e3hyena.training.files import read_json
 from e3hyena.training.tasks import get_task, metric_labels
 
@@ -78,9 +79,9 @@ def render(report: dict[str, Any]) -> str:
     first, largest = targets[0], max(sizes)
     head = [
         "network",
-        *(f"{_title(target)}, {size:,} molecules" for target in targets for size in sizes),
-        *(f"{target} changed by re-listing ({get_task(target).unit})" for target in targets),
-        f"relative ({first})",
+        *(f"{_title(target)}, {size:,}" for target in targets for size in sizes),
+        *(f"re-listed, {_title(target)}" for target in targets),
+        f"re-listed, relative ({first})",
         f"parameters ({first})",
         "time per step",
         "MiB per step",
@@ -106,18 +107,22 @@ def render(report: dict[str, Any]) -> str:
 
 
 def _title(target: str) -> str:
-    return metric_labels(get_task(target))[metric_of(target)]
+    return f"{target} ({get_task(target).unit})"
 
 
 def _caption(report: dict[str, Any]) -> str:
-    config, cpu = report["config"], report["environment"]["cpu"]
-    seeds = len(config["seeds"])
+    config = report["config"]
+    errors = "; ".join(
+        metric_labels(get_task(target))[metric_of(target)] for target in config["targets"]
+    )
+    sizes = " and ".join(f"{size:,}" for size in config["train_sizes"])
     return (
-        f"Test errors on {config['test_size']:,} molecules, mean ± standard deviation over "
-        f"{seeds} seed{'s' if seeds > 1 else ''}; {config['irreps_hidden']}, "
-        f"{config['num_layers']} layers, cutoff {config['cutoff']} Å; {_steps(config)} steps of "
-        f"{config['batch_size']} molecules. Time per step relative to the local network (one "
-        f"thread, {cpu})."
+        f"Test errors ({errors}) on {config['test_size']:,} molecules after training on {sizes}, "
+        f"mean ± standard deviation over {count_seeds(report)}. {config['irreps_hidden']}, "
+        f"{config['num_layers']} layers, cutoff {config['cutoff']} Å, {_steps(config)} steps of "
+        f"{config['batch_size']} molecules. Re-listed: mean change of a prediction when the atoms "
+        f"are listed in another order. Time per step relative to the local network, one thread, "
+        f"{report['environment']['cpu']}; MiB that a step adds at its peak."
     )
 
 
@@ -131,7 +136,7 @@ def _steps(config: dict[str, Any]) -> str:
 
 def _change(report: dict[str, Any], row: str, target: str, size: int, key: str) -> str:
     values = [cell[key] for cell in _cells(report, row, target, size)]
-    return f"{sum(values) / len(values):.1e}" if values else MISSING
+    return f"{mean(values):.1e}" if values else MISSING
 
 
 def _cost(report: dict[str, Any], row: str) -> list[str]:
@@ -149,7 +154,7 @@ def render_short(report: dict[str, Any]) -> str:
     config = report["config"]
     largest = max(config["train_sizes"])
     head = [
-        f"{largest:,} training molecules, {len(config['seeds'])} seeds",
+        f"{largest:,} training molecules, {count_seeds(report)}",
         *(_title(target) for target in config["targets"]),
         "changed by re-listing",
         "time per step",
@@ -184,7 +189,7 @@ def draw(report: dict[str, Any], figure: Any) -> None:
             (dots,) = axes.plot(errors, places, ".", alpha=0.45)
             means = [_errors(report, row, target, size) for row in report["labels"]]
             axes.plot(
-                [sum(values) / len(values) if values else None for values in means],
+                [mean(values) if values else float("nan") for values in means],
                 range(len(means)),
                 "|",
                 markersize=13,
@@ -192,10 +197,12 @@ def draw(report: dict[str, Any], figure: Any) -> None:
                 color=dots.get_color(),
                 label=f"{size:,} training molecules",
             )
-        axes.set(xlabel=_title(target), xscale="log")
+        axes.set(xlabel=metric_labels(get_task(target))[metric_of(target)], xscale="log")
         axes.xaxis.set_major_formatter("{x:g}")
         axes.xaxis.set_minor_formatter("{x:g}")
         axes.grid(axis="x", which="both", alpha=0.25)
         axes.set_yticks(range(len(names)), names)
     panels[0].invert_yaxis()
-    panels[0].legend(fontsize="small", loc="lower right")
+    figure.legend(
+        *panels[0].get_legend_handles_labels(), loc="outside upper center", ncols=2, frameon=False
+    )

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Callable, Iterable, Mapping
 from pathlib import Path
 from statistics import mean, stdev
@@ -79,6 +80,23 @@ def spread(values: Iterable[float], digits: int = 4) -> str:
         return MISSING
     text = f"{mean(numbers):.{digits}f}"
     return text if len(numbers) == 1 else f"{text} ± {stdev(numbers):.{digits}f}"
+
+
+def count_seeds(report: dict[str, Any]) -> str:
+    """How many seeds the entries of a table have: fewer, where an experiment was stopped early.
+
+    Examples
+    --------
+    >>> cells = [{"row": "a", "seed": 0}, {"row": "a", "seed": 1}, {"row": "b", "seed": 0}]
+    >>> count_seeds({"cells": cells}), count_seeds({"cells": cells[:2]})
+    ('1 to 2 seeds', '2 seeds')
+    """
+    keys = ("row", "target", "size", "vocabulary")
+    counts = Counter(tuple(cell.get(key) for key in keys) for cell in report["cells"]).values()
+    least, most = min(counts), max(counts)
+    if most == 1:
+        return "one seed"
+    return f"{most} seeds" if least == most else f"{least} to {most} seeds"
 
 
 def markdown(head: Iterable[str], rows: Iterable[Iterable[str]]) -> str:

@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from statistics import mean
 from typing import Any
 
-from e3hyena.experiments.report import MISSING, markdown, spread
+from e3hyena.experiments.report import MISSING, count_seeds, markdown, spread
 from e3hyena.experiments.rows import Row
 
 BROKEN = 0.5  # error from which on a mixer no longer recalls; predicting zero has 1
@@ -79,13 +79,11 @@ def render(report: dict[str, Any]) -> str:
                 f"{max(parameters):,}" if parameters else MISSING,
             ]
         )
-    seeds = len(config["seeds"])
     caption = (
-        "Mean square error at the queries relative to predicting zero"
-        + (f", mean ± standard deviation over {seeds} seeds" if seeds > 1 else ", one seed")
-        + f"; {config['irreps']}, {config['num_blocks']} blocks, {config['steps']:,} steps of "
-        f"{config['tokens_per_step']:,} tokens. A mixer breaks at the first vocabulary with an "
-        f"error above {BROKEN}."
+        "Mean square error at the queries relative to predicting zero, mean ± standard deviation "
+        f"over {count_seeds(report)}. {config['irreps']}, {config['num_blocks']} blocks, "
+        f"{config['steps']:,} steps of {config['tokens_per_step']:,} tokens. "
+        f"A mixer breaks at the first vocabulary with an error above {BROKEN}."
     )
     return caption + "\n\n" + markdown(head, lines)
 
@@ -129,6 +127,7 @@ def draw(report: dict[str, Any], figure: Any) -> None:
         axes.set_xscale("log", base=2)
         axes.xaxis.set_major_formatter("{x:g}")
         axes.yaxis.set_major_formatter("{x:g}")
+        axes.yaxis.set_minor_formatter("")
         axes.axhline(BROKEN, color="gray", linestyle=":", linewidth=1)
         axes.grid(alpha=0.25)
     figure.legend(
@@ -152,14 +151,10 @@ def _line(axes: Any, points: Mapping[int, list[float]], **style: Any) -> None:
     """Means over the seeds; least and most as a thin bar."""
     held = {x: values for x, values in sorted(points.items()) if values}
     means = [mean(values) for values in held.values()]
-    bars = [
-        [
-            max(0.0, middle - min(values))
-            for middle, values in zip(means, held.values(), strict=True)
-        ],
-        [
-            max(0.0, max(values) - middle)
-            for middle, values in zip(means, held.values(), strict=True)
-        ],
+    least = [min(values) for values in held.values()]
+    most = [max(values) for values in held.values()]
+    bars = [  # never negative, not even by rounding
+        [max(0.0, middle - low) for middle, low in zip(means, least, strict=True)],
+        [max(0.0, high - middle) for middle, high in zip(means, most, strict=True)],
     ]
     axes.errorbar(list(held), means, bars, linewidth=1.2, elinewidth=0.8, **style)

@@ -58,7 +58,8 @@ def test_all_cells_failing_ones_and_a_second_call(work, tmp_path, capfd) -> None
     every = cells(1, "bad", "crash", 2, 3)
     failures = run_cells(every, work.square, output, jobs=2)
     assert failures.keys() == {"nbad", "ncrash"}
-    assert "ValueError: bad number" in failures["nbad"]
+    assert failures["nbad"] == "ValueError: bad number"
+    assert "Traceback" in (output / "work" / "nbad" / "log.txt").read_text()
     assert "exit code 7" in failures["ncrash"]
     shown = capfd.readouterr().out
     assert "5/5" in shown and "failed: nbad" in shown and "min left" in shown
