@@ -11,7 +11,7 @@ ARGS   ?=
 
 .DEFAULT_GOAL := help
 .DELETE_ON_ERROR:
-.PHONY: help setup demo test test-slow test-all bench record scatter lint format docs build clean
+.PHONY: help setup demo test test-slow test-all bench record experiments scatter lint format docs build clean
 
 help:  ## show this list
 	@grep -hE '^[a-z-]+:.*##' Makefile | sed -E 's/:.*## /\t/' | expand -t 12
@@ -48,6 +48,12 @@ record: $(READY)  ## rerun the demos behind the README's tables and rewrite them
 	$(BIN)/e3hyena train --preset demo --model.num_layers 3 --model.cutoff 3.0 \
 	  --max_minutes null --output runs/demo_wide
 	$(BIN)/python docs/results/record_demo.py runs/demo_0 runs/demo_1 runs/demo_2 runs/demo_wide
+
+experiments: $(READY)  ## run or continue the comparisons of docs/experiments.md (hours)
+	$(BIN)/e3hyena experiment molecules \
+	  --results docs/results --documents '[docs/experiments.md, README.md]'
+	$(BIN)/e3hyena experiment set_recall \
+	  --results docs/results --documents '[docs/experiments.md]'
 
 scatter: $(READY)  ## build torch-scatter for this torch (several minutes; optional, faster segment sums)
 	@$(PIP) install --quiet --constraint constraints.txt setuptools wheel

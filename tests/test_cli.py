@@ -50,7 +50,8 @@ for name in ("lightning", "lightning.pytorch", "matplotlib", "ase", "rdkit", "pa
     sys.modules[name] = None
 from e3hyena.cli import main
 for words in (["--help"], ["train", "--help"], ["predict", "--help"], ["data", "--help"],
-              ["data", "fetch", "--help"], ["info", "--help"], ["bench", "--help"]):
+              ["data", "fetch", "--help"], ["info", "--help"], ["bench", "--help"],
+              ["experiment", "molecules", "--help"], ["experiment", "set_recall", "--help"]):
     try:
         main(words)
         raise AssertionError(words)
@@ -123,6 +124,8 @@ def test_data_describe(capsys):
         (["train", "--config", "none.yaml"], "none.yaml"),
         (["predict", "model.pt"], "files"),
         (["data", "destroy"], "destroy"),
+        (["experiment", "alchemy"], "alchemy"),
+        (["experiment", "molecules", "--stage", "dessert"], "stage"),
     ],
 )
 def test_wrong_arguments(fails, words, named):

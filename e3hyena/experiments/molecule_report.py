@@ -70,7 +70,7 @@ def _cells(report: dict[str, Any], row: str, target: str, size: int) -> list[dic
 
 
 def render(report: dict[str, Any]) -> str:
-    """The whole table in Markdown.
+    """Caption, whole table and plot in Markdown, for a page in docs.
 
     Permutation errors and parameters are those of the first target and the largest train size.
     """
@@ -103,7 +103,8 @@ def render(report: dict[str, Any]) -> str:
             values = [cell["mean_predictor"][metric_of(target)] for cell in same[:1]]
             guess.append(spread(values))
     lines.append([*guess, *[""] * (len(head) - len(guess))])
-    return _caption(report) + "\n\n" + markdown(head, lines)
+    plot = "![Test error of every network](results/molecules.png)"
+    return "\n\n".join([_caption(report), markdown(head, lines), plot])
 
 
 def _title(target: str) -> str:

@@ -87,7 +87,7 @@ class MoleculesConfig:
     rows: list[str] = field(default_factory=lambda: list(ROWS))
     targets: list[str] = field(default_factory=lambda: ["dipole", "gap"])
     train_sizes: list[int] = field(default_factory=lambda: [1000, 10000])
-    epochs: list[int] = field(default_factory=lambda: [15, 5])
+    epochs: list[int] = field(default_factory=lambda: [15, 4])
     seeds: list[int] = field(default_factory=lambda: [0, 1, 2])
     canonical_order: str = "spectral"
     irreps_hidden: str = "32x0e + 32x1o"

@@ -57,7 +57,7 @@ def _errors(report: dict[str, Any], row: str, vocabulary: int) -> list[float]:
 
 
 def render(report: dict[str, Any]) -> str:
-    """The table in Markdown."""
+    """Caption, table and plot in Markdown, for a page in docs."""
     config = report["config"]
     vocabularies = config["vocabularies"]
     head = [
@@ -85,7 +85,8 @@ def render(report: dict[str, Any]) -> str:
         f"{config['steps']:,} steps of {config['tokens_per_step']:,} tokens. "
         f"A mixer breaks at the first vocabulary with an error above {BROKEN}."
     )
-    return caption + "\n\n" + markdown(head, lines)
+    plot = "![Error against vocabulary, modes and tokens](results/recall_set.png)"
+    return "\n\n".join([caption, markdown(head, lines), plot])
 
 
 def _relative(report: dict[str, Any], row: str) -> str:

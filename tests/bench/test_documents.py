@@ -1,4 +1,4 @@
-"""Every measured table in the README is what its JSON renders to."""
+"""Every measured table in the README and in docs is what its JSON renders to."""
 
 import json
 from pathlib import Path
@@ -7,6 +7,7 @@ import pytest
 
 from e3hyena.bench import operator
 from e3hyena.bench.documents import read_block, write_block
+from e3hyena.experiments import molecule_report, set_recall_report
 from e3hyena.training.report import render_table
 from e3hyena.training.seeds import render_seeds
 
@@ -20,6 +21,20 @@ ROOT = Path(__file__).parents[2]
 def test_readme_agrees_with_json(name: str, render) -> None:
     results = json.loads((ROOT / "docs" / "results" / f"{name}.json").read_text())
     assert read_block(ROOT / "README.md", name) == render(results)
+
+
+@pytest.mark.parametrize(
+    ("page", "block", "name", "render"),
+    [
+        ("docs/experiments.md", "molecules", "molecules", molecule_report.render),
+        ("README.md", "molecules_short", "molecules", molecule_report.render_short),
+        ("docs/experiments.md", "recall_set", "recall_set", set_recall_report.render),
+    ],
+)
+def test_experiments_agree_with_json(page: str, block: str, name: str, render) -> None:
+    results = ROOT / "docs" / "results" / f"{name}.json"
+    text = render(json.loads(results.read_text())) if results.exists() else "Not measured yet."
+    assert read_block(ROOT / page, block) == text
 
 
 def test_write_block(tmp_path: Path) -> None:

@@ -84,7 +84,9 @@ def test_a_result_of_other_options_is_refused(work, tmp_path) -> None:
         run_cells([Cell("n2", {"x": 3})], work.square, tmp_path / "out")
 
 
-@pytest.mark.parametrize("how", [signal.SIGINT, signal.SIGKILL])
+@pytest.mark.parametrize(
+    "how", [signal.SIGINT, pytest.param(signal.SIGKILL, marks=pytest.mark.slow)]
+)
 def test_an_interrupted_experiment_continues(work, tmp_path, how) -> None:
     output = tmp_path / "out"
     script = (
