@@ -69,7 +69,7 @@ def run_cells(
     Raises
     ------
     ValueError
-        If `output` holds a result of another configuration.
+        If `output` holds a result, or an unfinished cell, of another configuration.
     OSError
         If `output` cannot be written to.
     """
@@ -79,7 +79,7 @@ def run_cells(
     progress = _Progress(cells, done.keys())
     queue = deque(cell for cell in cells if cell.name not in done)
     for cell in queue:
-        check_writable(output / "work" / cell.name)
+        _open_folder(output / "work" / cell.name, cell)
     failures: dict[str, str] = {}
     workers: list[_Worker] = []
     try:
@@ -134,16 +134,28 @@ def read_cells(cells: Sequence[Cell], output: str | Path) -> dict[str, dict[str,
         path = Path(output) / "cells" / f"{cell.name}.json"
         if not path.exists():
             continue
-        content = read_json(path)
-        if content["config"] != cell.config:
-            keys = sorted(content["config"].keys() | cell.config.keys())
-            other = [k for k in keys if content["config"].get(k) != cell.config.get(k)]
-            raise ValueError(
-                f"{str(path)!r} was computed with other options ({', '.join(other)}): "
-                "choose another output folder, or delete the file"
-            )
-        found[cell.name] = content
+        found[cell.name] = read_json(path)
+        _check_config(path, found[cell.name]["config"], cell)
     return found
+
+
+def _open_folder(folder: Path, cell: Cell) -> None:
+    """Make the folder of a cell, or see that what it holds belongs to the cell."""
+    config = check_writable(folder) / "config.json"
+    if config.exists():
+        _check_config(folder, read_json(config), cell)
+    else:
+        write_json(config, cell.config)
+
+
+def _check_config(path: Path, config: dict[str, Any], cell: Cell) -> None:
+    keys = sorted(config.keys() | cell.config.keys())
+    other = [key for key in keys if config.get(key) != cell.config.get(key)]
+    if other:
+        raise ValueError(
+            f"{str(path)!r} is of other options ({', '.join(other)}): "
+            "choose another output folder, or delete it"
+        )
 
 
 class _Worker:

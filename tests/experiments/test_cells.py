@@ -79,9 +79,10 @@ def test_all_cells_failing_ones_and_a_second_call(work, tmp_path, capfd) -> None
 
 
 def test_a_result_of_other_options_is_refused(work, tmp_path) -> None:
-    run_cells(cells(2), work.square, tmp_path / "out")
-    with pytest.raises(ValueError, match=r"n2\.json.*other options \(x\)"):
-        run_cells([Cell("n2", {"x": 3})], work.square, tmp_path / "out")
+    run_cells(cells(2, "bad"), work.square, tmp_path / "out")
+    for name in ("n2", "nbad"):  # finished and not
+        with pytest.raises(ValueError, match=rf"{name}.*other options \(x\)"):
+            run_cells([Cell(name, {"x": 3})], work.square, tmp_path / "out")
 
 
 @pytest.mark.parametrize(

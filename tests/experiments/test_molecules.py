@@ -130,4 +130,4 @@ def test_command(molecules, page, capsys) -> None:
     assert "2 of 2 cells are done" in capsys.readouterr().out
     words = as_words(dataclasses.replace(config, lr=0.5))
     assert main(["experiment", "molecules", *words]) == 1
-    assert "computed with other options (optim)" in capsys.readouterr().err
+    assert "is of other options (optim)" in capsys.readouterr().err
