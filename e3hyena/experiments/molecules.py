@@ -149,7 +149,9 @@ def run(config: MoleculesConfig) -> dict[str, Any] | None:
         If trainings failed, after all others are done.
     """
     from e3hyena.experiments import molecule_cell, molecule_report
+    from e3hyena.training.files import check_writable
 
+    check_writable(config.output)
     cells = _cells(config)
     if config.stage in ("all", "train"):
         failures = run_cells(cells, molecule_cell.train, config.output, jobs=config.jobs)

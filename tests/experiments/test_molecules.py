@@ -111,6 +111,15 @@ def test_a_report_needs_trainings(molecules) -> None:
 
 
 @pytest.mark.slow
+def test_timing_comes_first_if_one_likes(molecules, capsys) -> None:
+    words = as_words(dataclasses.replace(molecules, stage="timing", rows=["local"]))
+    assert main(["experiment", "molecules", *words]) == 0
+    timing = json.loads(Path(molecules.output, "timing.json").read_text())
+    assert timing["milliseconds"]["local"]["median"] > 0
+    assert timing["mebibytes"]["local"] > 0
+
+
+@pytest.mark.slow
 def test_command(molecules, page, capsys) -> None:
     config = dataclasses.replace(molecules, documents=[str(page)])
     assert main(["experiment", "molecules", *as_words(config)]) == 0
