@@ -152,7 +152,7 @@ def run(config: MoleculesConfig) -> dict[str, Any] | None:
     from e3hyena.training.files import check_writable
 
     check_writable(config.output)
-    cells = _cells(config)
+    cells = list_cells(config)
     if config.stage in ("all", "train"):
         failures = run_cells(cells, molecule_cell.train, config.output, jobs=config.jobs)
         stop_after_failures(failures, len(cells))
@@ -184,7 +184,7 @@ def run(config: MoleculesConfig) -> dict[str, Any] | None:
     return report
 
 
-def _cells(config: MoleculesConfig) -> list[Cell]:
+def list_cells(config: MoleculesConfig) -> list[Cell]:
     """All trainings; those of one seed come before the next seed."""
     sizes = list(zip(config.train_sizes, config.epochs, strict=True))
     return [

@@ -111,7 +111,7 @@ def run(config: SetRecallConfig) -> dict[str, Any] | None:
     """
     from e3hyena.experiments import set_recall_cell, set_recall_report
 
-    cells = _cells(config)
+    cells = list_cells(config)
     if config.stage in ("all", "train"):
         failures = run_cells(cells, set_recall_cell.train, config.output, jobs=config.jobs)
         stop_after_failures(failures, len(cells))
@@ -147,7 +147,7 @@ def tokens_for(vocabulary: int) -> int:
     return num_tokens
 
 
-def _cells(config: SetRecallConfig) -> list[Cell]:
+def list_cells(config: SetRecallConfig) -> list[Cell]:
     """All trainings; those of one seed come before the next seed."""
     shared = ("irreps", "num_blocks", "steps", "tokens_per_step", "test_tokens", "lr", "warmup")
     return [

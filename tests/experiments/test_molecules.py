@@ -25,7 +25,7 @@ def train(config: MoleculesConfig, folder: Path, row: str) -> dict[str, Any]:
 
 
 def test_all_rows_of_a_seed_come_before_the_next_seed() -> None:
-    cells = molecules._cells(MoleculesConfig())
+    cells = molecules.list_cells(MoleculesConfig())
     assert len(cells) == len({cell.name for cell in cells}) == 132
     seeds = [cell.config["seed"] for cell in cells]
     assert seeds == sorted(seeds)
@@ -87,7 +87,7 @@ def made_up_report(config: MoleculesConfig) -> dict[str, Any]:
                 "seconds": 1.0,
             },
         }
-        for cell in molecules._cells(config)
+        for cell in molecules.list_cells(config)
         if cell.config["row"] == "local" or cell.config["seed"] == 0
     }
     labels = {row: ROWS[row].label for row in config.rows}

@@ -12,7 +12,7 @@ from e3hyena.bench.documents import read_block
 from e3hyena.cli import main
 from e3hyena.data.set_recall import set_recall
 from e3hyena.experiments import set_recall_cell, set_recall_report
-from e3hyena.experiments.set_recall import ROWS, SetRecallConfig, _cells
+from e3hyena.experiments.set_recall import ROWS, SetRecallConfig, list_cells
 
 from .conftest import as_words
 
@@ -36,7 +36,7 @@ def test_error_is_relative_to_predicting_zero() -> None:
 
 
 def test_all_rows_of_a_seed_come_before_the_next_seed() -> None:
-    cells = _cells(SetRecallConfig(seeds=[0, 1]))
+    cells = list_cells(SetRecallConfig(seeds=[0, 1]))
     assert len(cells) == len({cell.name for cell in cells}) == 2 * 4 * len(ROWS)
     assert [cell.config["seed"] for cell in cells] == [0] * 4 * len(ROWS) + [1] * 4 * len(ROWS)
     assert {c.config["vocabulary"] for c in cells if c.config["lengths"]} == {16}
@@ -44,7 +44,9 @@ def test_all_rows_of_a_seed_come_before_the_next_seed() -> None:
 
 @pytest.mark.parametrize("row", ROWS)
 def test_every_row_learns(row: str, recall, tmp_path) -> None:
-    cell = next(c for c in _cells(dataclasses.replace(recall, rows=[row])) if c.config["lengths"])
+    cell = next(
+        c for c in list_cells(dataclasses.replace(recall, rows=[row])) if c.config["lengths"]
+    )
     result = set_recall_cell.train(cell.config, tmp_path)
     assert result["by_length"].keys() == {"32", "64"}
     assert result["by_length"]["32"] == result["error"] < 10
@@ -52,7 +54,7 @@ def test_every_row_learns(row: str, recall, tmp_path) -> None:
 
 
 def test_the_seed_decides(recall, tmp_path) -> None:
-    config = _cells(recall)[0].config
+    config = list_cells(recall)[0].config
     errors = [
         set_recall_cell.train({**config, "seed": seed}, tmp_path)["error"] for seed in (0, 0, 1)
     ]
@@ -62,7 +64,7 @@ def test_the_seed_decides(recall, tmp_path) -> None:
 def test_attention_learns_to_recall(recall, tmp_path) -> None:
     config = dataclasses.replace(recall, rows=["attention"], steps=250, tokens_per_step=512)
     config = dataclasses.replace(config, irreps="8x0e + 8x1o")
-    assert set_recall_cell.train(_cells(config)[0].config, tmp_path)["error"] < 0.5
+    assert set_recall_cell.train(list_cells(config)[0].config, tmp_path)["error"] < 0.5
 
 
 def made_up_report(config: SetRecallConfig, errors: dict[tuple[str, int], float]) -> dict[str, Any]:
@@ -77,7 +79,7 @@ def made_up_report(config: SetRecallConfig, errors: dict[tuple[str, int], float]
                 "seconds": 1.0,
             },
         }
-        for cell in _cells(config)
+        for cell in list_cells(config)
         if (cell.config["row"], cell.config["vocabulary"]) in errors
     }
     rows = {row: ROWS[row] for row in config.rows}
