@@ -20,7 +20,11 @@ ROWS = {
     "filter": Row("`filter`, dataset order", "filter", order="given"),
     "filter_canonical": Row("`filter`, canonical order", "filter", order=CANONICAL),
     "coordinate": Row("`coordinate`", "coordinate"),
-    "moments": Row("`coordinate`, all frequencies zero", "coordinate", {"max_frequency": 0.0}),
+    "moments": Row(
+        "`coordinate`, all frequencies zero",
+        "coordinate",
+        {"modes": 1, "degree": 0, "sharpening": 0},
+    ),
     "attention": Row("`attention`", "attention"),
     "attention_gated": Row(
         "`attention`, tensor-product gating", "attention", {"tensor_product_gating": True}

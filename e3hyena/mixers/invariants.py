@@ -42,3 +42,39 @@ def invariants(x: Tensor, channels: ChannelIrreps) -> Tensor:
             square = block.unflatten(1, (-1, channels.widths[ir])).square().mean(dim=2)
             parts.append(square / (1 + square).sqrt())
     return torch.cat(parts, dim=1) if parts else x
+
+
+def angles(x: Tensor, channels: ChannelIrreps) -> Tensor:
+    r"""Inner products of neighbouring channels: how the vectors of one token lie to each other.
+
+    .. math:: p / \sqrt{1 + s_c + s_{c+1}},\qquad p = \overline{x_c\, x_{c+1}},\quad
+              s_c = \overline{x_c^2}
+
+    for every irrep copy that is not an even scalar, the last channel meeting the first.
+
+    Parameters
+    ----------
+    x : Tensor
+        Shape ``(C, d, T)``.
+    channels : ChannelIrreps
+        What the channels hold.
+
+    Returns
+    -------
+    Tensor
+        Shape ``(C, num_copies without 0e, T)``.
+
+    Examples
+    --------
+    >>> channels = ChannelIrreps("4x0e + 4x1o")
+    >>> angles(torch.randn(4, 4, 9), channels).shape
+    torch.Size([4, 1, 9])
+    """
+    parts = [x[:, :0]]
+    for ir, block in channels.split(x).items():
+        if ir != "0e":
+            vectors = block.unflatten(1, (-1, channels.widths[ir]))
+            square = vectors.square().mean(dim=2)
+            product = (vectors * vectors.roll(-1, dims=0)).mean(dim=2)
+            parts.append(product / (1 + square + square.roll(-1, dims=0)).sqrt())
+    return torch.cat(parts, dim=1)

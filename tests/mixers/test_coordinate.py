@@ -2,103 +2,247 @@
 
 import pytest
 import torch
+from torch.autograd import gradcheck, gradgradcheck
 
+from e3hyena.data import QM9Extract
 from e3hyena.irreps import ChannelIrreps
-from e3hyena.mixers import build_mixer
-from e3hyena.mixers.invariants import invariants
+from e3hyena.mixers import build_mixer, coordinate
+from e3hyena.mixers.invariants import angles, invariants
+from e3hyena.models import HyenaNet
 from e3hyena.ops import naive
 from e3hyena.ops.segments import Segments
 from e3hyena.testing import random_element
 from e3hyena.testing.measure import relative_error
 
 IRREPS = ["4x0e + 4x1o", "2x0e + 2x0o + 4x1e + 2x2e", "4x2o"]
+PLAIN = [
+    {"heads": 2, "modes": 5, "degree": 0},
+    {"heads": 1, "modes": 1, "degree": 1},
+    {"modes": 3, "degree": 1},
+    {"heads": 2, "modes": 3, "degree": 2},
+]
+SHARP = [{"heads": 2, "modes": 3, "degree": 1, "sharpening": 1}, {"degree": 2, "sharpening": 5}]
 
 
 def scalars_of(x, channels):
-    """Even scalars themselves; of any other copy s / sqrt(1 + s), s the mean square."""
-    columns = []
+    """Even scalars; of any other copy s / sqrt(1 + s), s the mean square; then inner products."""
+    columns, products = [], []
     for (_, ir), part in zip(channels.per_channel, channels.per_channel.slices(), strict=True):
         block = x[:, part]
         if str(ir) == "0e":
             columns.append(block[:, 0])
-        else:
-            mean = (block**2).mean(1)
-            columns.append(mean / (1 + mean) ** 0.5)
-    return torch.stack(columns, dim=1)
+            continue
+        mean = (block**2).mean(1)
+        columns.append(mean / (1 + mean) ** 0.5)
+        after = torch.stack([block[(c + 1) % len(block)] for c in range(len(block))])
+        product = (block * after).mean(1)
+        products.append(product / (1 + mean + (after**2).mean(1)) ** 0.5)
+    return torch.stack(columns + products, dim=1)
 
 
-def formula(mixer, q, k, v):
-    """1/N times the sum over j of (h(a_i - b_j) + g q_i.k_j) z_j, in complex numbers."""
-    channels, d, n = q.shape
-    width = channels // mixer.heads
-    z = (v + naive.tensor_product(k, v, mixer.weight, mixer.paths)) / 2**0.5
+def weights_and_coordinates(mixer, q, k):
     a = mixer.query_mlp(scalars_of(q, mixer.hidden).flatten(0, 1).T)  # (N, H)
-    b = mixer.key_mlp(scalars_of(k, mixer.hidden).flatten(0, 1).T)
-    h = torch.complex(*mixer.filter)  # (C, copies, M)
+    b, logit = mixer.key_mlp(scalars_of(k, mixer.hidden).flatten(0, 1).T).chunk(2, dim=1)
+    w = logit.sigmoid() + 0.01
+    return a, b, w / w.sum(0)
+
+
+def values(mixer, k, v):
+    return (v + naive.tensor_product(k, v, mixer.weight, mixer.paths)) / 2**0.5
+
+
+def plain_formula(mixer, q, k, v):
+    """Weighted mean over j of (h(a_i - b_j) + powers of q_i.k_j) z_j, in complex numbers."""
+    channels, d, n = q.shape
+    width, modes = channels // mixer.heads, mixer.features.modes
+    z, (a, b, w) = values(mixer, k, v), weights_and_coordinates(mixer, q, k)
+    copies = mixer.filter.shape[2]
+    h = torch.complex(
+        mixer.filter[:modes],
+        torch.cat([torch.zeros(1, channels, copies, dtype=q.dtype), mixer.filter[modes:]]),
+    )
     dims = torch.tensor([ir.dim for _, ir in mixer.hidden.per_channel])
     u = torch.zeros_like(z)
     for c in range(channels):
         head = c // width
         own = slice(head * width, (head + 1) * width)
-        dot = torch.einsum("cdi,cdj->ij", q[own], k[own]) / (width * d) ** 0.5
+        omega = torch.cat([torch.zeros(1, dtype=q.dtype), mixer.features.frequencies[head]])
         for i in range(n):
             for j in range(n):
-                angle = mixer.frequencies[head] * (a[i, head] - b[j, head])
-                value = (h[c] * torch.exp(1j * angle)).real.sum(-1)
-                value = (value + mixer.dot_gain[c] * dot[i, j]) / 2**0.5
-                u[c, :, i] += value.repeat_interleave(dims) * z[c, :, j] / n
+                wave = torch.exp(1j * omega * (a[i, head] - b[j, head]))
+                value = (h[:, c] * wave[:, None]).real.sum(0) / modes
+                dot = (q[own, :, i] * k[own, :, j]).sum(1)
+                size = ((d + (q[own, :, i] ** 2).sum(1)) * (d + (k[own, :, j] ** 2).sum(1))).sqrt()
+                powers = [dot.sum() / (width * d), (dot**2 / size).sum() / (width * d)]
+                for gain, power in zip(mixer.gain[:, c], powers, strict=False):
+                    value = value + gain * power
+                value = mixer.powers[0, head] * value
+                u[c, :, i] += w[j, head] * value.repeat_interleave(dims) * z[c, :, j]
     return u
 
 
+def sharp_formula(mixer, q, k, v):
+    """The same with the polynomial of the Gram matrix, head by head with plain matrices."""
+    z, (a, b, w) = values(mixer, k, v), weights_and_coordinates(mixer, q, k)
+    keys = mixer.features(b.T[:, None], k[:, :, None])[:, 0]  # (H, F, N)
+    queries = mixer.features(a.T[:, None], q[:, :, None])[:, 0]
+    sizes, copies = mixer.features.sizes, mixer.filter.shape[2]
+    dims = [ir.dim for _, ir in mixer.hidden.per_channel]
+    width, out = q.shape[0] // mixer.heads, []
+    for c in range(q.shape[0]):
+        head = c // width
+        weighted = keys[head] * w[:, head]
+        gram = weighted @ keys[head].T
+        rest = torch.eye(len(gram), dtype=q.dtype) - gram / gram.square().sum().sqrt()
+        polynomial = sum(
+            power * torch.linalg.matrix_power(rest, n)
+            for n, power in enumerate(mixer.powers[:, head])
+        )
+        rows = []
+        for copy in range(copies):
+            taps = torch.zeros(len(gram), len(gram), dtype=q.dtype)  # S -> filtered S
+            m = mixer.features.modes
+            taps[0, 0] = mixer.filter[0, c, copy]
+            for i in range(1, m):
+                cos, sin = i, m - 1 + i
+                taps[cos, cos] = taps[sin, sin] = mixer.filter[i, c, copy]
+                taps[sin, cos], taps[cos, sin] = (
+                    mixer.filter[m - 1 + i, c, copy],
+                    -mixer.filter[m - 1 + i, c, copy],
+                )
+            start = 2 * m - 1
+            for power, size in enumerate(sizes[3:]):
+                for f in range(start, start + size):
+                    taps[f, f] = mixer.gain[power, c, copy]
+                start += size
+            kernel = weighted.T @ polynomial @ taps @ queries[head]  # (N, N): j, i
+            first = sum(dims[:copy])
+            rows.append(z[c, first : first + dims[copy]] @ kernel)
+        out.append(torch.cat(rows))
+    return torch.stack(out)
+
+
+def with_gradients(function, mixer, qkv):
+    """Result, and gradients of a weighted sum of it by operands and parameters."""
+    qkv = [x.clone().requires_grad_() for x in qkv]
+    u = function(*qkv)
+    weights = torch.linspace(-1, 1, u.numel(), dtype=u.dtype).reshape(u.shape)
+    wanted = [*qkv, *(p for p in mixer.parameters() if p.numel())]
+    grads = torch.autograd.grad((u * weights).sum(), wanted, allow_unused=True)
+    grads = [torch.zeros_like(x) if g is None else g for g, x in zip(grads, wanted, strict=True)]
+    return [u.detach(), torch.cat([g.flatten() for g in grads])]
+
+
 @pytest.mark.parametrize("irreps", IRREPS)
-@pytest.mark.parametrize(
-    "options", [{"heads": 2, "modes": 5}, {"heads": 1, "modes": 1}, {"modes": 3}], ids=str
-)
-@pytest.mark.parametrize("n", [1, 6])
+@pytest.mark.parametrize("options", PLAIN, ids=str)
+@pytest.mark.parametrize("n", [1, 5])
 def test_formula(make, operands, irreps, options, n):
+    mixer = make("coordinate", irreps, sharpening=0, **options)
+    qkv = operands(mixer, n)
+    ours = with_gradients(lambda *x: mixer(*x, Segments((n,))), mixer, qkv)
+    expected = with_gradients(lambda *x: plain_formula(mixer, *x), mixer, qkv)
+    assert relative_error(ours[:1], expected[:1]) <= 1e-12
+    assert relative_error(ours[1:], expected[1:]) <= 1e-10
+
+
+@pytest.mark.parametrize("irreps", IRREPS)
+@pytest.mark.parametrize("options", SHARP, ids=str)
+@pytest.mark.parametrize("n", [1, 6])
+def test_sharpened_formula(make, operands, irreps, options, n):
     mixer = make("coordinate", irreps, **options)
     qkv = operands(mixer, n)
-    expected = formula(mixer, *qkv).detach()
-    assert relative_error([mixer(*qkv, Segments((n,))).detach()], [expected]) <= 1e-10
+    ours = with_gradients(lambda *x: mixer(*x, Segments((n,))), mixer, qkv)
+    expected = with_gradients(lambda *x: sharp_formula(mixer, *x), mixer, qkv)
+    assert relative_error(ours[:1], expected[:1]) <= 1e-11
+    assert relative_error(ours[1:], expected[1:]) <= 1e-10
 
 
 @pytest.mark.parametrize("irreps", IRREPS)
 def test_invariants(irreps):
     channels = ChannelIrreps(irreps)
     x = torch.randn(channels.num_channels, channels.dim, 7, dtype=torch.float64)
-    s = invariants(x, channels)
-    assert s.shape == (channels.num_channels, len(channels.per_channel), 7)
-    assert relative_error([s], [scalars_of(x, channels)]) <= 1e-14
+
+    def both(x):
+        return torch.cat([invariants(x, channels), angles(x, channels)], dim=1)
+
+    assert relative_error([both(x)], [scalars_of(x, channels)]) <= 1e-14
     g = random_element(0, inversion=True)
     moved = g(x.transpose(1, 2), channels.per_channel).transpose(1, 2)
-    assert relative_error([invariants(moved, channels)], [s]) <= 1e-13
+    assert relative_error([both(moved)], [both(x)]) <= 1e-13
 
 
 def test_invariants_are_smooth_at_zero():
     channels = ChannelIrreps("2x0e + 2x1o")
     x = torch.zeros(2, 4, 3, dtype=torch.float64, requires_grad=True)
-    (g,) = torch.autograd.grad(invariants(x, channels).sum(), x, create_graph=True)
+    y = invariants(x, channels).sum() + angles(x, channels).sum()
+    (g,) = torch.autograd.grad(y, x, create_graph=True)
     (gg,) = torch.autograd.grad(g.square().sum() + g.sum(), x)
     assert g.isfinite().all() and gg.isfinite().all()
 
 
-def test_with_zero_frequencies_every_token_gets_the_global_moment(make, operands):
-    mixer = make("coordinate", modes=3)
-    with torch.no_grad():
-        mixer.frequencies.zero_()
-        mixer.dot_gain.zero_()
+@pytest.mark.parametrize("options", [*PLAIN, *SHARP], ids=str)
+def test_blocks_of_tokens_change_nothing(make, operands, monkeypatch, options):
+    """Features of a few tokens at a time, computed again for gradients of any order."""
+    mixer = make("coordinate", **options)
+    qkv, segments = operands(mixer, 11), Segments((11,))
+    whole = with_gradients(lambda *x: mixer(*x, segments), mixer, qkv)
+    monkeypatch.setattr(coordinate, "BLOCK", 4)
+    blocks = with_gradients(lambda *x: mixer(*x, segments), mixer, qkv)
+    assert relative_error(blocks, whole) <= 1e-12
+
+
+def test_blocks_are_differentiable_twice(make, operands, monkeypatch):
+    monkeypatch.setattr(coordinate, "BLOCK", 2)
+    mixer = make("coordinate", "2x0e + 2x1o", heads=1, modes=2, sharpening=1)
+    qkv = [x.requires_grad_() for x in operands(mixer, 3)]
+
+    def apply(*x):
+        return mixer(*x, Segments((3,)))
+
+    assert gradcheck(apply, qkv)
+    assert gradgradcheck(apply, qkv)
+
+
+def test_features_are_not_kept(make, operands, monkeypatch):
+    """Saved for the backward pass: operands, not the (F, N) features of any head."""
+    mixer = make("coordinate", modes=16, sharpening=0)
+    features = mixer.heads * sum(mixer.features.sizes)
+
+    def largest_saved(block):
+        monkeypatch.setattr(coordinate, "BLOCK", block)
+        sizes = []
+        qkv = [x.requires_grad_() for x in operands(mixer, 64)]
+        with torch.autograd.graph.saved_tensors_hooks(
+            lambda t: (sizes.append(t.numel()), t)[1], lambda t: t
+        ):
+            mixer(*qkv, Segments((64,)))
+        return max(sizes)
+
+    assert largest_saved(64) >= 64 * features
+    assert largest_saved(16) < 64 * features / 2
+
+
+def test_with_one_mode_every_token_gets_the_global_moment(make, operands):
+    mixer = make("coordinate", modes=1, degree=0, sharpening=0)
     q, k, v = operands(mixer, 9)
     u = mixer(q, k, v, Segments((5, 4)))
-    z = (v + naive.tensor_product(k, v, mixer.weight, mixer.paths)) / 2
+    z, (_, _, w) = values(mixer, k, v), weights_and_coordinates(mixer, q, k)
     dims = torch.tensor([ir.dim for _, ir in mixer.hidden.per_channel])
-    gain = mixer.filter[0].sum(-1).repeat_interleave(dims, dim=1)[..., None]
+    width = mixer.hidden.num_channels // mixer.heads
+    w = w.T.repeat_interleave(width, dim=0)[:, None]
+    gain = (mixer.filter[0] * mixer.powers[0].repeat_interleave(width)[:, None]).repeat_interleave(
+        dims, dim=1
+    )
     for graph in (slice(0, 5), slice(5, 9)):
-        expected = (gain * z[..., graph].mean(-1, keepdim=True)).expand_as(z[..., graph])
-        assert relative_error([u[..., graph].detach()], [expected.detach()]) <= 1e-12
+        own = w[..., graph] / w[..., graph].sum(-1, keepdim=True)
+        expected = gain[..., None] * (own * z[..., graph]).sum(-1, keepdim=True)
+        assert (
+            relative_error([u[..., graph].detach()], [expected.expand_as(z[..., graph])]) <= 1e-12
+        )
 
 
-def test_with_other_frequencies_tokens_with_other_queries_hear_something_else(make, operands):
-    mixer = make("coordinate", modes=3)
+def test_with_more_modes_tokens_with_other_queries_hear_something_else(make, operands):
+    mixer = make("coordinate", modes=3, degree=0)
     u = mixer(*operands(mixer, 9), Segments((9,)))
     assert (u - u.mean(-1, keepdim=True)).abs().max() > 0.1 * u.abs().max()
 
@@ -111,35 +255,84 @@ def test_tokens_with_equal_queries_hear_the_same(make, operands):
     assert relative_error([u[..., 4]], [u[..., 2]]) <= 1e-12
 
 
+def test_sharpening_finds_the_token_with_the_same_key():
+    """The more powers, the closer a token comes to the value beside its own key."""
+    torch.manual_seed(0)
+    n, errors = 12, []
+    for sharpening in (0, 4, 64):
+        mixer = build_mixer(
+            "coordinate",
+            ChannelIrreps("4x0e + 4x1o"),
+            options={"heads": 1, "modes": 16, "sharpening": sharpening},
+        ).double()
+        with torch.no_grad():
+            mixer.weight.zero_()
+            mixer.filter.zero_()[: mixer.features.modes] = 1
+            mixer.key_mlp[2].weight.zero_()
+            mixer.key_mlp[2].bias.copy_(torch.tensor([0.0, 9.0]))  # equal weights
+            for mlp in (mixer.query_mlp, mixer.key_mlp):
+                mlp[0].weight.zero_()
+                mlp[0].weight[0, 0] = 1  # the coordinate: a function of the first scalar
+                mlp[2].weight.zero_()
+                mlp[2].weight[0, 0] = 3
+        k = torch.randn(4, 4, n, dtype=torch.float64)
+        k[0, 0] = torch.linspace(0, 5, n)
+        v = torch.randn(4, 4, n, dtype=torch.float64)
+        u = mixer(k, k, v, Segments((n,))).detach()
+        fitted = (u * v).sum() / u.square().sum() * u
+        errors.append(((fitted - v).square().mean() / v.square().mean()).item())
+    assert errors[2] < 0.5 * errors[1] < 0.5 * errors[0]
+
+
 def test_the_query_meets_the_result_later(make):
     mixer = make("coordinate")
     assert mixer.companion == "q"
     assert mixer.context.per_channel == mixer.hidden.per_channel
 
 
-def test_doubling_the_tokens_changes_nothing(make, operands):
-    """A mean over tokens: the same set twice gives the same."""
-    mixer = make("coordinate")
+@pytest.mark.parametrize("copies", [2, 3])
+def test_copies_of_the_set_change_nothing(make, operands, copies):
+    """Size consistency: means over tokens, so the same set several times gives the same."""
+    mixer = make("coordinate", degree=2, sharpening=8)
     qkv = operands(mixer, 6)
     u = mixer(*qkv, Segments((6,)))
-    twice = mixer(*(x.repeat(1, 1, 2) for x in qkv), Segments((12,)))
-    assert relative_error([twice], [u.repeat(1, 1, 2)]) <= 1e-12
+    many = mixer(*(x.repeat(1, 1, copies) for x in qkv), Segments((6 * copies,)))
+    assert relative_error([many], [u.repeat(1, 1, copies)]) <= 1e-12
 
 
-def test_initial_frequencies():
-    mixer = build_mixer(
-        "coordinate", ChannelIrreps("4x0e"), options={"modes": 6, "max_frequency": 32.0}
-    )
-    frequencies = mixer.frequencies.detach()
-    assert frequencies.shape == (4, 6)
-    assert not frequencies[:, 0].any()
-    assert torch.allclose(frequencies[:, 1], torch.tensor(0.25))
-    assert torch.allclose(frequencies[:, -1], torch.tensor(32.0))
-    ratios = frequencies[:, 2:] / frequencies[:, 1:-1]
-    assert torch.allclose(ratios, ratios[0, 0])
+@pytest.mark.parametrize("options", [{}, {"degree": 2, "sharpening": 16}], ids=str)
+def test_a_hundred_thousand_tokens(options):
+    """Same size as for a few tokens, finite, and as accurate."""
+    torch.manual_seed(0)
+    mixer = build_mixer("coordinate", ChannelIrreps("2x0e + 2x1o"), options={"modes": 8, **options})
+    few = torch.randn(3, 2, 4, 100)
+    many = few.repeat(1, 1, 1, 1000)
+    u = mixer(*few, Segments((100,))).detach()
+    repeated = mixer(*many, Segments((100_000,))).detach()
+    assert relative_error([repeated], [u.repeat(1, 1, 1000)]) <= 2e-5
 
 
-@pytest.mark.parametrize("modes", [0, -3])
-def test_no_modes(modes):
-    with pytest.raises(ValueError, match=f"modes={modes}"):
-        build_mixer("coordinate", ChannelIrreps("4x0e"), options={"modes": modes})
+def test_coordinates_spread_on_real_molecules():
+    """At initialisation atoms of a molecule differ in every head, in both layers."""
+    torch.manual_seed(0)
+    net = HyenaNet("0e", irreps_hidden="16x0e + 16x1o", num_layers=2, cutoff=3.0)
+    seen = []
+    for layer in net.layers:
+        for mlp in (layer.block.operator.mixer.query_mlp, layer.block.operator.mixer.key_mlp):
+            mlp.register_forward_hook(lambda _, __, out: seen.append(out.detach()))
+    molecules = [QM9Extract("val")[i] for i in range(8)]
+    for data in molecules:
+        net(data.z, data.pos)
+    spread = torch.stack([out[:, :8].std(0) for out in seen])
+    assert spread.mean() > 0.3
+    assert spread.mean() < 3
+    assert (spread.view(len(molecules), -1).mean(0) > 0.05).all()
+
+
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [({"modes": 0}, "modes=0"), ({"modes": -3}, "modes=-3"), ({"sharpening": -1}, "sharpening=-1")],
+)
+def test_wrong_options(options, message):
+    with pytest.raises(ValueError, match=message):
+        build_mixer("coordinate", ChannelIrreps("4x0e"), options=options)
