@@ -185,16 +185,28 @@ def _describe(options: dict[str, Any]) -> None:
 # ---- bench -------------------------------------------------------------------------------------
 
 
-def _add_bench_operator(parser: Any, _: Sequence[str]) -> None:
-    from e3hyena.bench.operator import BenchConfig
+BENCHMARKS = {
+    "convolution": "Time the long convolution against its own transforms and the attention kernel.",
+    "operator": "Time the operator against attention of the same width.",
+    "block": "Time a whole block and tell where the time goes.",
+    "ragged": "Time batches of molecules of different sizes.",
+    "memory": "Measure peak memory, and what is kept for the gradient.",
+}
 
-    parser.add_class_arguments(BenchConfig, as_group=True)
 
+def _benchmark(name: str) -> Command:
+    """The command of a module of `e3hyena.bench`, which holds `Config` and `run`."""
+    from importlib import import_module
 
-def _bench_operator(options: dict[str, Any]) -> None:
-    from e3hyena.bench.operator import BenchConfig, run
+    def add(parser: Any, _: Sequence[str]) -> None:
+        module = import_module(f"e3hyena.bench.{name}")
+        parser.add_class_arguments(module.Config, as_group=True)
 
-    run(BenchConfig(**options))
+    def run(options: dict[str, Any]) -> None:
+        module = import_module(f"e3hyena.bench.{name}")
+        module.run(module.Config(**options))
+
+    return Command(BENCHMARKS[name], add, run)
 
 
 # ---- all of it ---------------------------------------------------------------------------------
@@ -216,16 +228,7 @@ COMMANDS: dict[str, Command | tuple[str, dict[str, Command]]] = {
             ),
         },
     ),
-    "bench": (
-        "Measure speed.",
-        {
-            "operator": Command(
-                "Time the operator against attention of the same width.",
-                _add_bench_operator,
-                _bench_operator,
-            )
-        },
-    ),
+    "bench": ("Measure speed and memory.", {name: _benchmark(name) for name in BENCHMARKS}),
 }
 
 

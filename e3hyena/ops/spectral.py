@@ -65,11 +65,15 @@ def convolve_weight(
     return total
 
 
-def _channels(paths: Paths, bucket: Bucket, x: Tensor) -> Iterator[slice]:
-    """As many channels at a time as the budget allows, at least one."""
+def channels_at_once(paths: Paths, bucket: Bucket, like: Tensor) -> int:
+    """As many channels as the byte budget allows, at least one."""
     points = len(bucket.sizes) * (bucket.length + 2)
-    budget = BUDGET_BYTES.get(x.device.type, BUDGET_BYTES["cuda"])
-    size = max(1, budget // (sum(paths.dims) * points * x.element_size()))
+    budget = BUDGET_BYTES.get(like.device.type, BUDGET_BYTES["cuda"])
+    return max(1, budget // (sum(paths.dims) * points * like.element_size()))
+
+
+def _channels(paths: Paths, bucket: Bucket, x: Tensor) -> Iterator[slice]:
+    size = channels_at_once(paths, bucket, x)
     for start in range(0, x.shape[0], size):
         yield slice(start, start + size)
 
