@@ -127,7 +127,8 @@ def _check_graphs(operator: HyenaOperator, lengths: tuple[int, ...]) -> None:
     relative = ((together - alone).abs().max() / alone.abs().max()).item()
     if not relative < 1e-5:
         raise RuntimeError(
-            f"{operator.mixer_name}: graphs in a batch are off by {relative:.1e}; nothing is reported"
+            f"{operator.mixer_name}: graphs in a batch are off by {relative:.1e}; "
+            "nothing is reported"
         )
 
 
@@ -136,8 +137,8 @@ def render(report: dict[str, Any]) -> str:
     config = report["config"]
     lines = [
         f"One operator, {config['graphs']} graphs, {config['graphs'] * config['mean']} tokens, "
-        f"milliseconds ({caption(report)}). Different sizes fall into {report['buckets']} transform "
-        f"lengths, {report['transform_points_per_token']:.2f} points per token.",
+        f"milliseconds ({caption(report)}). Different sizes fall into {report['buckets']} "
+        f"transform lengths, {report['transform_points_per_token']:.2f} points per token.",
         "",
         f"| irreps | mixer | all of {config['mean']} tokens | {config['least']} to "
         f"{config['largest']} tokens | ratio | forward + backward, equal | different | ratio |",

@@ -100,6 +100,8 @@ def residual(x: Tensor, update: Tensor) -> Tensor:
 class TokenNorm(RMSNorm):
     """:class:`RMSNorm` of features in e3nn's layout ``(..., dim)``."""
 
+    columns: Tensor
+
     def __init__(self, irreps: IrrepsLike) -> None:
         super().__init__(ChannelIrreps(irreps, 1))
         self.tokens = TokenLayout(parse_irreps(irreps))
@@ -112,14 +114,15 @@ class TokenNorm(RMSNorm):
         """``(..., dim)`` -> ``(..., dim)``."""
         if not self.channels.dim:
             return x
-        squares = dict.fromkeys(self.tokens.widths, 0.0)
-        parts = x.split(
-            [mul * self.tokens.widths.get(ir, 0) for mul, ir in self.tokens.entries], -1
-        )
-        for (mul, ir), part in zip(self.tokens.entries, parts, strict=True):
-            if mul:
-                squares[ir] = squares[ir] + part.square().sum(-1, keepdim=True) / (
-                    self.tokens.multiplicities[ir] * self.tokens.widths[ir]
-                )
-        factor = torch.rsqrt(sum(squares.values()) / len(squares) + self.eps)
+        sizes = [mul * self.tokens.widths.get(ir, 0) for mul, ir in self.tokens.entries]
+        squares: dict[str, Tensor] = {}
+        for (_, ir), part in zip(self.tokens.entries, x.split(sizes, dim=-1), strict=True):
+            if ir in self.tokens.widths:
+                total = part.square().sum(dim=-1, keepdim=True)
+                squares[ir] = squares[ir] + total if ir in squares else total
+        means = [
+            total / (self.tokens.multiplicities[ir] * self.tokens.widths[ir])
+            for ir, total in squares.items()
+        ]
+        factor = (torch.cat(means, dim=-1).mean(dim=-1, keepdim=True) + self.eps).rsqrt()
         return x * factor * self.scale.flatten()[self.columns]

@@ -14,7 +14,7 @@ from torch import Tensor
 from e3hyena.ops import spectral
 from e3hyena.ops.paths import Paths
 
-BLOCK_BYTES = 4 * 2**20
+BLOCK_BYTES = 2 * 2**20
 _SLOTS = "abd"
 
 

@@ -18,10 +18,9 @@ import torch
 from torch import Tensor
 
 from e3hyena.ops import spectral
-from e3hyena.ops.backends import eager
+from e3hyena.ops.backends import eager, transforms
 from e3hyena.ops.backends.native_build import compiler, library
-from e3hyena.ops.backends.transforms import library as transforms
-from e3hyena.ops.backends.transforms import plan
+from e3hyena.ops.backends.transforms import functions, plan
 from e3hyena.ops.paths import Paths
 from e3hyena.ops.spectrum import Bucket, buckets
 
@@ -109,8 +108,7 @@ def convolve(
                 ctypes.byref(job.bucket),
                 forward.handle,
                 backward.handle,
-                transforms().DftiComputeForward,
-                transforms().DftiComputeBackward,
+                *functions("ComputeForward", "ComputeBackward"),
                 *job.work,
             )
         )
@@ -138,7 +136,7 @@ def convolve_weight(
                 *_strides(*operands),
                 ctypes.byref(job.bucket),
                 forward.handle,
-                transforms().DftiComputeForward,
+                *functions("ComputeForward"),
                 *job.work,
             )
         )
@@ -202,7 +200,7 @@ def _check(failed: int) -> None:
 
 
 def _fused(paths: Paths, x: Tensor) -> bool:
-    return transforms() is not None and _supported(paths, x)
+    return transforms.available() and _supported(paths, x)
 
 
 def _supported(paths: Paths, x: Tensor) -> bool:

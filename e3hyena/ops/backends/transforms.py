@@ -9,7 +9,9 @@ from __future__ import annotations
 
 import ctypes
 import functools
+import weakref
 from pathlib import Path
+from typing import Any
 
 import torch
 
@@ -18,16 +20,47 @@ _NUMBER_OF_TRANSFORMS, _CONJUGATE_EVEN_STORAGE, _COMPLEX_COMPLEX = 7, 10, 39
 _INPUT_DISTANCE, _OUTPUT_DISTANCE, _THREAD_LIMIT = 14, 15, 27
 
 
+_NAMES = ("CreateDescriptor_s_1d", "CreateDescriptor_d_1d", "SetValue", "CommitDescriptor",
+          "FreeDescriptor", "ComputeForward", "ComputeBackward")  # fmt: skip
+
+
 @functools.cache
-def library() -> ctypes.CDLL | None:
-    """Torch's own library, if it exports the transforms."""
-    path = Path(torch.__file__).parent / "lib" / "libtorch_cpu.so"
+def _library() -> dict[str, Any]:
+    """The functions by name; none where torch does not export all of them."""
     try:
-        found = ctypes.CDLL(str(path))
-        found.DftiCreateDescriptor_s_1d, found.DftiSetValue, found.DftiComputeForward  # noqa: B018
+        torch_library = ctypes.CDLL(str(Path(torch.__file__).parent / "lib" / "libtorch_cpu.so"))
+        found = {name: getattr(torch_library, f"Dfti{name}") for name in _NAMES}
     except (OSError, AttributeError):
-        return None
+        return {}
+    for function in found.values():
+        function.restype = ctypes.c_long
     return found
+
+
+@functools.cache
+def available() -> bool:
+    """Whether the transforms are there and give what ``torch.fft`` gives."""
+    if not _library():
+        return False
+    x = torch.linspace(-1, 1, 20, dtype=torch.float64)
+    rows = torch.nn.functional.pad(x.view(2, 10), (0, 2))
+    expected = torch.view_as_real(torch.fft.rfft(x.view(2, 10))).flatten(1)
+    try:
+        for backward in (False, True):
+            made = Plan(10, 2, double=True, backward=backward)
+            call = functions("ComputeBackward" if backward else "ComputeForward")[0]
+            if call(made.handle, ctypes.c_void_p(rows.data_ptr())):
+                return False
+            if not backward and not torch.allclose(rows, expected):
+                return False
+    except OSError:
+        return False
+    return torch.allclose(rows[:, :10] / 10, x.view(2, 10))
+
+
+def functions(*names: str) -> list[Any]:
+    """Functions of the library, to be called from C."""
+    return [_library()[name] for name in names]
 
 
 class Plan:
@@ -54,17 +87,12 @@ class Plan:
         ):
             self._call("SetValue", self.handle, name, value)
         self._call("CommitDescriptor", self.handle)
+        weakref.finalize(self, _library()["FreeDescriptor"], ctypes.byref(self.handle))
 
-    def _call(self, name: str, *arguments: object) -> None:
-        function = getattr(library(), f"Dfti{name}")
-        function.restype = ctypes.c_long
-        status = function(*(ctypes.c_long(a) if isinstance(a, int) else a for a in arguments))
-        if status:
+    def _call(self, name: str, *arguments: Any) -> None:
+        words = (ctypes.c_long(a) if isinstance(a, int) else a for a in arguments)
+        if status := _library()[name](*words):
             raise OSError(f"Dfti{name} answered {status}")
-
-    def __del__(self) -> None:
-        if self.handle and library is not None:
-            self._call("FreeDescriptor", ctypes.byref(self.handle))
 
 
 @functools.lru_cache(maxsize=128)
