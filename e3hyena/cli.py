@@ -183,37 +183,33 @@ def _describe(options: dict[str, Any]) -> None:
     print(dataset.describe())
 
 
-# ---- bench -------------------------------------------------------------------------------------
+# ---- bench and experiment ----------------------------------------------------------------------
 
 
-def _add_bench_operator(parser: Any, _: Sequence[str]) -> None:
-    from e3hyena.bench.operator import BenchConfig
-
-    parser.add_class_arguments(BenchConfig, as_group=True)
-
-
-def _bench_operator(options: dict[str, Any]) -> None:
-    from e3hyena.bench.operator import BenchConfig, run
-
-    run(BenchConfig(**options))
-
-
-# ---- experiment --------------------------------------------------------------------------------
-
-
-def _experiment(name: str, config: str, help: str) -> Command:
-    """The module ``e3hyena.experiments.<name>``, with its function ``run`` and its `config`."""
-
-    def home() -> Any:
-        return import_module(f"e3hyena.experiments.{name}")
+def _module(name: str, help: str) -> Command:
+    """The command of a module that holds `Config` and `run`."""
 
     def add(parser: Any, _: Sequence[str]) -> None:
-        parser.add_class_arguments(getattr(home(), config), as_group=True)
+        parser.add_class_arguments(import_module(name).Config, as_group=True)
 
     def run(options: dict[str, Any]) -> None:
-        home().run(getattr(home(), config)(**options))
+        module = import_module(name)
+        module.run(module.Config(**options))
 
     return Command(help, add, run)
+
+
+BENCHMARKS = {
+    "convolution": "Time the long convolution against its own transforms and the attention kernel.",
+    "operator": "Time the operator against attention of the same width.",
+    "block": "Time a whole block and tell where the time goes.",
+    "ragged": "Time batches of molecules of different sizes.",
+    "memory": "Measure peak memory, and what is kept for the gradient.",
+}
+EXPERIMENTS = {
+    "molecules": "Compare all mixers on QM9 at equal budget.",
+    "set_recall": "Compare how many pairs mixers tell apart.",
+}
 
 
 # ---- all of it ---------------------------------------------------------------------------------
@@ -236,25 +232,12 @@ COMMANDS: dict[str, Command | tuple[str, dict[str, Command]]] = {
         },
     ),
     "bench": (
-        "Measure speed.",
-        {
-            "operator": Command(
-                "Time the operator against attention of the same width.",
-                _add_bench_operator,
-                _bench_operator,
-            )
-        },
+        "Measure speed and memory.",
+        {name: _module(f"e3hyena.bench.{name}", help) for name, help in BENCHMARKS.items()},
     ),
     "experiment": (
         "Run the comparisons behind the documentation, or continue them.",
-        {
-            "molecules": _experiment(
-                "molecules", "MoleculesConfig", "Compare all mixers on QM9 at equal budget."
-            ),
-            "set_recall": _experiment(
-                "set_recall", "SetRecallConfig", "Compare how many pairs mixers tell apart."
-            ),
-        },
+        {name: _module(f"e3hyena.experiments.{name}", help) for name, help in EXPERIMENTS.items()},
     ),
 }
 

@@ -8,7 +8,7 @@ the same per-channel irreps.
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from typing import TypeAlias
 
 import torch
@@ -83,25 +83,41 @@ class TokenLayout:
         self.multiplicities = {ir: irreps.count(ir) for ir in self.widths}
 
     def read(self, x: Tensor) -> dict[str, Tensor]:
-        """``(num_tokens, dim)`` -> ``{ir: (mul, 2l+1, num_tokens)}``."""
+        """``(num_tokens, dim)`` -> ``{ir: (mul, 2l+1, num_tokens)}``; one transpose of all."""
         parts: dict[str, list[Tensor]] = {ir: [] for ir in self.widths}
-        columns = x.split([mul * self.widths.get(ir, 0) for mul, ir in self.entries], dim=1)
-        for (mul, ir), column in zip(self.entries, columns, strict=True):
-            if mul:
-                part = column.reshape(x.shape[0], mul, self.widths[ir])
-                parts[ir].append(part.permute(1, 2, 0))
+        for ir, _, place in self.places(x.t().contiguous()):
+            parts[ir].append(place)
         return {ir: torch.cat(p) if len(p) > 1 else p[0] for ir, p in parts.items()}
 
     def write(self, blocks: Mapping[str, Tensor]) -> Tensor:
         """``{ir: (mul, 2l+1, num_tokens)}`` -> ``(num_tokens, dim)``."""
         used = dict.fromkeys(blocks, 0)
-        columns = []
+        rows = []
         for mul, ir in self.entries:
             if mul:
-                block = blocks[ir][used[ir] : used[ir] + mul]
-                columns.append(block.permute(2, 0, 1).flatten(1))
+                rows.append(blocks[ir][used[ir] : used[ir] + mul].flatten(0, 1))
                 used[ir] += mul
-        return torch.cat(columns, dim=1) if len(columns) > 1 else columns[0].contiguous()
+        return self.finish(torch.cat(rows) if len(rows) > 1 else rows[0])
+
+    def empty(self, num_tokens: int, like: Tensor) -> Tensor:
+        """Rows ``(dim, num_tokens)`` of no value yet."""
+        return like.new_empty(self.dim, num_tokens)
+
+    def finish(self, rows: Tensor) -> Tensor:
+        """``(dim, num_tokens)`` -> ``(num_tokens, dim)``."""
+        return rows.t().contiguous()
+
+    def places(self, rows: Tensor) -> Iterator[tuple[str, slice, Tensor]]:
+        """Kind, which copies of it, and where they stand: a view ``(copies, 2l+1, T)``."""
+        used = dict.fromkeys(self.widths, 0)
+        row = 0
+        for mul, ir in self.entries:
+            if mul:
+                end = row + mul * self.widths[ir]
+                view = rows[row:end].unflatten(0, (mul, self.widths[ir]))
+                yield ir, slice(used[ir], used[ir] + mul), view
+                used[ir] += mul
+                row = end
 
 
 class ChannelIrreps:
@@ -156,6 +172,22 @@ class ChannelIrreps:
             ir: part.reshape(self.multiplicities[ir], self.widths[ir], x.shape[-1])
             for ir, part in self.split(x).items()
         }
+
+    def empty(self, num_tokens: int, like: Tensor) -> Tensor:
+        """Features of no value yet."""
+        return like.new_empty(self.num_channels, self.dim, num_tokens)
+
+    def finish(self, rows: Tensor) -> Tensor:
+        """The features themselves."""
+        return rows
+
+    def places(self, x: Tensor) -> Iterator[tuple[str, slice, Tensor]]:
+        """Kind, which copies of it, and where they stand: a view ``(copies, 2l+1, T)``."""
+        row = 0
+        for ir, copies in self.copies.items():
+            for j in range(copies):
+                yield ir, slice(j, None, copies), x[:, row : row + self.widths[ir]]
+                row += self.widths[ir]
 
     def split(self, x: Tensor) -> dict[str, Tensor]:
         """``(C, d, ...)`` -> ``{ir: (C, copies * (2l+1), ...)}``, views."""

@@ -8,6 +8,8 @@ import torch
 from hypothesis import settings
 
 os.environ.setdefault("MPLBACKEND", "Agg")
+if not torch.cuda.is_available():
+    os.environ.setdefault("TRITON_INTERPRET", "1")  # read when Triton is imported, which is later
 torch.set_num_threads(1)  # the tensors of a test are too small to share between cores
 
 settings.register_profile("e3hyena", deadline=None, derandomize=True, max_examples=25)

@@ -1,62 +1,142 @@
-"""Peak memory of one call, measured in a process of its own."""
+"""Memory: the long convolution's peak against its formula, what is kept, one million tokens."""
 
 from __future__ import annotations
 
-import multiprocessing
-import resource
-import sys
-from collections.abc import Callable
-from pathlib import Path
+import dataclasses
+from dataclasses import dataclass
 from typing import Any
 
 import torch
 
-from e3hyena.nn.operator import HyenaOperator
+from e3hyena.bench.operator import check
+from e3hyena.bench.peak import peak_memory, peak_of_convolution
+from e3hyena.bench.report import publish
+from e3hyena.irreps import ChannelIrreps
+from e3hyena.ops import Paths, tensor_product_long_conv
+from e3hyena.ops.backends import eager, native
+from e3hyena.ops.spectral import channels_at_once
+from e3hyena.ops.spectrum import buckets, transform_length
+
+BLOCK = "memory"
 
 
-def peak_memory(irreps: str, mixer: str, length: int) -> float:
-    """Mebibytes that one forward pass of an operator adds to a fresh process.
+@dataclass
+class Config:
+    """What to measure.
 
-    Input and parameters are there before; the figure holds everything in between and the result.
+    Parameters
+    ----------
+    irreps : list of str
+        Irreps of q, k and the result.
+    lengths : list of int
+        Numbers of tokens of one long convolution.
+    operator_irreps : str
+        Irreps of the operator below.
+    operator_length : int
+        Number of tokens of one operator, forward and backward; 0 for none.
+    threads, output, documents
+        See :class:`e3hyena.bench.operator.Config`.
     """
-    return in_fresh_process(_measure, irreps, mixer, length)
+
+    irreps: list[str] = dataclasses.field(
+        default_factory=lambda: ["32x0e+32x1o", "16x0e+16x1o+16x2e+16x3o"]
+    )
+    lengths: list[int] = dataclasses.field(default_factory=lambda: [65536, 65537, 262144])
+    operator_irreps: str = "32x0e+32x1o"
+    operator_length: int = 2**20
+    threads: int = 2
+    output: str | None = None
+    documents: list[str] = dataclasses.field(default_factory=list)
 
 
-def in_fresh_process(measure: Callable[..., float], *arguments: Any) -> float:
-    """Result of ``measure(*arguments)`` in a process that did nothing else, with one thread."""
-    context = multiprocessing.get_context("spawn")
-    with context.Pool(1, initializer=torch.set_num_threads, initargs=(1,)) as pool:
-        return pool.apply(measure, arguments)
+def run(config: Config) -> dict[str, Any]:
+    """Measure, print a table, write the JSON, return what it holds.
+
+    Raises
+    ------
+    RuntimeError
+        If the long convolution is wrong; nothing is reported then.
+    """
+    return publish(BLOCK, config, lambda: _measure(config), render)
 
 
-def added_mebibytes(call: Callable[[], object]) -> float:
-    """Mebibytes by which a call raises the largest size of this process."""
-    _forget_high_water()
-    before = _high_water()
-    call()
-    return _high_water() - before
+def _measure(config: Config) -> dict[str, Any]:
+    backends = ["eager", *(["native"] if native.available() else [])]
+    rows = []
+    for irreps in config.irreps:
+        check(irreps)
+        for length in config.lengths:
+            for backend in backends:
+                measured = peak_of_convolution(irreps, length, backend, config.threads)
+                predicted = predicted_peak(irreps, length, backend, config.threads)
+                rows.append([irreps, length, backend, measured, predicted])
+    operator = None
+    if config.operator_length:
+        operator = peak_memory(
+            config.operator_irreps, "query_key", config.operator_length, backward=True
+        )
+    return {
+        "convolution": rows,
+        "saved_over_operands": {irreps: saved_ratio(irreps) for irreps in config.irreps},
+        "operator_forward_backward": operator,
+    }
 
 
-def _measure(irreps: str, mixer: str, length: int) -> float:
-    operator = HyenaOperator(irreps, mixer=mixer)
-    x = torch.randn(length, operator.irreps_in.dim)
-    with torch.no_grad():
-        operator(x[:2048])
-        return added_mebibytes(lambda: operator(x))
+def predicted_peak(irreps: str, length: int, backend: str, threads: int) -> float:
+    r"""Mebibytes of one circular long convolution in float32, result included.
+
+    With S = 4 (d1 + d2 + d3) (P + 2) bytes of spectra per channel and graph: the result and one S
+    per thread (``native``); the result, three times the S of the channels processed at once and
+    four blocks of the contraction (``eager``).
+    """
+    hidden = ChannelIrreps(irreps)
+    paths = Paths(hidden.per_channel, hidden.per_channel, hidden.per_channel)
+    result = 4 * hidden.num_channels * paths.dims[2] * length
+    spectra = 4 * sum(paths.dims) * (transform_length(length, "circular") + 2)
+    if backend == "native":
+        return (result + threads * spectra) / 2**20
+    (bucket,) = buckets((length,), "circular")
+    like = torch.empty(hidden.num_channels, 0)
+    at_once = min(channels_at_once(paths, bucket, like), hidden.num_channels)
+    return (result + 3 * at_once * spectra + 4 * eager.BLOCK_BYTES) / 2**20
 
 
-def _high_water() -> float:
-    """Largest resident size so far, in MiB; on Linux since :func:`_forget_high_water`."""
-    status = Path("/proc/self/status")
-    if status.exists():
-        line = next(x for x in status.read_text().splitlines() if x.startswith("VmHWM"))
-        return int(line.split()[1]) / 2**10
-    used: Any = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
-    return used / (2**20 if sys.platform == "darwin" else 2**10)
+def saved_ratio(irreps: str, length: int = 1009) -> float:
+    """Bytes that the long convolution keeps for its gradient over those of q and k."""
+    hidden = ChannelIrreps(irreps)
+    paths = Paths(hidden.per_channel, hidden.per_channel, hidden.per_channel)
+    q, k = (x.requires_grad_() for x in torch.randn(2, hidden.num_channels, hidden.dim, length))
+    weight = torch.randn(paths.num_paths, hidden.num_channels, requires_grad=True)
+    saved: dict[int, int] = {}
+
+    def pack(tensor: torch.Tensor) -> torch.Tensor:
+        if tensor is not weight:
+            saved[tensor.data_ptr()] = tensor.nbytes
+        return tensor
+
+    with torch.autograd.graph.saved_tensors_hooks(pack, lambda tensor: tensor):
+        tensor_product_long_conv(q, k, weight, paths)
+    return sum(saved.values()) / (q.nbytes + k.nbytes)
 
 
-def _forget_high_water() -> None:
-    """A child starts with the high water mark of its parent; Linux lets a process drop it."""
-    clear = Path("/proc/self/clear_refs")
-    if clear.exists():
-        clear.write_text("5")
+def render(report: dict[str, Any]) -> str:
+    """The report as a Markdown table."""
+    config, machine = report["config"], report["environment"]
+    lines = [
+        f"MiB that one long convolution adds, result included ({config['threads']} threads, "
+        f"{machine['cpu']}, torch {machine['torch']}).",
+        "",
+        "| irreps | N | back-end | measured | by the formula |",
+        "|---|---|---|---|---|",
+    ]
+    for irreps, length, backend, measured, predicted in report["convolution"]:
+        lines.append(f"| {irreps} | {length} | `{backend}` | {measured:.0f} | {predicted:.0f} |")
+    saved = ", ".join(f"{ratio:.2f} ({i})" for i, ratio in report["saved_over_operands"].items())
+    lines += ["", f"Kept for the gradient, over the bytes of q and k: {saved}."]
+    if report["operator_forward_backward"]:
+        lines.append(
+            f"One `query_key` operator, {config['operator_irreps']}, "
+            f"{config['operator_length']} tokens, forward and backward: "
+            f"{report['operator_forward_backward'] / 2**10:.1f} GiB."
+        )
+    return "\n".join(lines)

@@ -3,16 +3,13 @@
 from __future__ import annotations
 
 import dataclasses
-import json
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Any
 
 import torch
 
-from e3hyena.bench.documents import write_block
-from e3hyena.bench.environment import environment
-from e3hyena.bench.memory import peak_memory
+from e3hyena.bench.peak import peak_memory
+from e3hyena.bench.report import as_dicts, caption, publish
 from e3hyena.bench.timing import Timing, interleave
 from e3hyena.irreps import ChannelIrreps
 from e3hyena.mixers.query_key import QueryKey
@@ -24,7 +21,7 @@ BLOCK = "operator"
 
 
 @dataclass
-class BenchConfig:
+class Config:
     """What to measure.
 
     Parameters
@@ -52,7 +49,7 @@ class BenchConfig:
     """
 
     irreps: list[str] = dataclasses.field(
-        default_factory=lambda: ["32x0e+32x1o", "32x0e+32x1o+32x2e"]
+        default_factory=lambda: ["32x0e+32x1o", "32x0e+32x1o+32x2e", "16x0e+16x1o+16x2e+16x3o"]
     )
     mixers: list[str] = dataclasses.field(
         default_factory=lambda: ["query_key", "filter", "coordinate", "linear_attention"]
@@ -69,7 +66,7 @@ class BenchConfig:
     documents: list[str] = dataclasses.field(default_factory=list)
 
 
-def run(config: BenchConfig) -> dict[str, Any]:
+def run(config: Config) -> dict[str, Any]:
     """Measure, print a table, write the JSON, return what it holds.
 
     Raises
@@ -77,41 +74,27 @@ def run(config: BenchConfig) -> dict[str, Any]:
     RuntimeError
         If the long convolution disagrees with its plain-loop reference; nothing is reported then.
     """
-    threads = torch.get_num_threads()
-    torch.set_num_threads(config.threads)
-    try:
-        report: dict[str, Any] = {
-            "config": dataclasses.asdict(config),
-            "environment": environment(),
-            "irreps": {irreps: _measure(irreps, config) for irreps in config.irreps},
-        }
-    finally:
-        torch.set_num_threads(threads)
-    print(render(report))
-    if config.output is not None:
-        path = Path(config.output)
-        path.parent.mkdir(parents=True, exist_ok=True)
-        path.write_text(json.dumps(report, indent=1) + "\n")
-        print(f"written: {path}")
-    for document in config.documents:
-        write_block(document, BLOCK, render(report))
-        print(f"written: {document}")
-    return report
+    return publish(
+        BLOCK,
+        config,
+        lambda: {"irreps": {irreps: _measure(irreps, config) for irreps in config.irreps}},
+        render,
+    )
 
 
-def _measure(irreps: str, config: BenchConfig) -> dict[str, Any]:
+def _measure(irreps: str, config: Config) -> dict[str, Any]:
     check(irreps)
     names = [OPPONENT, *(m for m in config.mixers if m != OPPONENT)]
     torch.manual_seed(0)
     operators = {name: HyenaOperator(irreps, irreps_hidden=irreps, mixer=name) for name in names}
     result: dict[str, Any] = {
-        "forward": _as_dicts(_time(operators, config.length, config.repeats, backward=False))
+        "forward": as_dicts(_time(operators, config.length, config.repeats, backward=False))
     }
     if config.backward:
         timings = _time(operators, config.length, config.repeats, backward=True)
-        result["forward_backward"] = _as_dicts(timings)
+        result["forward_backward"] = as_dicts(timings)
     result["by_length"] = {
-        length: _as_dicts(_time(operators, length, config.repeats, backward=False))
+        length: as_dicts(_time(operators, length, config.repeats, backward=False))
         for length in config.crossover_lengths
     }
     result["crossover"] = {name: _crossover(result["by_length"], name) for name in names[1:]}
@@ -154,10 +137,6 @@ def _time(
     return interleave(calls, repeats)
 
 
-def _as_dicts(timings: dict[str, Timing]) -> dict[str, dict[str, float]]:
-    return {name: dataclasses.asdict(timing) for name, timing in timings.items()}
-
-
 def _crossover(by_length: dict[int, Any], name: str) -> int | None:
     """Least measured length from which on a mixer is never slower than attention."""
     best = None
@@ -172,9 +151,8 @@ def render(report: dict[str, Any]) -> str:
     """The report as a Markdown table."""
     length = report["config"]["length"]
     lines = [
-        f"Milliseconds at N = {length} (median of {report['config']['repeats']} interleaved "
-        f"rounds, {report['config']['threads']} threads, {report['environment']['cpu']}); "
-        "in brackets, how many times faster than attention in the same operator.",
+        f"Milliseconds at N = {length} ({caption(report)}); in brackets, how many times faster "
+        "than attention in the same operator.",
         "",
         "| irreps | mixer | forward | forward + backward | ahead from N | MiB at largest N |",
         "|---|---|---|---|---|---|",

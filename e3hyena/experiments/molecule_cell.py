@@ -13,7 +13,7 @@ from torch import Tensor
 from torch_geometric.data import Data
 
 from e3hyena.bench.environment import environment
-from e3hyena.bench.memory import added_mebibytes, in_fresh_process
+from e3hyena.bench.peak import added_mebibytes, in_fresh_process
 from e3hyena.bench.timing import interleave
 from e3hyena.data.orders import OrderTransform
 from e3hyena.training.checkpoint import load_model

@@ -39,7 +39,7 @@ ROWS = {
 
 
 @dataclass
-class MoleculesConfig:
+class Config:
     """The comparison on QM9's embedded extract.
 
     Parameters
@@ -137,7 +137,7 @@ class MoleculesConfig:
         }
 
 
-def run(config: MoleculesConfig) -> dict[str, Any] | None:
+def run(config: Config) -> dict[str, Any] | None:
     """Train, measure, report: what the stage asks for.
 
     Returns
@@ -188,7 +188,7 @@ def run(config: MoleculesConfig) -> dict[str, Any] | None:
     return report
 
 
-def list_cells(config: MoleculesConfig) -> list[Cell]:
+def list_cells(config: Config) -> list[Cell]:
     """All trainings; those of one seed come before the next seed."""
     sizes = list(zip(config.train_sizes, config.epochs, strict=True))
     return [

@@ -29,7 +29,7 @@ ROWS = {
 
 
 @dataclass
-class SetRecallConfig:
+class Config:
     """The comparison on set recall.
 
     Parameters
@@ -94,7 +94,7 @@ class SetRecallConfig:
         check_rows(self.rows, ROWS)
 
 
-def run(config: SetRecallConfig) -> dict[str, Any] | None:
+def run(config: Config) -> dict[str, Any] | None:
     """Train and report: what the stage asks for.
 
     Returns
@@ -147,7 +147,7 @@ def tokens_for(vocabulary: int) -> int:
     return num_tokens
 
 
-def list_cells(config: SetRecallConfig) -> list[Cell]:
+def list_cells(config: Config) -> list[Cell]:
     """All trainings; those of one seed come before the next seed."""
     shared = ("irreps", "num_blocks", "steps", "tokens_per_step", "test_tokens", "lr", "warmup")
     return [

@@ -52,17 +52,17 @@ class QueryKey(Mixer):
 
     def forward(self, q: Tensor, k: Tensor, v: Tensor, segments: Segments) -> Tensor:
         """Convolve within every graph, each at its own length."""
-        layout = segments.exact
-        parts = [
-            tensor_product_long_conv(
-                q_part.movedim(2, 0), k_part.movedim(2, 0), self.weight, self.paths,
-                boundary=self.boundary,
-            ).movedim(0, 2) * group.size**-0.5
-            for group, q_part, k_part in zip(
-                layout.groups, layout.gather(q), layout.gather(k), strict=True
-            )
-        ]  # fmt: skip
-        return layout.scatter(parts, q.new_empty(q.shape[0], self.context.dim, q.shape[2]))
+        lengths = segments.lengths
+        if len(set(lengths)) == 1:  # the factor costs nothing in the weights
+            weight = self.weight * max(lengths[0], 1) ** -0.5
+            return self._convolve(q, k, weight, segments)
+        factor = segments.sizes.to(q.dtype).rsqrt()[segments.index]
+        return self._convolve(q, k, self.weight, segments) * factor
+
+    def _convolve(self, q: Tensor, k: Tensor, weight: Tensor, segments: Segments) -> Tensor:
+        return tensor_product_long_conv(
+            q, k, weight, self.paths, boundary=self.boundary, lengths=segments.lengths
+        )
 
     def extra_repr(self) -> str:
         return f"{self.paths}, boundary={self.boundary!r}"

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
+import torch
 from torch import Tensor, nn
 
 from e3hyena.irreps import ChannelIrreps, IrrepsLike, TokenLayout, parse_irreps
@@ -93,20 +94,35 @@ class HyenaBlock(nn.Module):
 
 def residual(x: Tensor, update: Tensor) -> Tensor:
     """``(x + a update) / sqrt(1 + a^2)``: unit variance in both, unit variance out."""
-    return (x + _STEP * update) * (1 + _STEP**2) ** -0.5
+    return torch.add(x, update, alpha=_STEP).mul_((1 + _STEP**2) ** -0.5)
 
 
 class TokenNorm(RMSNorm):
     """:class:`RMSNorm` of features in e3nn's layout ``(..., dim)``."""
 
+    columns: Tensor
+
     def __init__(self, irreps: IrrepsLike) -> None:
         super().__init__(ChannelIrreps(irreps, 1))
         self.tokens = TokenLayout(parse_irreps(irreps))
+        copies = torch.arange(self.scale.shape[1]).view(1, -1, 1)  # of every column
+        blocks = self.channels.read(self.channels.expand(copies, dim=1))
+        columns = self.tokens.write(blocks).flatten() if self.channels.dim else copies.flatten()
+        self.register_buffer("columns", columns, persistent=False)
 
     def forward(self, x: Tensor) -> Tensor:
         """``(..., dim)`` -> ``(..., dim)``."""
         if not self.channels.dim:
             return x
-        flat = x.flatten(0, -2)
-        channels = self.channels.write(self.tokens.read(flat))
-        return self.tokens.write(self.channels.read(super().forward(channels))).view(x.shape)
+        sizes = [mul * self.tokens.widths.get(ir, 0) for mul, ir in self.tokens.entries]
+        squares: dict[str, Tensor] = {}
+        for (_, ir), part in zip(self.tokens.entries, x.split(sizes, dim=-1), strict=True):
+            if ir in self.tokens.widths:
+                total = part.square().sum(dim=-1, keepdim=True)
+                squares[ir] = squares[ir] + total if ir in squares else total
+        means = [
+            total / (self.tokens.multiplicities[ir] * self.tokens.widths[ir])
+            for ir, total in squares.items()
+        ]
+        factor = (torch.cat(means, dim=-1).mean(dim=-1, keepdim=True) + self.eps).rsqrt()
+        return x * factor * self.scale.flatten()[self.columns]

@@ -9,6 +9,7 @@ from torch import Tensor, nn
 
 from e3hyena.irreps import ChannelIrreps
 from e3hyena.mixers.invariants import invariants
+from e3hyena.nn.scale import scale_irreps
 
 # <sigmoid(x)^2>^(-1/2) for unit normal x: keeps the second moment, as e3nn's activations do
 _SECOND_MOMENT = 1.8462
@@ -57,4 +58,4 @@ class Gate(nn.Module):
             self.bias[:, None], self.weight, features, alpha=1 / math.sqrt(len(features))
         )
         gates = (_SECOND_MOMENT * logits.sigmoid()).unflatten(0, (x.shape[0], -1))
-        return x * self.channels.expand(gates, dim=1)
+        return scale_irreps(x, gates, self.channels)

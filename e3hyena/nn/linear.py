@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from typing import Any
 
 import torch
 from torch import Tensor, nn
@@ -70,37 +70,9 @@ class Linear(nn.Module):
 
     def forward(self, x: Tensor) -> Tensor | list[Tensor]:
         """One result, or a list of ``groups`` results."""
-        tokens = isinstance(self.layout_in, TokenLayout)
-        num_tokens = x.shape[0] if tokens else x.shape[-1]
-        outputs = self._blocks(self.layout_in.read(x) if x.numel() else {}, num_tokens, x)
-        results = []
-        for group in range(self.groups):
-            blocks = {ir: parts[group] for ir, parts in outputs.items()}
-            results.append(self._write(blocks, num_tokens, x))
-        return results if self.groups > 1 else results[0]
-
-    def _blocks(
-        self, blocks: Mapping[str, Tensor], num_tokens: int, like: Tensor
-    ) -> dict[str, tuple[Tensor, ...]]:
-        outputs = {}
-        for ir, mul in self.mul_out.items():
-            width = self.layout_out.widths[ir]
-            if ir in blocks:
-                weight = self.weight[ir] * self.mul_in[ir] ** -0.5
-                y = weight.T @ blocks[ir].reshape(self.mul_in[ir], width * num_tokens)
-            else:
-                y = like.new_zeros(self.groups * mul, width * num_tokens)
-            if self.bias is not None and ir == "0e":
-                y = y + self.bias[:, None]
-            outputs[ir] = y.unflatten(1, (width, num_tokens)).split(mul)
-        return outputs
-
-    def _write(self, blocks: Mapping[str, Tensor], num_tokens: int, like: Tensor) -> Tensor:
-        if blocks:
-            return self.layout_out.write(blocks)
-        if isinstance(self.layout_out, TokenLayout):
-            return like.new_zeros(num_tokens, 0)
-        return like.new_zeros(self.layout_out.num_channels, 0, num_tokens)
+        weights = [self.weight[ir] for ir in _kinds(self.layout_in, self.layout_out)]
+        results = _Map.apply(self.layout_in, self.layout_out, self.groups, x, self.bias, *weights)
+        return list(results) if self.groups > 1 else results[0]
 
     def extra_repr(self) -> str:
         numel = sum(p.numel() for p in self.parameters())
@@ -108,6 +80,80 @@ class Linear(nn.Module):
             f"{self.layout_in.irreps} -> {self.layout_out.irreps}, groups={self.groups} | "
             f"{numel} parameters"
         )
+
+
+class _Map(torch.autograd.Function):
+    """The map; matrix products write straight into the layout of the result."""
+
+    @staticmethod
+    def forward(
+        ctx: Any,
+        layout_in: Layout,
+        layout_out: Layout,
+        groups: int,
+        x: Tensor,
+        bias: Tensor | None,
+        *weights: Tensor,
+    ) -> tuple[Tensor, ...]:
+        ctx.save_for_backward(x, *weights)
+        ctx.layouts = layout_in, layout_out
+        read = layout_in.read(x) if x.numel() else {}
+        blocks = {ir: block.flatten(1) for ir, block in read.items()}
+        num_tokens = x.shape[0] if isinstance(layout_in, TokenLayout) else x.shape[-1]
+        by_kind = dict(zip(_kinds(layout_in, layout_out), weights, strict=True))
+        results = []
+        for group in range(groups):
+            result = layout_out.empty(num_tokens, x)
+            for ir, copies, place in layout_out.places(result):
+                if ir in blocks and ir in by_kind:
+                    weight = by_kind[ir].chunk(groups, dim=1)[group][:, copies].T
+                    scale = len(blocks[ir]) ** -0.5
+                    place.flatten(1).addmm_(weight, blocks[ir], beta=0, alpha=scale)
+                else:
+                    place.zero_()
+                if bias is not None and ir == "0e":
+                    place += bias.chunk(groups)[group][copies, None, None]
+            results.append(layout_out.finish(result))
+        return tuple(results)
+
+    @staticmethod
+    def backward(ctx: Any, *grads: Tensor) -> tuple[Any, ...]:
+        """In terms that torch differentiates again."""
+        x, *weights = ctx.saved_tensors
+        layout_in, layout_out = ctx.layouts
+        kinds = _kinds(layout_in, layout_out)
+        parts = [layout_out.read(grad) for grad in grads]
+        by_x: Tensor | None = None
+        by_bias: Tensor | None = None
+        by_weights: list[Tensor | None] = [None] * len(weights)
+        if ctx.needs_input_grad[3] and x.numel():
+            blocks = (
+                layout_in.read(torch.zeros_like(x)) if len(kinds) < len(layout_in.widths) else {}
+            )
+            for ir, weight in zip(kinds, weights, strict=True):
+                total = sum(
+                    (w * len(w) ** -0.5) @ part[ir].flatten(1)
+                    for w, part in zip(weight.chunk(len(grads), dim=1), parts, strict=True)
+                )
+                blocks[ir] = total.unflatten(1, (layout_in.widths[ir], -1))
+            by_x = layout_in.write(blocks)
+        elif ctx.needs_input_grad[3]:
+            by_x = torch.zeros_like(x)
+        if ctx.needs_input_grad[4]:
+            by_bias = torch.cat([part["0e"].sum(dim=(1, 2)) for part in parts])
+        if any(ctx.needs_input_grad[5:]):
+            read = {ir: block.flatten(1) for ir, block in layout_in.read(x).items()}
+            by_weights = [
+                torch.cat([read[ir] @ part[ir].flatten(1).T for part in parts], dim=1)
+                * len(weight) ** -0.5
+                for ir, weight in zip(kinds, weights, strict=True)
+            ]
+        return None, None, None, by_x, by_bias, *by_weights
+
+
+def _kinds(layout_in: Layout, layout_out: Layout) -> list[str]:
+    """Kinds of irreps on both sides, in the order of the weights."""
+    return [ir for ir in layout_out.multiplicities if ir in layout_in.multiplicities]
 
 
 def _layout(layout: Layout | IrrepsLike) -> Layout:

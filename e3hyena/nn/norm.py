@@ -6,6 +6,7 @@ import torch
 from torch import Tensor, nn
 
 from e3hyena.irreps import ChannelIrreps
+from e3hyena.nn.scale import scale_irreps
 
 
 class RMSNorm(nn.Module):
@@ -43,7 +44,7 @@ class RMSNorm(nn.Module):
             return x
         squares = [part.square().mean(dim=(0, 1)) for part in self.channels.split(x).values()]
         factor = torch.rsqrt(torch.stack(squares).mean(dim=0) + self.eps)
-        return x * factor * self.channels.expand(self.scale, dim=1)[..., None]
+        return scale_irreps(x, factor * self.scale[..., None], self.channels)
 
     def extra_repr(self) -> str:
         return f"{self.channels.irreps}"

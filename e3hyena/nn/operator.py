@@ -145,18 +145,20 @@ class HyenaOperator(nn.Module):
         else:
             segments = Segments.build(len(x), batch, ptr, x.device)
         with full_precision(x):
-            y = self._mix(to_working(x, self), segments)
+            y = self._operate(to_working(x, self), segments)
         y = y.to(x.dtype)
         return y.unflatten(0, (*lead, num_tokens)) if lead else y
 
-    def _mix(self, x: Tensor, segments: Segments) -> Tensor:
+    def _operate(self, x: Tensor, segments: Segments) -> Tensor:
         q, k, v = self.project(x)
         if self.short_conv is not None:
             q, k, v = self.short_conv(torch.cat([q, k, v]), segments).chunk(3)
+        return self.output(self.mix(q, k, v, segments))
+
+    def mix(self, q: Tensor, k: Tensor, v: Tensor, segments: Segments) -> Tensor:
+        """What stands between the projections: mixer, gate, tensor product; ``(C, d, T)``."""
         u = self.gate(self.mixer(q, k, v, segments))
-        if self.paths is not None:
-            u = self._combine(u, q, v)
-        return self.output(u)
+        return u if self.paths is None else self._combine(u, q, v)
 
     def _combine(self, u: Tensor, q: Tensor, v: Tensor) -> Tensor:
         """Tensor product with the value, or with the query beside the context itself."""

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 from torch import Tensor
 
 from e3hyena.ops.paths import Paths
@@ -10,7 +12,13 @@ from e3hyena.ops.tensor_product import apply_paths
 
 
 def tensor_product_long_conv(
-    q: Tensor, k: Tensor, weight: Tensor, paths: Paths, *, boundary: str = "circular"
+    q: Tensor,
+    k: Tensor,
+    weight: Tensor,
+    paths: Paths,
+    *,
+    boundary: str = "circular",
+    lengths: Sequence[int] | None = None,
 ) -> Tensor:
     r"""Convolve two signals of irreps through every path of a tensor product.
 
@@ -29,6 +37,9 @@ def tensor_product_long_conv(
     boundary : {"circular", "causal", "same"}
         Which pairs fall on output i: ``i-j`` modulo N; ``i-j >= 0`` only; or the full convolution
         read from ``(N-1)//2`` on, as ``scipy.signal.convolve(mode="same")``.
+    lengths : sequence of int, optional
+        Graphs that lie one after the other along the last axis; each is convolved by itself, with
+        its own N. Only without leading dimensions.
 
     Returns
     -------
@@ -39,7 +50,7 @@ def tensor_product_long_conv(
     Raises
     ------
     ValueError
-        If a shape does not fit the paths or the boundary is unknown.
+        If a shape does not fit the paths, the boundary is unknown, or ``lengths`` do not add up.
 
     References
     ----------
@@ -55,4 +66,9 @@ def tensor_product_long_conv(
     >>> u.shape
     torch.Size([16, 7, 100])
     """
-    return apply_paths(q, k, weight, paths, check_boundary(boundary))
+    if lengths is not None and (q.dim() > 3 or k.dim() > 3 or sum(lengths) != q.shape[-1]):
+        raise ValueError(
+            f"lengths add up to {sum(lengths)} and q has shape {tuple(q.shape)}; they must add up "
+            "to the last axis of q and k, (C, d, N) without leading dimensions"
+        )
+    return apply_paths(q, k, weight, paths, check_boundary(boundary), lengths)

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 import torch
 from torch import Tensor
 
@@ -43,27 +45,31 @@ def tensor_product(x1: Tensor, x2: Tensor, weight: Tensor, paths: Paths) -> Tens
     return apply_paths(x1, x2, weight, paths, TOKENWISE)
 
 
-def apply_paths(x1: Tensor, x2: Tensor, weight: Tensor, paths: Paths, boundary: str) -> Tensor:
-    """Check shapes, bring everything to ``(C, d, B, N)``, apply the form, bring it back."""
+def apply_paths(
+    x1: Tensor, x2: Tensor, weight: Tensor, paths: Paths, boundary: str,
+    lengths: Sequence[int] | None = None,
+) -> Tensor:  # fmt: skip
+    """Check shapes, bring everything to ``(C, d, T)``, apply the form, bring it back."""
     check_operands(x1, x2, weight, paths)
-    dtype = x1.dtype
+    dtype, n = x1.dtype, x1.shape[-1]
     working = torch.promote_types(torch.promote_types(dtype, x2.dtype), torch.float32)
     lead = torch.broadcast_shapes(x1.shape[:-3], x2.shape[:-3])
     y = partial(
         2, _inner(x1.to(working), lead), _inner(x2.to(working), lead), weight.to(working),
-        paths.key, boundary,
-    )  # fmt: skip
+        paths.key, boundary, [n] * lead.numel() if lengths is None else list(lengths),
+    ).to(dtype)  # fmt: skip
     if not lead:
-        return y.squeeze(2).to(dtype)
-    return y.permute(2, 0, 1, 3).reshape(*lead, *y.shape[:2], y.shape[3]).to(dtype)
+        return y
+    return y.unflatten(-1, (lead.numel(), n)).permute(2, 0, 1, 3).reshape(*lead, *y.shape[:2], n)
 
 
 def _inner(x: Tensor, lead: torch.Size) -> Tensor:
-    """``(..., C, d, N)`` -> ``(C, d, B, N)``."""
+    """``(..., C, d, N)`` -> ``(C, d, B * N)``."""
     if not lead:
-        return x.unsqueeze(2)
+        return x
     batch = lead.numel()
-    return x.expand(*lead, *x.shape[-3:]).reshape(batch, *x.shape[-3:]).permute(1, 2, 0, 3)
+    x = x.expand(*lead, *x.shape[-3:]).reshape(batch, *x.shape[-3:])
+    return x.permute(1, 2, 0, 3).flatten(2)
 
 
 def check_operands(x1: Tensor, x2: Tensor, weight: Tensor, paths: Paths) -> None:

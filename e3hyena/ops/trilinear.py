@@ -13,79 +13,65 @@ operands are saved: spectra are computed again where they are needed.
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 import torch
 from torch import Tensor
 
-from e3hyena.ops.contraction import contract, contract_weight
+from e3hyena.ops.contraction import contract, contract_weight, convolve, convolve_weight
 from e3hyena.ops.paths import paths_from_key
 from e3hyena.ops.precision import full_precision
-from e3hyena.ops.spectrum import from_spectrum, to_spectrum, transform_length
 
 TOKENWISE = "tokenwise"
 
 
 @torch.library.custom_op("e3hyena::partial", mutates_args=())
-def partial(slot: int, x: Tensor, y: Tensor, weight: Tensor, key: str, boundary: str) -> Tensor:
-    """Derivative of the form by ``slot``; ``x``, ``y`` are the other two, ``(C, d, B, N)``."""
-    with full_precision(x):
-        return _partial(slot, x, y, weight, key, boundary)
+def partial(
+    slot: int, x: Tensor, y: Tensor, weight: Tensor, key: str, boundary: str, lengths: Sequence[int]
+) -> Tensor:
+    """Derivative of the form by ``slot``; ``x``, ``y`` are the other two, ``(C, d, T)``.
 
-
-def _partial(slot: int, x: Tensor, y: Tensor, weight: Tensor, key: str, boundary: str) -> Tensor:
+    ``lengths`` are those of the graphs that lie one after the other; unused token by token.
+    """
     paths = paths_from_key(key)
-    c, _, b, n = x.shape
     if x.numel() == 0 or y.numel() == 0 or paths.num_paths == 0:
-        return x.new_zeros(c, paths.dims[slot], b, n)
-    if boundary == TOKENWISE:
-        return contract(paths, slot, x.flatten(2), y.flatten(2), weight).unflatten(2, (b, n))
-    length = transform_length(n, boundary)
-    first, second = (i for i in range(3) if i != slot)
-    x_spectrum = to_spectrum(x, first, boundary, length).flatten(2)
-    y_spectrum = to_spectrum(y, second, boundary, length).flatten(2)
-    spectrum = contract(paths, slot, x_spectrum, y_spectrum, weight).unflatten(2, (b, -1))
-    return from_spectrum(spectrum, slot, boundary, length, n).contiguous()
+        return x.new_zeros(x.shape[0], paths.dims[slot], x.shape[-1])
+    with full_precision(x):
+        if boundary == TOKENWISE:
+            return contract(paths, slot, x, y, weight)
+        return convolve(paths, slot, x, y, weight, boundary, tuple(lengths))
 
 
 @torch.library.custom_op("e3hyena::partial_weight", mutates_args=())
-def partial_weight(x1: Tensor, x2: Tensor, x3: Tensor, key: str, boundary: str) -> Tensor:
-    """Derivative of the form by the weights, ``(num_paths, C)``; operands ``(C, d, B, N)``."""
-    with full_precision(x1):
-        return _partial_weight(x1, x2, x3, key, boundary)
-
-
-def _partial_weight(x1: Tensor, x2: Tensor, x3: Tensor, key: str, boundary: str) -> Tensor:
+def partial_weight(
+    x1: Tensor, x2: Tensor, x3: Tensor, key: str, boundary: str, lengths: Sequence[int]
+) -> Tensor:
+    """Derivative of the form by the weights, ``(num_paths, C)``; operands ``(C, d, T)``."""
     paths = paths_from_key(key)
     if 0 in (x1.numel(), x2.numel(), x3.numel()) or paths.num_paths == 0:
         return x1.new_zeros(paths.num_paths, x1.shape[0])
-    if boundary == TOKENWISE:
-        return contract_weight(paths, x1.flatten(2), x2.flatten(2), x3.flatten(2))
-    length = transform_length(x1.shape[-1], boundary)
-    spectra = [to_spectrum(x, i, boundary, length) for i, x in enumerate((x1, x2, x3))]
-    spectra[2] = spectra[2] * _parseval(length, x1)
-    return contract_weight(paths, *(s.flatten(2) for s in spectra))
-
-
-def _parseval(length: int, like: Tensor) -> Tensor:
-    """Weights that make a sum over the half spectrum the sum over time."""
-    factors = torch.full((length // 2 + 1,), 2.0 / length, dtype=like.dtype, device=like.device)
-    factors[0] = 1.0 / length
-    if length % 2 == 0:
-        factors[-1] = 1.0 / length
-    return factors
+    with full_precision(x1):
+        if boundary == TOKENWISE:
+            return contract_weight(paths, x1, x2, x3)
+        return convolve_weight(paths, x1, x2, x3, boundary, tuple(lengths))
 
 
 @partial.register_fake
-def _(slot: int, x: Tensor, y: Tensor, weight: Tensor, key: str, boundary: str) -> Tensor:
-    return x.new_empty(x.shape[0], paths_from_key(key).dims[slot], *x.shape[2:])
+def _(
+    slot: int, x: Tensor, y: Tensor, weight: Tensor, key: str, boundary: str, lengths: Sequence[int]
+) -> Tensor:
+    return x.new_empty(x.shape[0], paths_from_key(key).dims[slot], x.shape[-1])
 
 
 @partial_weight.register_fake
-def _(x1: Tensor, x2: Tensor, x3: Tensor, key: str, boundary: str) -> Tensor:
+def _(
+    x1: Tensor, x2: Tensor, x3: Tensor, key: str, boundary: str, lengths: Sequence[int]
+) -> Tensor:
     return x1.new_empty(paths_from_key(key).num_paths, x1.shape[0])
 
 
 def _save_partial(ctx, inputs, output) -> None:  # type: ignore[no-untyped-def]
-    ctx.slot, x, y, weight, ctx.key, ctx.boundary = inputs
+    ctx.slot, x, y, weight, *ctx.rest = inputs
     ctx.save_for_backward(x, y, weight)
 
 
@@ -96,23 +82,24 @@ def _partial_backward(ctx, grad):  # type: ignore[no-untyped-def]
 
     def by(slot: int) -> Tensor:
         others = [operands[i] for i in range(3) if i != slot]
-        return partial(slot, *others, weight, ctx.key, ctx.boundary)
+        return partial(slot, *others, weight, *ctx.rest)
 
     return (
         None,
         by(first) if ctx.needs_input_grad[1] else None,
         by(second) if ctx.needs_input_grad[2] else None,
-        partial_weight(operands[0], operands[1], operands[2], ctx.key, ctx.boundary)
+        partial_weight(operands[0], operands[1], operands[2], *ctx.rest)
         if ctx.needs_input_grad[3]
         else None,
+        None,
         None,
         None,
     )
 
 
 def _save_weight(ctx, inputs, output) -> None:  # type: ignore[no-untyped-def]
-    *operands, ctx.key, ctx.boundary = inputs
-    ctx.save_for_backward(*operands)
+    ctx.save_for_backward(*inputs[:3])
+    ctx.rest = inputs[3:]
 
 
 def _weight_backward(ctx, grad):  # type: ignore[no-untyped-def]
@@ -121,8 +108,8 @@ def _weight_backward(ctx, grad):  # type: ignore[no-untyped-def]
     for slot in range(3):
         others = [operands[i] for i in range(3) if i != slot]
         needed = ctx.needs_input_grad[slot]
-        grads.append(partial(slot, *others, grad, ctx.key, ctx.boundary) if needed else None)
-    return (*grads, None, None)
+        grads.append(partial(slot, *others, grad, *ctx.rest) if needed else None)
+    return (*grads, None, None, None)
 
 
 partial.register_autograd(_partial_backward, setup_context=_save_partial)

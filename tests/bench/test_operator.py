@@ -6,13 +6,13 @@ from pathlib import Path
 import pytest
 
 from e3hyena.bench import operator
-from e3hyena.bench.operator import BenchConfig, run
+from e3hyena.bench.operator import Config, run
 
 
 def test_report(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     page = tmp_path / "page.md"
     page.write_text("<!-- operator -->\n<!-- /operator -->\n")
-    config = BenchConfig(
+    config = Config(
         irreps=["4x0e+4x1o"],
         mixers=["query_key"],
         length=64,

@@ -5,8 +5,8 @@ from typing import Any
 
 import pytest
 
-from e3hyena.experiments.molecules import MoleculesConfig
-from e3hyena.experiments.set_recall import SetRecallConfig
+from e3hyena.experiments.molecules import Config as MoleculesConfig
+from e3hyena.experiments.set_recall import Config as SetRecallConfig
 
 
 @pytest.fixture

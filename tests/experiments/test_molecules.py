@@ -12,20 +12,20 @@ from e3hyena.bench.documents import read_block
 from e3hyena.cli import main
 from e3hyena.data import QM9Extract
 from e3hyena.experiments import molecule_cell, molecule_report, molecules
-from e3hyena.experiments.molecules import ROWS, MoleculesConfig
+from e3hyena.experiments.molecules import ROWS, Config
 from e3hyena.training.config import TrainConfig
 from e3hyena.training.fit import build_model
 
 from .conftest import as_words
 
 
-def train(config: MoleculesConfig, folder: Path, row: str) -> dict[str, Any]:
+def train(config: Config, folder: Path, row: str) -> dict[str, Any]:
     folder.mkdir()
     return molecule_cell.train(config.training(row, "dipole", 16, 1, 0), folder)
 
 
 def test_all_rows_of_a_seed_come_before_the_next_seed() -> None:
-    cells = molecules.list_cells(MoleculesConfig())
+    cells = molecules.list_cells(Config())
     assert len(cells) == len({cell.name for cell in cells}) == 132
     seeds = [cell.config["seed"] for cell in cells]
     assert seeds == sorted(seeds)
@@ -36,7 +36,7 @@ def test_all_rows_of_a_seed_come_before_the_next_seed() -> None:
 
 @pytest.mark.parametrize("row", [row for row in ROWS if row != "moments"])
 def test_every_row_builds_its_network(row: str) -> None:
-    values = MoleculesConfig(irreps_hidden="8x0e + 8x1o").training(row, "gap", 16, 1, 0)
+    values = Config(irreps_hidden="8x0e + 8x1o").training(row, "gap", 16, 1, 0)
     model = build_model(TrainConfig.from_dict(values))
     assert (model.layers[0].block.operator is None) == (row == "local")
 
@@ -66,12 +66,12 @@ def test_relisted_molecules_are_the_same_molecules() -> None:
 
 def test_wrong_options() -> None:
     with pytest.raises(ValueError, match="'atention' is unknown; use some of local"):
-        MoleculesConfig(rows=["atention"])
+        Config(rows=["atention"])
     with pytest.raises(ValueError, match="as many numbers of epochs as train sizes"):
-        MoleculesConfig(train_sizes=[10])
+        Config(train_sizes=[10])
 
 
-def made_up_report(config: MoleculesConfig) -> dict[str, Any]:
+def made_up_report(config: Config) -> dict[str, Any]:
     """What a run with two seeds would leave, with errors that are easy to check."""
     config = dataclasses.replace(config, seeds=[0, 1])
     done = {

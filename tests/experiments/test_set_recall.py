@@ -12,7 +12,7 @@ from e3hyena.bench.documents import read_block
 from e3hyena.cli import main
 from e3hyena.data.set_recall import set_recall
 from e3hyena.experiments import set_recall_cell, set_recall_report
-from e3hyena.experiments.set_recall import ROWS, SetRecallConfig, list_cells
+from e3hyena.experiments.set_recall import ROWS, Config, list_cells
 
 from .conftest import as_words
 
@@ -36,7 +36,7 @@ def test_error_is_relative_to_predicting_zero() -> None:
 
 
 def test_all_rows_of_a_seed_come_before_the_next_seed() -> None:
-    cells = list_cells(SetRecallConfig(seeds=[0, 1]))
+    cells = list_cells(Config(seeds=[0, 1]))
     assert len(cells) == len({cell.name for cell in cells}) == 2 * 4 * len(ROWS)
     assert [cell.config["seed"] for cell in cells] == [0] * 4 * len(ROWS) + [1] * 4 * len(ROWS)
     assert {c.config["vocabulary"] for c in cells if c.config["lengths"]} == {16}
@@ -67,7 +67,7 @@ def test_attention_learns_to_recall(recall, tmp_path) -> None:
     assert set_recall_cell.train(list_cells(config)[0].config, tmp_path)["error"] < 0.5
 
 
-def made_up_report(config: SetRecallConfig, errors: dict[tuple[str, int], float]) -> dict[str, Any]:
+def made_up_report(config: Config, errors: dict[tuple[str, int], float]) -> dict[str, Any]:
     done = {
         cell.name: {
             "config": cell.config,

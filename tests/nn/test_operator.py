@@ -313,8 +313,6 @@ class TestCompilers:
         torch.testing.assert_close(grads, wanted)
         torch.compiler.reset()
 
-    # dynamo instantiates torch's own class while it traces a custom autograd function
-    @pytest.mark.filterwarnings("ignore:.*Function'> should not be instantiated:DeprecationWarning")
     def test_compiled_ragged(self) -> None:
         """Graph sizes are Python numbers, so a batch breaks the graph, but computes the same."""
         torch.compiler.reset()

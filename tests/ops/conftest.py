@@ -8,7 +8,7 @@ import torch
 from torch import Tensor
 
 from e3hyena.ops import Paths
-from e3hyena.ops.backends import BACKENDS, native, use_backend
+from e3hyena.ops.backends import BACKENDS, native, triton, use_backend
 
 IRREPS = {
     "empty": ("", "", ""),
@@ -34,11 +34,16 @@ def eager_by_default() -> Iterator[None]:
 def _use(name: str) -> Iterator[None]:
     if name == "native" and not native.available():
         pytest.skip("no C compiler")
+    if name == "triton" and not triton.available():
+        pytest.skip("no Triton")
     with use_backend(name):
         yield
 
 
-@pytest.fixture(params=BACKENDS)
+# Triton's interpreter is slow; test_triton.py has what always runs.
+@pytest.fixture(
+    params=[pytest.param(b, marks=[pytest.mark.slow] * (b == "triton")) for b in BACKENDS]
+)
 def backend(request: pytest.FixtureRequest, eager_by_default: None) -> Iterator[None]:
     """Every back-end, in use."""
     yield from _use(request.param)
@@ -47,9 +52,14 @@ def backend(request: pytest.FixtureRequest, eager_by_default: None) -> Iterator[
 LONG_TO_COMPILE = {("native", "lmax4"), ("native", "unequal")}
 
 
+def is_slow(both: tuple[str, str]) -> bool:
+    """Whether a back-end takes long for some irreps."""
+    return both[0] == "triton" or both in LONG_TO_COMPILE
+
+
 @pytest.fixture(
     params=[
-        pytest.param(both, id="-".join(both), marks=[pytest.mark.slow] * (both in LONG_TO_COMPILE))
+        pytest.param(both, id="-".join(both), marks=[pytest.mark.slow] * is_slow(both))
         for both in itertools.product(BACKENDS, IRREPS)
     ]
 )

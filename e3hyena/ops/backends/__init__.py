@@ -1,8 +1,9 @@
 """Ways to compute the contraction over paths, one file each, chosen automatically.
 
 ``eager`` is plain torch and always there. ``native`` is C generated from the paths, compiled by the
-system's compiler at first use and cached; it serves CPU tensors. The environment variable
-``E3HYENA_BACKEND`` or :func:`use_backend` overrides the choice.
+system's compiler at first use and cached; it serves CPU tensors. ``triton`` are Triton kernels
+generated from the paths; they serve CUDA tensors. The environment variable ``E3HYENA_BACKEND`` or
+:func:`use_backend` overrides the choice.
 """
 
 from __future__ import annotations
@@ -14,9 +15,9 @@ from types import ModuleType
 
 from torch import Tensor
 
-from e3hyena.ops.backends import eager, native
+from e3hyena.ops.backends import eager, native, triton
 
-BACKENDS: dict[str, ModuleType] = {"eager": eager, "native": native}
+BACKENDS: dict[str, ModuleType] = {"eager": eager, "native": native, "triton": triton}
 _chosen: list[str] = []
 _SMALL = 4096  # elements below which compiling for new paths is not worth the wait
 
@@ -27,8 +28,8 @@ def use_backend(name: str) -> Iterator[None]:
 
     Parameters
     ----------
-    name : {"auto", "eager", "native"}
-        ``native`` raises where it cannot be used; ``auto`` falls back to ``eager``.
+    name : {"auto", "eager", "native", "triton"}
+        The last two raise where they cannot be used; ``auto`` falls back to ``eager``.
 
     Examples
     --------
@@ -48,8 +49,12 @@ def select(x: Tensor) -> ModuleType:
     name = _chosen[-1] if _chosen else _check(os.environ.get("E3HYENA_BACKEND", "auto"))
     if name != "auto":
         return BACKENDS[name]
-    worthwhile = x.device.type == "cpu" and x.numel() >= _SMALL
-    return native if worthwhile and native.available() else eager
+    if x.numel() >= _SMALL:
+        if x.device.type == "cpu" and native.available():
+            return native
+        if x.device.type == "cuda" and triton.available():
+            return triton
+    return eager
 
 
 def _check(name: str) -> str:

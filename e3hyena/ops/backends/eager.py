@@ -6,12 +6,15 @@ matrix product per block applies the coupling coefficients.
 
 from __future__ import annotations
 
+import functools
+
 import torch
 from torch import Tensor
 
+from e3hyena.ops import spectral
 from e3hyena.ops.paths import Paths
 
-BLOCK_BYTES = 4 * 2**20
+BLOCK_BYTES = 2 * 2**20
 _SLOTS = "abd"
 
 
@@ -42,6 +45,10 @@ def contract_weight(paths: Paths, x1: Tensor, x2: Tensor, x3: Tensor) -> Tensor:
         total += _as_real(product) @ _as_real(x3[..., block]).transpose(1, 2)
     coefficients = paths.coefficients(dtype, x1.device)
     return torch.einsum("cabd,pabd->pc", total.reshape(num_channels, d1, d2, d3), coefficients)
+
+
+convolve = functools.partial(spectral.convolve, contract)
+convolve_weight = functools.partial(spectral.convolve_weight, contract_weight)
 
 
 def _blocks(x: Tensor, y: Tensor) -> list[slice]:

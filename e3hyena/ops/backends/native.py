@@ -1,38 +1,39 @@
-"""The contraction in C, generated from the paths, compiled at first use and cached.
+"""Contraction and long convolution in C, generated from the paths.
 
-Needs a C compiler (``$CC``, ``cc`` or ``gcc``); OpenMP comes from torch's own run time, so both
-share one pool of threads. Compiled libraries lie in ``$E3HYENA_CACHE`` or ``~/.cache/e3hyena``.
+Compiled at first use by the system's compiler (:mod:`e3hyena.ops.backends.native_build`). The whole
+long convolution is one pass over channels where torch's library of transforms can be called from C
+(:mod:`e3hyena.ops.backends.transforms`); elsewhere only the contraction is compiled.
 """
 
 from __future__ import annotations
 
 import ctypes
 import functools
-import hashlib
-import os
-import platform
-import shutil
 import subprocess
-import tempfile
 import warnings
-from pathlib import Path
+from collections.abc import Iterator
+from typing import NamedTuple
 
 import torch
 from torch import Tensor
 
-from e3hyena.ops.backends import eager
-from e3hyena.ops.backends.native_source import source
-from e3hyena.ops.paths import Paths, paths_from_key
+from e3hyena.ops import spectral
+from e3hyena.ops.backends import eager, transforms
+from e3hyena.ops.backends.native_build import compiler, library
+from e3hyena.ops.backends.transforms import functions, plan
+from e3hyena.ops.paths import Paths
+from e3hyena.ops.spectrum import Bucket, buckets
 
-_FLAGS = ["-O2", "-march=native", "-fPIC", "-fopenmp", "-std=gnu11", "-w", "-c"]
 _MAX_NONZEROS = 1024  # beyond, compiling takes half a minute
 _BLOCK = 4096
+_ALIGNED = 4096
+BUDGET_BYTES = 256 * 2**10  # of spectra per thread, if several graphs fit: stays in cache
 
 
 @functools.cache
 def available() -> bool:
     """Whether a compiler is there and what it makes can be loaded and is right."""
-    if _compiler() is None:
+    if compiler() is None:
         return False
     paths = Paths("0e + 1o", "0e + 1o", "0e + 1o")
     x, y, weight = torch.ones(2, 4, 21), torch.ones(2, 4, 21), torch.ones(paths.num_paths, 2)
@@ -56,11 +57,10 @@ def contract(paths: Paths, slot: int, x: Tensor, y: Tensor, weight: Tensor) -> T
     channels, _, length = x.shape
     out = x.new_empty(channels, paths.dims[slot], length)
     threads = torch.get_num_threads()
-    factor = 2 if x.is_complex() else 1
-    getattr(_library(paths.key, x.dtype), f"contract{slot}")(
-        *(ctypes.c_void_p(t.data_ptr()) for t in (x, y, weight, out)),
+    getattr(library(paths.key, x.dtype), f"contract{slot}")(
+        *_pointers(x, y, weight, out),
         *(ctypes.c_long(n) for n in (channels, length, -(-length // _BLOCK))),
-        *(ctypes.c_long(factor * t.stride(i)) for t in (x, y, out) for i in (0, 1)),
+        *_strides(x, y, out),
         ctypes.c_int(threads),
     )
     return out
@@ -73,14 +73,134 @@ def contract_weight(paths: Paths, x1: Tensor, x2: Tensor, x3: Tensor) -> Tensor:
     operands = [_rows(x) for x in (x1, x2, x3)]
     channels, _, length = x1.shape
     out = torch.empty(paths.num_paths, channels, dtype=x1.real.dtype)
-    factor = 2 if x1.is_complex() else 1
-    _library(paths.key, x1.dtype).weight(
-        *(ctypes.c_void_p(t.data_ptr()) for t in (*operands, out)),
+    library(paths.key, x1.dtype).weight(
+        *_pointers(*operands, out),
         *(ctypes.c_long(n) for n in (channels, length)),
-        *(ctypes.c_long(factor * t.stride(i)) for t in operands for i in (0, 1)),
+        *_strides(*operands),
         ctypes.c_int(torch.get_num_threads()),
     )
     return out
+
+
+def convolve(
+    paths: Paths, slot: int, x: Tensor, y: Tensor, weight: Tensor, boundary: str,
+    lengths: tuple[int, ...],
+) -> Tensor:  # fmt: skip
+    """See :func:`e3hyena.ops.spectral.convolve`."""
+    if not _fused(paths, x):
+        return spectral.convolve(contract, paths, slot, x, y, weight, boundary, lengths)
+    first, second = (paths.dims[i] for i in range(3) if i != slot)
+    x, y = _rows(x), _rows(y)
+    out = x.new_empty(x.shape[0], paths.dims[slot], x.shape[-1])
+    c_library = library(paths.key, x.dtype.to_complex())
+    double = x.dtype == torch.float64
+    for bucket in buckets(lengths, boundary):
+        job = _prepare(bucket, boundary, sum(paths.dims), x)
+        points, group = bucket.length, job.bucket.group
+        forward = plan(points, (first + second) * group, double, False)
+        backward = plan(points, paths.dims[slot] * group, double, True)
+        scaled = (weight / points).contiguous()
+        _check(
+            getattr(c_library, f"convolve{slot}")(
+                *_pointers(x, y, scaled, out),
+                ctypes.c_long(x.shape[0]),
+                *_strides(x, y, out),
+                ctypes.byref(job.bucket),
+                forward.handle,
+                backward.handle,
+                *functions("ComputeForward", "ComputeBackward"),
+                *job.work,
+            )
+        )
+    return out
+
+
+def convolve_weight(
+    paths: Paths, x1: Tensor, x2: Tensor, x3: Tensor, boundary: str, lengths: tuple[int, ...]
+) -> Tensor:
+    """See :func:`e3hyena.ops.spectral.convolve_weight`."""
+    if not _fused(paths, x1):
+        return spectral.convolve_weight(contract_weight, paths, x1, x2, x3, boundary, lengths)
+    operands = [_rows(x) for x in (x1, x2, x3)]
+    total = torch.zeros(paths.num_paths, x1.shape[0], dtype=torch.float64)
+    c_library = library(paths.key, x1.dtype.to_complex())
+    for bucket in buckets(lengths, boundary):
+        job = _prepare(bucket, boundary, sum(paths.dims), x1)
+        points, group = bucket.length, job.bucket.group
+        forward = plan(points, sum(paths.dims) * group, x1.dtype == torch.float64, False)
+        parts = total.new_empty(-(-len(bucket.sizes) // group), *total.shape)
+        _check(
+            c_library.convolve_weight(
+                *_pointers(*operands, parts),
+                ctypes.c_long(x1.shape[0]),
+                *_strides(*operands),
+                ctypes.byref(job.bucket),
+                forward.handle,
+                *functions("ComputeForward"),
+                *job.work,
+            )
+        )
+        total += parts.sum(0) * (2 / points)
+    return total.to(x1.dtype)
+
+
+class _CBucket(ctypes.Structure):
+    _fields_ = (
+        ("starts", ctypes.c_void_p),
+        ("sizes", ctypes.c_void_p),
+        ("graphs", ctypes.c_long),
+        ("group", ctypes.c_long),
+        ("points", ctypes.c_long),
+        ("stride", ctypes.c_long),
+        ("place", ctypes.c_int),
+    )
+
+
+class _Job(NamedTuple):
+    bucket: _CBucket
+    work: tuple[object, ...]
+    keep: tuple[Tensor, ...]
+
+
+def _prepare(bucket: Bucket, boundary: str, dim: int, like: Tensor) -> _Job:
+    """A bucket for C, cut into groups that fit the budget, and one work space per thread."""
+    stride = 2 * (bucket.length // 2 + 1)
+    if stride > _ALIGNED:  # rows that start on a cache line transform faster when long
+        stride = -(-stride // 16) * 16
+    graph_bytes = dim * stride * like.element_size()
+    graphs, threads = len(bucket.sizes), torch.get_num_threads()
+    chunks = -(-graphs // max(1, BUDGET_BYTES // graph_bytes))
+    group = -(-graphs // chunks)
+    starts, sizes = torch.tensor(bucket.starts), torch.tensor(bucket.sizes)
+    size = -(-group * dim * stride // 64) * 64
+    work = like.new_empty(threads, size)
+    place = {"circular": 1, "same": 2}.get(boundary, 0)
+    c_bucket = _CBucket(
+        starts.data_ptr(), sizes.data_ptr(), graphs, group, bucket.length, stride, place
+    )
+    arguments = (*_pointers(work), ctypes.c_long(size), ctypes.c_int(threads))
+    return _Job(c_bucket, arguments, (starts, sizes, work))
+
+
+def _pointers(*tensors: Tensor) -> Iterator[ctypes.c_void_p]:
+    return (ctypes.c_void_p(tensor.data_ptr()) for tensor in tensors)
+
+
+def _strides(*tensors: Tensor) -> Iterator[ctypes.c_long]:
+    """Strides of channel and component, in real numbers."""
+    for tensor in tensors:
+        factor = 2 if tensor.is_complex() else 1
+        yield ctypes.c_long(factor * tensor.stride(0))
+        yield ctypes.c_long(factor * tensor.stride(1))
+
+
+def _check(failed: int) -> None:
+    if failed:
+        raise RuntimeError("a transform failed inside the C back-end; set E3HYENA_BACKEND=eager")
+
+
+def _fused(paths: Paths, x: Tensor) -> bool:
+    return transforms.available() and _supported(paths, x)
 
 
 def _supported(paths: Paths, x: Tensor) -> bool:
@@ -92,62 +212,3 @@ def _rows(x: Tensor) -> Tensor:
     """The operand with a contiguous last axis."""
     x = x.resolve_conj()
     return x if x.stride(-1) == 1 else x.contiguous()
-
-
-def _compiler() -> str | None:
-    candidates = [os.environ.get("CC"), "cc", "gcc"]
-    return next((path for c in candidates if c and (path := shutil.which(c))), None)
-
-
-@functools.cache
-def _openmp() -> list[str]:
-    """Torch's own OpenMP run time if it ships one, else the compiler's."""
-    bundled = sorted((Path(torch.__file__).parent / "lib").glob("libgomp*.so*"))
-    return [str(bundled[0]), f"-Wl,-rpath,{bundled[0].parent}"] if bundled else ["-fopenmp"]
-
-
-@functools.cache
-def _identity() -> str:
-    """What a compiled library depends on besides its source."""
-    cpu = Path("/proc/cpuinfo")
-    flags = [line for line in cpu.read_text().splitlines() if line.startswith("flags")][:1] if (
-        cpu.exists()
-    ) else []  # fmt: skip
-    compiler = str(_compiler())
-    version = subprocess.run([compiler, "--version"], capture_output=True, text=True, check=True)
-    return repr((_FLAGS, _openmp(), platform.machine(), flags, version.stdout))
-
-
-@functools.cache
-def _vector_bytes() -> int:
-    capability = torch.backends.cpu.get_cpu_capability()
-    return {"AVX512": 64, "AVX2": 32}.get(capability, 16)
-
-
-@functools.cache
-def _library(key: str, dtype: torch.dtype) -> ctypes.CDLL:
-    double = dtype in (torch.float64, torch.complex128)
-    code = source(paths_from_key(key), double, dtype.is_complex, _vector_bytes())
-    digest = hashlib.sha256((code + _identity()).encode()).hexdigest()[:24]
-    home = os.environ.get("E3HYENA_CACHE") or Path.home() / ".cache" / "e3hyena"
-    target = Path(home) / f"{digest}.so"
-    if not target.exists():
-        _build(code, target)
-    return ctypes.CDLL(str(target))
-
-
-def _build(code: str, target: Path) -> None:
-    """Compile in a folder of its own, then move into place at once."""
-    target.parent.mkdir(parents=True, exist_ok=True)
-    with tempfile.TemporaryDirectory(dir=target.parent) as folder:
-        unit, part, whole = (str(Path(folder) / name) for name in ("k.c", "k.o", "k.so"))
-        Path(unit).write_text(code)
-        compiler = str(_compiler())
-        for command in (
-            [compiler, *_FLAGS, unit, "-o", part],
-            [compiler, "-shared", part, "-o", whole, *_openmp()],
-        ):
-            done = subprocess.run(command, capture_output=True, text=True, check=False)
-            if done.returncode:
-                raise OSError(f"{' '.join(command[:2])} failed: {done.stderr.strip()[:400]}")
-        os.replace(whole, target)

@@ -1,18 +1,23 @@
-"""C source of the contraction, generated from the paths.
+"""C source of the contraction and of what is built on it, generated from the paths.
 
 One vector of time steps or frequencies is handled at once in straight-line code: components are
 loaded (complex ones split into real and imaginary vectors), every non-zero coupling coefficient is
 one or two multiply-adds, and the result is stored. A channel's products of weight and coefficient
 are computed once. Tails go through a zero-padded buffer.
+
+``span`` functions handle one stretch of one channel; ``contract`` and ``weight`` share channels and
+blocks among threads.
 """
 
 from __future__ import annotations
 
 from collections import defaultdict
 
+from e3hyena.ops.backends.native_conv_source import convolutions
 from e3hyena.ops.paths import Paths
 
 _HEADER = """
+#include <omp.h>
 #include <string.h>
 typedef {scalar} T;
 typedef T V __attribute__((vector_size({bytes}), aligned({align})));
@@ -26,7 +31,7 @@ static const I HIGH = {{ {high} }};
 
 
 def source(paths: Paths, double: bool, complex_: bool, width: int) -> str:
-    """C functions ``contract0``, ``contract1``, ``contract2`` and ``weight`` for some paths."""
+    """C functions ``contract0`` to ``2`` and ``weight``; for spectra ``convolve`` and kin too."""
     lanes = width // (8 if double else 4)
     header = _HEADER.format(
         scalar="double" if double else "float",
@@ -39,7 +44,8 @@ def source(paths: Paths, double: bool, complex_: bool, width: int) -> str:
         high=", ".join(str((lanes + i) // 2 + lanes * (i % 2)) for i in range(lanes)),
     )
     functions = [_contract(paths, slot, complex_) for slot in range(3)]
-    return header + "\n".join([*functions, _weight(paths, complex_)])
+    parts = [header, _MACROS, *functions, _weight(paths, complex_)]
+    return "\n".join([*parts, convolutions(paths)] if complex_ else parts)
 
 
 def _load(name: str, pointer: str, dim: int, complex_: bool) -> list[str]:
@@ -112,23 +118,29 @@ def _contract(paths: Paths, slot: int, complex_: bool) -> str:
             *stores,
         ]
     )
-    return f"""{_MACROS if slot == 0 else ""}
+    return f"""
+enum {{ TERMS{slot} = {max(len(scales), 1)} }};
+static void scale{slot}(const T *w, long channels, long c, T *g) {{ {" ".join(scales)} }}
+static void span{slot}(const T *g, const T *x, long x_row, const T *y, long y_row, T *out,
+    long out_row, long length, long first, long last) {{
+  for (long v = first; v < last; v++) {{
+    long m = v * L, rest = length - m;
+    int full = rest >= L;
+      {lines}
+  }}
+}}
 void contract{slot}(const T *x_all, const T *y_all, const T *w, T *out_all, long channels,
     long length, long blocks, long x_channel, long x_row, long y_channel, long y_row,
     long out_channel, long out_row, int threads) {{
   #pragma omp parallel for collapse(2) schedule(static) num_threads(threads)
   for (long c = 0; c < channels; c++)
   for (long block = 0; block < blocks; block++) {{
-    const T *x = x_all + c * x_channel, *y = y_all + c * y_channel;
-    T *out = out_all + c * out_channel;
-    T g[{max(len(scales), 1)}];
-    {" ".join(scales)}
+    T g[TERMS{slot}];
+    scale{slot}(w, channels, c, g);
     long vectors = (length + L - 1) / L;
-    for (long v = vectors * block / blocks; v < vectors * (block + 1) / blocks; v++) {{
-      long m = v * L, rest = length - m;
-      int full = rest >= L;
-      {lines}
-    }}
+    span{slot}(g, x_all + c * x_channel, x_row, y_all + c * y_channel, y_row,
+        out_all + c * out_channel, out_row, length,
+        vectors * block / blocks, vectors * (block + 1) / blocks);
   }}
 }}
 """
@@ -165,29 +177,33 @@ def _weight(paths: Paths, complex_: bool) -> str:
             *body,
         ]
     )
-    num_paths = max(paths.num_paths, 1)
     return f"""
-void weight(const T *x_all, const T *y_all, const T *z_all, T *out, long channels, long length,
+enum {{ PATHS = {max(paths.num_paths, 1)} }};
+static void weight_span(const T *x, long x_row, const T *y, long y_row, const T *z, long z_row,
+    long length, double *total) {{
+  long vectors = (length + L - 1) / L;
+  for (long start = 0; start < vectors; start += 64) {{
+    V acc[PATHS];
+    memset(acc, 0, sizeof acc);
+    long stop = start + 64 < vectors ? start + 64 : vectors;
+    for (long v = start; v < stop; v++) {{
+      long m = v * L, rest = length - m;
+      int full = rest >= L;
+      {lines}
+    }}
+    for (int p = 0; p < PATHS; p++)
+      for (int i = 0; i < L; i++) total[p] += acc[p][i];
+  }}
+}}
+void weight(const T *x, const T *y, const T *z, T *out, long channels, long length,
     long x_channel, long x_row, long y_channel, long y_row, long z_channel, long z_row,
     int threads) {{
   #pragma omp parallel for schedule(static) num_threads(threads)
   for (long c = 0; c < channels; c++) {{
-    const T *x = x_all + c * x_channel, *y = y_all + c * y_channel, *z = z_all + c * z_channel;
-    double total[{num_paths}] = {{0}};
-    long vectors = (length + L - 1) / L;
-    for (long start = 0; start < vectors; start += 64) {{
-      V acc[{num_paths}];
-      memset(acc, 0, sizeof acc);
-      long stop = start + 64 < vectors ? start + 64 : vectors;
-      for (long v = start; v < stop; v++) {{
-      long m = v * L, rest = length - m;
-      int full = rest >= L;
-      {lines}
-      }}
-      for (int p = 0; p < {paths.num_paths}; p++)
-        for (int i = 0; i < L; i++) total[p] += acc[p][i];
-    }}
-    for (int p = 0; p < {paths.num_paths}; p++) out[p * channels + c] = (T)total[p];
+    double total[PATHS] = {{0}};
+    weight_span(x + c * x_channel, x_row, y + c * y_channel, y_row, z + c * z_channel, z_row,
+        length, total);
+    for (int p = 0; p < PATHS; p++) out[p * channels + c] = (T)total[p];
   }}
 }}
 """

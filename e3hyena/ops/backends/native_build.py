@@ -1,0 +1,85 @@
+"""Compiles generated C at first use and keeps the library.
+
+Needs a C compiler (``$CC``, ``cc`` or ``gcc``); OpenMP comes from torch's own run time, so both
+share one pool of threads. Compiled libraries lie in ``$E3HYENA_CACHE`` or ``~/.cache/e3hyena``.
+"""
+
+from __future__ import annotations
+
+import ctypes
+import functools
+import hashlib
+import os
+import platform
+import shutil
+import subprocess
+import tempfile
+from pathlib import Path
+
+import torch
+
+from e3hyena.ops.backends.native_source import source
+from e3hyena.ops.paths import paths_from_key
+
+_FLAGS = ["-O2", "-march=native", "-fPIC", "-fopenmp", "-std=gnu11", "-w", "-c"]
+
+
+def compiler() -> str | None:
+    """Path of the C compiler."""
+    candidates = [os.environ.get("CC"), "cc", "gcc"]
+    return next((path for c in candidates if c and (path := shutil.which(c))), None)
+
+
+@functools.cache
+def _openmp() -> list[str]:
+    """Torch's own OpenMP run time if it ships one, else the compiler's."""
+    bundled = sorted((Path(torch.__file__).parent / "lib").glob("libgomp*.so*"))
+    return [str(bundled[0]), f"-Wl,-rpath,{bundled[0].parent}"] if bundled else ["-fopenmp"]
+
+
+@functools.cache
+def _identity() -> str:
+    """What a compiled library depends on besides its source."""
+    cpu = Path("/proc/cpuinfo")
+    flags = [line for line in cpu.read_text().splitlines() if line.startswith("flags")][:1] if (
+        cpu.exists()
+    ) else []  # fmt: skip
+    path = str(compiler())
+    version = subprocess.run([path, "--version"], capture_output=True, text=True, check=True)
+    return repr((_FLAGS, _openmp(), platform.machine(), flags, version.stdout))
+
+
+@functools.cache
+def _vector_bytes() -> int:
+    capability = torch.backends.cpu.get_cpu_capability()
+    return {"AVX512": 64, "AVX2": 32}.get(capability, 16)
+
+
+@functools.cache
+def library(key: str, dtype: torch.dtype) -> ctypes.CDLL:
+    """What was compiled for some paths and a dtype."""
+    double = dtype in (torch.float64, torch.complex128)
+    code = source(paths_from_key(key), double, dtype.is_complex, _vector_bytes())
+    digest = hashlib.sha256((code + _identity()).encode()).hexdigest()[:24]
+    home = os.environ.get("E3HYENA_CACHE") or Path.home() / ".cache" / "e3hyena"
+    target = Path(home) / f"{digest}.so"
+    if not target.exists():
+        _build(code, target)
+    return ctypes.CDLL(str(target))
+
+
+def _build(code: str, target: Path) -> None:
+    """Compile in a folder of its own, then move into place at once."""
+    target.parent.mkdir(parents=True, exist_ok=True)
+    with tempfile.TemporaryDirectory(dir=target.parent) as folder:
+        unit, part, whole = (str(Path(folder) / name) for name in ("k.c", "k.o", "k.so"))
+        Path(unit).write_text(code)
+        path = str(compiler())
+        for command in (
+            [path, *_FLAGS, unit, "-o", part],
+            [path, "-shared", part, "-o", whole, *_openmp()],
+        ):
+            done = subprocess.run(command, capture_output=True, text=True, check=False)
+            if done.returncode:
+                raise OSError(f"{' '.join(command[:2])} failed: {done.stderr.strip()[:400]}")
+        os.replace(whole, target)
