@@ -204,6 +204,8 @@ BENCHMARKS = {
     "operator": "Time the operator against attention of the same width.",
     "block": "Time a whole block and tell where the time goes.",
     "ragged": "Time batches of molecules of different sizes.",
+    "sets": "Time the mixer of sets per token, and against attention.",
+    "gridding": "Time moments on a grid against sums mode by mode.",
     "memory": "Measure peak memory, and what is kept for the gradient.",
 }
 EXPERIMENTS = {

@@ -17,6 +17,10 @@ ROWS = {
         f"coordinate_{modes}": Row(f"`coordinate`, M = {modes}", "coordinate", {"modes": modes})
         for modes in (4, 16, 64, 128)
     },
+    "coordinate_plain": Row("`coordinate`, not sharpened", "coordinate", {"sharpening": 0}),
+    "coordinate_square": Row(
+        "`coordinate`, degree 2, K = 16", "coordinate", {"degree": 2, "sharpening": 16}
+    ),
     "attention": Row("`attention`", "attention"),
     "attention_gated": Row("`attention`, tensor-product gating", "attention", _GATED),
     "linear_attention": Row("`linear_attention`", "linear_attention"),
@@ -81,7 +85,7 @@ class Config:
     lengths: list[int] = field(default_factory=lambda: [2**n for n in range(5, 13)])
     irreps: str = "16x0e + 16x1o"
     num_blocks: int = 2
-    steps: int = 1500
+    steps: int = 600
     tokens_per_step: int = 2048
     test_tokens: int = 65536
     lr: float = 5e-3

@@ -12,10 +12,10 @@ from e3hyena.mixers.features import KernelFeatures
 from e3hyena.mixers.heads import check_heads
 from e3hyena.mixers.invariants import angles, invariants
 from e3hyena.ops.paths import Paths
-from e3hyena.ops.segments import Group, Segments
+from e3hyena.ops.segments import Segments
 from e3hyena.ops.tensor_product import tensor_product
 
-BLOCK = 4096  # tokens whose features are in memory at once
+BLOCK = 8192  # tokens whose features are in memory at once
 LEAST_WEIGHT = 0.01  # a graph in which nobody wants to speak has a mean too
 
 
@@ -115,55 +115,86 @@ class Coordinate(Mixer):
         """Convolve within every graph."""
         if not self.hidden.dim:
             return v
-        z = (v + tensor_product(k, v, self.weight, self.paths)) * 2**-0.5
-        a = self.query_mlp(self._scalars(q).T).T[None]
-        b, logit = self.key_mlp(self._scalars(k).T).T[None].chunk(2, dim=1)
         layout = segments.similar
-        operands = zip(*(layout.gather(x) for x in (q, k, z, a, b, logit)), strict=True)
+        operands = zip(*(layout.gather(x) for x in (q, k, v)), strict=True)
         parts = [
-            self._convolve(group, *part)
+            self._convolve(*part, group.mask(v.device))
             for group, part in zip(layout.groups, operands, strict=True)
         ]
         return layout.scatter(parts, v)
+
+    def _convolve(self, q: Tensor, k: Tensor, v: Tensor, mask: Tensor) -> Tensor:
+        """Graphs of similar size, as many at once as make a block of tokens.
+
+        ``q``, ``k``, ``v`` are ``(C, d, B, N)``, the mask of real tokens is ``(B, N)``.
+        """
+        num_graphs, size = mask.shape
+        if num_graphs * size <= BLOCK:
+            return self._small_graphs(q, k, v, mask)
+        # split, not slices: the gradient of a slice has the size of the whole
+        chunk = max(1, BLOCK // size)
+        operands = (*(x.split(chunk, dim=2) for x in (q, k, v)), mask.split(chunk))
+        parts = zip(*operands, strict=True)
+        if size > BLOCK:
+            return torch.cat([self._large_graph(*part) for part in parts], dim=2)
+        return torch.cat([_recomputed(self._small_graphs, *part) for part in parts], dim=2)
+
+    def _small_graphs(self, q: Tensor, k: Tensor, v: Tensor, mask: Tensor) -> Tensor:
+        """All tokens at once; with fewer tokens than features the Gram matrix is theirs."""
+        if self.sharpening and q.shape[-1] < sum(self.features.sizes):
+            features, values, weight = self._keys(k, v, mask)
+            weight = weight / weight.sum(dim=-1, keepdim=True)
+            gram = features.transpose(2, 3) @ (features * weight)
+            moments = self._sharpen(values * weight, gram) @ features.transpose(2, 3)
+        else:
+            moments = self._sharpen(*_means(*self._moments(k, v, mask)))
+        return self._read(self._apply_filter(moments), q)
+
+    def _large_graph(self, q: Tensor, k: Tensor, v: Tensor, mask: Tensor) -> Tensor:
+        """One graph, a block of tokens at a time."""
+        blocks = zip(*(x.split(BLOCK, dim=-1) for x in (k, v, mask)), strict=True)
+        sums = zip(*(_recomputed(self._moments, *block) for block in blocks), strict=True)
+        moments = self._apply_filter(self._sharpen(*_means(*map(sum, sums))))
+        parts = [_recomputed(self._read, moments, part) for part in q.split(BLOCK, dim=-1)]
+        return torch.cat(parts, dim=-1)
+
+    def _moments(self, k: Tensor, v: Tensor, mask: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+        """Weighted sums of z times features, ``(H, B, D, F)``, of features times features,
+        ``(H, B, F, F)``, and of the weights, ``(H, B, 1, 1)``."""
+        features, values, weight = self._keys(k, v, mask)
+        weighted = (features * weight).transpose(2, 3)
+        gram = features @ weighted if self.sharpening else torch.zeros_like(weight[..., :1])
+        return values @ weighted, gram, weight.sum(dim=-1, keepdim=True)
+
+    def _keys(self, k: Tensor, v: Tensor, mask: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+        """Features ``(H, B, F, N)``, values ``(H, B, D, N)`` and weights ``(H, B, 1, N)``."""
+        flat_k, flat_v = k.flatten(2), v.flatten(2)
+        z = (flat_v + tensor_product(flat_k, flat_v, self.weight, self.paths)) * 2**-0.5
+        b, logit = self._coordinates(self.key_mlp, k).chunk(2)
+        weight = torch.where(mask, logit.sigmoid() + LEAST_WEIGHT, 0)
+        values = z.reshape(self.heads, -1, *k.shape[2:]).transpose(1, 2)
+        return self.features(b, k), values, weight[:, :, None]
+
+    def _coordinates(self, mlp: nn.Module, x: Tensor) -> Tensor:
+        """A network of the invariants, ``(C, d, B, N)`` -> ``(outputs, B, N)``."""
+        return mlp(self._scalars(x.flatten(2)).T).T.unflatten(1, x.shape[2:])
 
     def _scalars(self, x: Tensor) -> Tensor:
         """Invariants of every token, ``(C, d, T)`` -> ``(S, T)``."""
         parts = invariants(x, self.hidden), angles(x, self.hidden)
         return torch.cat(parts, dim=1).flatten(0, 1)
 
-    def _convolve(
-        self, group: Group, q: Tensor, k: Tensor, z: Tensor, a: Tensor, b: Tensor, logit: Tensor
-    ) -> Tensor:
-        """Moments, filter, read-out. ``q``, ``k``, ``z`` are ``(C, d, B, N)``; coordinates ``a``,
-        ``b`` and the logits of the weights are ``(1, H, B, N)``."""
-        weight = logit[0].sigmoid() + LEAST_WEIGHT
-        if group.padded:
-            weight = torch.where(group.mask(z.device), weight, 0)
-        weight = weight / weight.sum(dim=-1, keepdim=True)
-        blocks = [slice(i, i + BLOCK) for i in range(0, group.size, BLOCK)]
-        run = _recomputed if len(blocks) > 1 else _plain
-        moments, gram = run(self._moments, *(x[..., blocks[0]] for x in (k, z, b, weight)))
-        for block in blocks[1:]:
-            more = run(self._moments, *(x[..., block] for x in (k, z, b, weight)))
-            moments, gram = moments + more[0], gram + more[1]
-        moments = self._apply_filter(self._sharpen(moments, gram))
-        parts = [run(self._read, moments, q[..., block], a[..., block]) for block in blocks]
-        return torch.cat(parts, dim=-1) if len(parts) > 1 else parts[0]
-
-    def _moments(self, k: Tensor, z: Tensor, b: Tensor, weight: Tensor) -> tuple[Tensor, Tensor]:
-        """Weighted sums ``(H, B, D, F)`` of z times features and ``(H, B, F, F)`` of features
-        times features."""
-        features = self.features(b[0], k)
-        weighted = (features * weight[:, :, None]).transpose(2, 3)
-        values = z.reshape(self.heads, -1, *z.shape[2:]).transpose(1, 2)
-        gram = features @ weighted if self.sharpening else features.new_zeros(())
-        return values @ weighted, gram
-
     def _sharpen(self, moments: Tensor, gram: Tensor) -> Tensor:
-        """Multiply by the polynomial of the normalised Gram matrix from the right."""
+        r"""Multiply by the polynomial of the Gram matrix from the right.
+
+        ``gram`` is :math:`\varphi W \varphi^T` and ``moments`` end in features, or
+        :math:`\varphi^T\varphi W` and they end in tokens: :math:`W\varphi^T p(\varphi
+        W\varphi^T) = p(W\varphi^T\varphi)\, W\varphi^T`, with equal traces of powers.
+        """
         total = self.powers[0][:, None, None, None] * moments
         if self.sharpening:
-            gram = gram * (gram.square().sum(dim=(2, 3), keepdim=True) + 1e-12).rsqrt()
+            square = (gram * gram.transpose(2, 3)).sum(dim=(2, 3), keepdim=True)
+            gram = gram * (square + 1e-12).rsqrt()
         for power in self.powers[1:]:
             moments = moments - moments @ gram
             total = total + power[:, None, None, None] * moments
@@ -190,9 +221,10 @@ class Coordinate(Mixer):
         parts += [gain * power for gain, power in zip(gains, powers, strict=False)]
         return torch.cat(parts, dim=-1)
 
-    def _read(self, moments: Tensor, q: Tensor, a: Tensor) -> Tensor:
+    def _read(self, moments: Tensor, q: Tensor) -> Tensor:
         """``(H, B, D, F)`` -> ``(C, d, B, N)``."""
-        return (moments @ self.features(a[0], q)).transpose(1, 2).reshape(q.shape)
+        features = self.features(self._coordinates(self.query_mlp, q), q)
+        return (moments @ features).transpose(1, 2).reshape(q.shape)
 
     def extra_repr(self) -> str:
         return f"{self.paths}, sharpening={self.sharpening}"
@@ -203,8 +235,9 @@ def _mlp(num_in: int, num_out: int) -> nn.Sequential:
     return nn.Sequential(nn.Linear(num_in, width), nn.SiLU(), nn.Linear(width, num_out))
 
 
-def _plain(function, *operands):  # type: ignore[no-untyped-def]
-    return function(*operands)
+def _means(moments: Tensor, gram: Tensor, total: Tensor) -> tuple[Tensor, Tensor]:
+    """Weighted sums to weighted means."""
+    return moments / total, gram / total
 
 
 def _recomputed(function, *operands):  # type: ignore[no-untyped-def]

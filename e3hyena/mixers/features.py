@@ -81,13 +81,15 @@ class KernelFeatures(nn.Module):
     def forward(self, coordinate: Tensor, x: Tensor) -> Tensor:
         """``(H, B, N)`` and ``(C, d, B, N)`` -> ``(H, B, F, N)``, F the sum of ``sizes``."""
         angle = self.frequencies[:, None, :, None] * coordinate[:, :, None]
-        one = torch.ones_like(coordinate[:, :, None])
-        parts = [part * self.modes**-0.5 for part in (one, angle.cos(), angle.sin())]
+        parts = [torch.ones_like(coordinate[:, :, None]), angle.cos(), angle.sin()]
+        scales = [self.modes**-0.5] * (2 * self.modes - 1)
         if self.degree:
-            parts.append(self._flat(x) * self.sizes[3] ** -0.5)
+            parts.append(self._flat(x))
         if self.degree == 2:
-            parts.append(self._square(x) * self.sizes[3] ** -0.5)
-        return torch.cat(parts, dim=2)
+            parts.append(self._square(x))
+        for size in self.sizes[3:]:
+            scales += [self.sizes[3] ** -0.5] * size
+        return torch.cat(parts, dim=2) * x.new_tensor(scales)[:, None]
 
     def _square(self, x: Tensor) -> Tensor:
         """Symmetric square of every channel, an orthonormal basis of it."""
