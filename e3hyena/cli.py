@@ -190,6 +190,7 @@ BENCHMARKS = {
     "operator": "Time the operator against attention of the same width.",
     "block": "Time a whole block and tell where the time goes.",
     "ragged": "Time batches of molecules of different sizes.",
+    "transforms": "Time real transforms by length.",
     "memory": "Measure peak memory, and what is kept for the gradient.",
 }
 

@@ -6,7 +6,7 @@ from types import ModuleType
 
 import pytest
 
-from e3hyena.bench import block, convolution, memory, ragged
+from e3hyena.bench import block, convolution, memory, ragged, transforms
 
 SMALL = {
     convolution: {"lengths": [64], "uneven": [32, 31], "attention_length": 64, "repeats": 2},
@@ -43,6 +43,12 @@ def test_memory(tmp_path: Path) -> None:
         )
     )
     assert "| 4x0e+4x1o | 65536 | `eager` |" in memory.render(json.loads(output.read_text()))
+
+
+def test_transforms() -> None:
+    report = transforms.run(transforms.Config(lengths=[8, 9, 100], total=900, repeats=2))
+    assert report["nanoseconds_per_point"].keys() == {"8", "9", "100"}
+    assert len(transforms.render(report).splitlines()) == 6
 
 
 def test_sizes_have_the_mean_they_should() -> None:
