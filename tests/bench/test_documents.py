@@ -22,9 +22,7 @@ def test_readme_agrees_with_json(name: str, render) -> None:
     assert read_block(ROOT / "README.md", name) == render(results)
 
 
-@pytest.mark.parametrize(
-    "module", [block, convolution, ragged, transforms], ids=lambda m: m.BLOCK
-)
+@pytest.mark.parametrize("module", [block, convolution, ragged, transforms], ids=lambda m: m.BLOCK)
 def test_performance_agrees_with_json(module) -> None:
     results = json.loads((ROOT / "docs" / "results" / f"{module.BLOCK}.json").read_text())
     assert read_block(ROOT / "docs" / "performance.md", module.BLOCK) == module.render(results)
