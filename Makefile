@@ -39,8 +39,11 @@ test-slow: $(READY)  ## run the tests that take long
 test-all: $(READY)  ## run all tests
 	$(BIN)/python -m pytest -m "slow or not slow" $(ARGS)
 
-bench: $(READY)  ## time the operator against attention and rewrite the README's table
+bench: $(READY)  ## measure speed and memory, rewrite the tables in README and docs (10 minutes)
 	$(BIN)/e3hyena bench operator --output docs/results/operator.json --documents '[README.md]'
+	for what in convolution ragged block transforms memory; do \
+	  $(BIN)/e3hyena bench $$what --output docs/results/$$what.json \
+	    --documents '[docs/performance.md]' || exit 1; done
 
 record: $(READY)  ## rerun the demos behind the README's tables and rewrite them (25 minutes)
 	for seed in 0 1 2; do \

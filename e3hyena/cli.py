@@ -206,6 +206,7 @@ BENCHMARKS = {
     "ragged": "Time batches of molecules of different sizes.",
     "sets": "Time the mixer of sets per token, and against attention.",
     "gridding": "Time moments on a grid against sums mode by mode.",
+    "transforms": "Time real transforms by length.",
     "memory": "Measure peak memory, and what is kept for the gradient.",
 }
 EXPERIMENTS = {

@@ -97,7 +97,7 @@ def predicted_peak(irreps: str, length: int, backend: str, threads: int) -> floa
         return (result + threads * spectra) / 2**20
     (bucket,) = buckets((length,), "circular")
     like = torch.empty(hidden.num_channels, 0)
-    at_once = min(channels_at_once(paths, bucket, like), hidden.num_channels)
+    at_once = channels_at_once(paths, bucket, like)
     return (result + 3 * at_once * spectra + 4 * eager.BLOCK_BYTES) / 2**20
 
 

@@ -10,7 +10,7 @@ from torch import Tensor, nn
 
 from e3hyena.irreps import ChannelIrreps
 from e3hyena.mixers.base import Mixer
-from e3hyena.ops.long_conv import tensor_product_long_conv
+from e3hyena.ops.long_conv import ragged_long_conv
 from e3hyena.ops.paths import Paths
 from e3hyena.ops.segments import Segments
 from e3hyena.ops.spectrum import check_boundary
@@ -60,7 +60,7 @@ class QueryKey(Mixer):
         return self._convolve(q, k, self.weight, segments) * factor
 
     def _convolve(self, q: Tensor, k: Tensor, weight: Tensor, segments: Segments) -> Tensor:
-        return tensor_product_long_conv(
+        return ragged_long_conv(
             q, k, weight, self.paths, boundary=self.boundary, lengths=segments.lengths
         )
 

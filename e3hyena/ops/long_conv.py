@@ -12,13 +12,7 @@ from e3hyena.ops.tensor_product import apply_paths
 
 
 def tensor_product_long_conv(
-    q: Tensor,
-    k: Tensor,
-    weight: Tensor,
-    paths: Paths,
-    *,
-    boundary: str = "circular",
-    lengths: Sequence[int] | None = None,
+    q: Tensor, k: Tensor, weight: Tensor, paths: Paths, *, boundary: str = "circular"
 ) -> Tensor:
     r"""Convolve two signals of irreps through every path of a tensor product.
 
@@ -37,9 +31,6 @@ def tensor_product_long_conv(
     boundary : {"circular", "causal", "same"}
         Which pairs fall on output i: ``i-j`` modulo N; ``i-j >= 0`` only; or the full convolution
         read from ``(N-1)//2`` on, as ``scipy.signal.convolve(mode="same")``.
-    lengths : sequence of int, optional
-        Graphs that lie one after the other along the last axis; each is convolved by itself, with
-        its own N. Only without leading dimensions.
 
     Returns
     -------
@@ -50,7 +41,7 @@ def tensor_product_long_conv(
     Raises
     ------
     ValueError
-        If a shape does not fit the paths, the boundary is unknown, or ``lengths`` do not add up.
+        If a shape does not fit the paths or the boundary is unknown.
 
     References
     ----------
@@ -66,7 +57,35 @@ def tensor_product_long_conv(
     >>> u.shape
     torch.Size([16, 7, 100])
     """
-    if lengths is not None and (q.dim() > 3 or k.dim() > 3 or sum(lengths) != q.shape[-1]):
+    return apply_paths(q, k, weight, paths, check_boundary(boundary))
+
+
+def ragged_long_conv(
+    q: Tensor, k: Tensor, weight: Tensor, paths: Paths, *, boundary: str, lengths: Sequence[int]
+) -> Tensor:
+    """Convolve graphs that lie one after the other along the last axis, each by itself.
+
+    Parameters
+    ----------
+    q, k, weight, paths, boundary
+        As in :func:`tensor_product_long_conv`, without leading dimensions.
+    lengths : sequence of int
+        N of every graph; zero is legal.
+
+    Raises
+    ------
+    ValueError
+        Also if ``lengths`` do not add up to the last axis.
+
+    Examples
+    --------
+    >>> import torch
+    >>> paths = Paths("0e", "0e", "0e")
+    >>> one, weight = torch.ones(1, 1, 5), torch.ones(1, 1)
+    >>> ragged_long_conv(one, one, weight, paths, boundary="circular", lengths=[2, 3])
+    tensor([[[2., 2., 3., 3., 3.]]])
+    """
+    if q.dim() > 3 or k.dim() > 3 or sum(lengths) != q.shape[-1]:
         raise ValueError(
             f"lengths add up to {sum(lengths)} and q has shape {tuple(q.shape)}; they must add up "
             "to the last axis of q and k, (C, d, N) without leading dimensions"

@@ -14,7 +14,7 @@ from torch import Tensor
 from e3hyena.ops.paths import Paths
 from e3hyena.ops.spectrum import Bucket, buckets, from_spectrum, to_spectrum
 
-BUDGET_BYTES = {"cpu": 8 * 2**20, "cuda": 512 * 2**20}
+BUDGET_BYTES = {"cpu": 12 * 2**20, "cuda": 512 * 2**20}
 
 Contract = Callable[[Paths, int, Tensor, Tensor, Tensor], Tensor]
 ContractWeight = Callable[[Paths, Tensor, Tensor, Tensor], Tensor]
@@ -66,10 +66,12 @@ def convolve_weight(
 
 
 def channels_at_once(paths: Paths, bucket: Bucket, like: Tensor) -> int:
-    """As many channels as the byte budget allows, at least one."""
+    """As many channels as the byte budget allows, at least one, shares of equal size."""
     points = len(bucket.sizes) * (bucket.length + 2)
     budget = BUDGET_BYTES.get(like.device.type, BUDGET_BYTES["cuda"])
-    return max(1, budget // (sum(paths.dims) * points * like.element_size()))
+    most = max(1, budget // (sum(paths.dims) * points * like.element_size()))
+    num_channels = like.shape[0]
+    return -(-num_channels // -(-num_channels // most))
 
 
 def _channels(paths: Paths, bucket: Bucket, x: Tensor) -> Iterator[slice]:

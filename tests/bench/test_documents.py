@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 
-from e3hyena.bench import operator
+from e3hyena.bench import block, convolution, operator, ragged, transforms
 from e3hyena.bench.documents import read_block, write_block
 from e3hyena.experiments import molecule_report, set_recall_report
 from e3hyena.training.report import render_table
@@ -35,6 +35,12 @@ def test_experiments_agree_with_json(page: str, block: str, name: str, render) -
     results = ROOT / "docs" / "results" / f"{name}.json"
     text = render(json.loads(results.read_text())) if results.exists() else "Not measured yet."
     assert read_block(ROOT / page, block) == text
+
+
+@pytest.mark.parametrize("module", [block, convolution, ragged, transforms], ids=lambda m: m.BLOCK)
+def test_performance_agrees_with_json(module) -> None:
+    results = json.loads((ROOT / "docs" / "results" / f"{module.BLOCK}.json").read_text())
+    assert read_block(ROOT / "docs" / "performance.md", module.BLOCK) == module.render(results)
 
 
 def test_write_block(tmp_path: Path) -> None:

@@ -3,6 +3,7 @@
 import pytest
 import torch
 from e3nn import o3
+from torch.autograd import gradcheck, gradgradcheck
 
 from e3hyena.irreps import ChannelIrreps
 from e3hyena.nn import Linear
@@ -137,3 +138,27 @@ def test_equivariant() -> None:
 def test_unparsable_irreps() -> None:
     with pytest.raises(ValueError, match="'3q' does not parse"):
         Linear("3q", "0e")
+
+
+@pytest.mark.parametrize(
+    ("layout_in", "layout_out"),
+    [
+        ("1o + 2x0e + 1o + 2e", "2x1o + 0e + 0o + 1o"),
+        ("2x0e + 1o", ChannelIrreps("4x0e + 2x1o")),
+        (ChannelIrreps("4x0e + 2x1o"), "3x0e + 1o"),
+        (ChannelIrreps("4x0e + 2x1o"), ChannelIrreps("4x0e + 8x1o")),
+    ],
+)
+def test_gradients_of_both_orders(layout_in, layout_out) -> None:
+    layer = Linear(layout_in, layout_out, groups=2, bias=True).double()
+    names, parameters = zip(*layer.named_parameters(), strict=True)
+    tokens = isinstance(layout_in, str)
+    shape = (3, layer.layout_in.dim) if tokens else (2, layer.layout_in.dim, 3)
+    x = torch.randn(shape, dtype=torch.float64, requires_grad=True)
+
+    def function(x: torch.Tensor, *values: torch.Tensor) -> tuple[torch.Tensor, ...]:
+        given = dict(zip(names, values, strict=True))
+        return tuple(torch.func.functional_call(layer, given, (x,)))
+
+    assert gradcheck(function, (x, *parameters), fast_mode=True)
+    assert gradgradcheck(function, (x, *parameters), fast_mode=True)

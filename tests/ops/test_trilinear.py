@@ -13,15 +13,15 @@ everywhere = pytest.mark.parametrize("boundary", [TOKENWISE, *BOUNDARIES])
 
 
 def draw(paths, shape=(2, 2, 7), dtype=torch.float64):
-    """Three signals ``(C, d, B, N)`` and a weight."""
+    """Three signals ``(C, d, B * N)``, B graphs side by side, and a weight."""
     c, b, n = shape
-    signals = [torch.randn(c, d, b, n, dtype=dtype) for d in paths.dims]
+    signals = [torch.randn(c, d, b * n, dtype=dtype) for d in paths.dims]
     return signals, torch.randn(paths.num_paths, c, dtype=dtype)
 
 
-def form(signals, weight, paths, boundary):
+def form(signals, weight, paths, boundary, shape):
     """The trilinear form, from the plain loop."""
-    x0, x1, x2 = (x.movedim(2, 0) for x in signals)
+    x0, x1, x2 = (x.unflatten(2, shape[1:]).movedim(2, 0) for x in signals)
     if boundary == TOKENWISE:
         return (naive.tensor_product(x0, x1, weight, paths) * x2).sum()
     return (naive.tensor_product_long_conv(x0, x1, weight, paths, boundary=boundary) * x2).sum()
@@ -30,29 +30,33 @@ def form(signals, weight, paths, boundary):
 @everywhere
 @pytest.mark.parametrize("n", [1, 2, 7, 12])
 def test_every_slot_gives_the_same_form(small_paths, boundary, n):
-    signals, weight = draw(small_paths, (2, 3, n))
-    expected = form(signals, weight, small_paths, boundary)
+    shape = (2, 3, n)
+    lengths = [n] * 3
+    signals, weight = draw(small_paths, shape)
+    expected = form(signals, weight, small_paths, boundary, shape)
     for slot, signal in enumerate(signals):
         others = [x for i, x in enumerate(signals) if i != slot]
-        derivative = partial(slot, *others, weight, small_paths.key, boundary)
+        derivative = partial(slot, *others, weight, small_paths.key, boundary, lengths)
         assert derivative.shape == signal.shape
         assert relative_error([(derivative * signal).sum()], [expected]) <= 1e-11
-    by_weight = partial_weight(*signals, small_paths.key, boundary)
+    by_weight = partial_weight(*signals, small_paths.key, boundary, lengths)
     assert by_weight.shape == weight.shape
     assert relative_error([(by_weight * weight).sum()], [expected]) <= 1e-11
 
 
 @everywhere
 def test_every_slot_is_the_derivative_of_the_form(small_paths, boundary):
-    signals, weight = draw(small_paths, (1, 2, 5))
+    shape = (1, 2, 5)
+    lengths = [5, 5]
+    signals, weight = draw(small_paths, shape)
     leaves = [x.requires_grad_() for x in (*signals, weight)]
-    value = form(leaves[:3], leaves[3], small_paths, boundary)
+    value = form(leaves[:3], leaves[3], small_paths, boundary, shape)
     expected = torch.autograd.grad(value, leaves)
     for slot in range(3):
         others = [x for i, x in enumerate(signals) if i != slot]
-        actual = partial(slot, *others, weight, small_paths.key, boundary)
+        actual = partial(slot, *others, weight, small_paths.key, boundary, lengths)
         assert relative_error([actual.detach()], [expected[slot]]) <= 1e-12
-    by_weight = partial_weight(*signals, small_paths.key, boundary)
+    by_weight = partial_weight(*signals, small_paths.key, boundary, lengths)
     assert relative_error([by_weight.detach()], [expected[3]]) <= 1e-12
 
 
@@ -60,11 +64,12 @@ def check_registration(irreps, shape, boundary, dtype=torch.float64):
     """Schema, registration of autograd, shapes without data, and tracing of both."""
     paths = Paths(*irreps)
     signals, weight = draw(paths, shape, dtype)
+    lengths = [shape[2]] * shape[1]
     leaves = [x.requires_grad_() for x in (*signals, weight)]
     for slot in range(3):
         others = [x for i, x in enumerate(leaves[:3]) if i != slot]
-        torch.library.opcheck(partial, (slot, *others, leaves[3], paths.key, boundary))
-    torch.library.opcheck(partial_weight, (*leaves[:3], paths.key, boundary))
+        torch.library.opcheck(partial, (slot, *others, leaves[3], paths.key, boundary, lengths))
+    torch.library.opcheck(partial_weight, (*leaves[:3], paths.key, boundary, lengths))
 
 
 @everywhere
@@ -102,9 +107,10 @@ def test_nothing_in_nothing_out(boundary):
     for irreps, shape in cases:
         paths = Paths(*irreps)
         signals, weight = draw(paths, shape)
+        lengths = [shape[2]] * shape[1]
         for slot, signal in enumerate(signals):
             others = [x for i, x in enumerate(signals) if i != slot]
-            derivative = partial(slot, *others, weight, paths.key, boundary)
+            derivative = partial(slot, *others, weight, paths.key, boundary, lengths)
             assert torch.equal(derivative, torch.zeros_like(signal))
-        by_weight = partial_weight(*signals, paths.key, boundary)
+        by_weight = partial_weight(*signals, paths.key, boundary, lengths)
         assert torch.equal(by_weight, torch.zeros_like(weight))

@@ -20,6 +20,7 @@ from torch import Tensor
 from e3hyena.ops import spectral
 from e3hyena.ops.backends import eager, transforms
 from e3hyena.ops.backends.native_build import compiler, library
+from e3hyena.ops.backends.native_direct_source import num_pairs
 from e3hyena.ops.backends.transforms import functions, plan
 from e3hyena.ops.paths import Paths
 from e3hyena.ops.spectrum import Bucket, buckets
@@ -27,6 +28,7 @@ from e3hyena.ops.spectrum import Bucket, buckets
 _MAX_NONZEROS = 1024  # beyond, compiling takes half a minute
 _BLOCK = 4096
 _ALIGNED = 4096
+DIRECT_LENGTH: int | None = None  # most tokens of a direct sum; None: by measured cost
 BUDGET_BYTES = 256 * 2**10  # of spectra per thread, if several graphs fit: stays in cache
 
 
@@ -95,6 +97,9 @@ def convolve(
     c_library = library(paths.key, x.dtype.to_complex())
     double = x.dtype == torch.float64
     for bucket in buckets(lengths, boundary):
+        if sums_directly(paths, slot, max(bucket.sizes), bucket.length, 64 // x.element_size()):
+            _direct(c_library, paths, slot, x, y, weight.contiguous(), out, bucket, boundary)
+            continue
         job = _prepare(bucket, boundary, sum(paths.dims), x)
         points, group = bucket.length, job.bucket.group
         forward = plan(points, (first + second) * group, double, False)
@@ -144,6 +149,37 @@ def convolve_weight(
     return total.to(x1.dtype)
 
 
+def sums_directly(paths: Paths, slot: int, n: int, points: int, lanes: int) -> bool:
+    """Whether a graph of n tokens is summed over lags, by costs in nanoseconds as measured.
+
+    A function of the shape alone, so every run chooses the same; ``DIRECT_LENGTH`` overrides it.
+    """
+    if DIRECT_LENGTH is not None:
+        return n <= DIRECT_LENGTH
+    direct = 0.27 * n * -(-n // lanes) * num_pairs(paths.key, slot)
+    return direct < 1.2 * sum(paths.dims) * points
+
+
+def _direct(
+    c_library: ctypes.CDLL, paths: Paths, slot: int, x: Tensor, y: Tensor, weight: Tensor,
+    out: Tensor, bucket: Bucket, boundary: str,
+) -> None:  # fmt: skip
+    """Sum over lags, without transforms."""
+    n, lanes = max(bucket.sizes), 64 // x.element_size()
+    width = -(-n // lanes) * lanes
+    first, second = (paths.dims[i] for i in range(3) if i != slot)
+    size = (first + num_pairs(paths.key, slot)) * width + second * (3 * n + 2 * lanes)
+    size = -(-size // 64) * 64
+    job = _job(bucket, boundary, 1, 0, size, x)
+    getattr(c_library, f"direct{slot}")(
+        *_pointers(x, y, weight, out),
+        ctypes.c_long(x.shape[0]),
+        *_strides(x, y, out),
+        ctypes.byref(job.bucket),
+        *job.work,
+    )
+
+
 class _CBucket(ctypes.Structure):
     _fields_ = (
         ("starts", ctypes.c_void_p),
@@ -168,15 +204,20 @@ def _prepare(bucket: Bucket, boundary: str, dim: int, like: Tensor) -> _Job:
     if stride > _ALIGNED:  # rows that start on a cache line transform faster when long
         stride = -(-stride // 16) * 16
     graph_bytes = dim * stride * like.element_size()
-    graphs, threads = len(bucket.sizes), torch.get_num_threads()
+    graphs = len(bucket.sizes)
     chunks = -(-graphs // max(1, BUDGET_BYTES // graph_bytes))
     group = -(-graphs // chunks)
-    starts, sizes = torch.tensor(bucket.starts), torch.tensor(bucket.sizes)
     size = -(-group * dim * stride // 64) * 64
+    return _job(bucket, boundary, group, stride, size, like)
+
+
+def _job(bucket: Bucket, boundary: str, group: int, stride: int, size: int, like: Tensor) -> _Job:
+    starts, sizes = torch.tensor(bucket.starts), torch.tensor(bucket.sizes)
+    threads = torch.get_num_threads()
     work = like.new_empty(threads, size)
     place = {"circular": 1, "same": 2}.get(boundary, 0)
     c_bucket = _CBucket(
-        starts.data_ptr(), sizes.data_ptr(), graphs, group, bucket.length, stride, place
+        starts.data_ptr(), sizes.data_ptr(), len(sizes), group, bucket.length, stride, place
     )
     arguments = (*_pointers(work), ctypes.c_long(size), ctypes.c_int(threads))
     return _Job(c_bucket, arguments, (starts, sizes, work))

@@ -8,6 +8,7 @@ one work space per thread, whatever the number of channels and graphs.
 
 from __future__ import annotations
 
+from e3hyena.ops.backends.native_direct_source import direct
 from e3hyena.ops.paths import Paths
 
 _COMMON = """
@@ -111,7 +112,7 @@ int convolve_weight(const T *x, const T *y, const T *z, double *out, long channe
 
 
 def convolutions(paths: Paths) -> str:
-    """C functions ``convolve0`` to ``convolve2`` and ``convolve_weight``."""
+    """C functions ``convolve`` and ``direct`` of three slots, and ``convolve_weight``."""
     dims = paths.dims
     parts = [_COMMON]
     for slot in range(3):
@@ -126,5 +127,6 @@ def convolutions(paths: Paths) -> str:
                 out_place="b->place" if slot == 2 else "PLAIN",
             )
         )
+        parts.append(direct(paths, slot))
     parts.append(_WEIGHT.format(d0=dims[0], d1=dims[1], d2=dims[2]))
     return "".join(parts)
