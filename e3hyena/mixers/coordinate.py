@@ -10,6 +10,7 @@ from e3hyena.irreps import ChannelIrreps
 from e3hyena.mixers.base import Mixer
 from e3hyena.mixers.features import KernelFeatures
 from e3hyena.mixers.heads import check_heads
+from e3hyena.mixers.invariant_mlp import InvariantMLP
 from e3hyena.mixers.invariants import angles, invariants
 from e3hyena.ops.paths import Paths
 from e3hyena.ops.segments import Segments
@@ -42,7 +43,8 @@ class Coordinate(Mixer):
     The polynomial :math:`p(t) = \sum_{k=0}^K c_k (1-t)^k` tends to :math:`1/t`: it divides by how
     often a feature occurs, which makes the kernel as sharp as the tokens are different. With
     :math:`c_k = 1` and K large a token finds the one that shares its key among as many as there
-    are features. h holds one gain per feature, irrep copy and channel.
+    are features. h holds one gain per feature, irrep copy and channel; those of the modes fall off
+    as 1/m.
 
     All sums are over tokens: O(N M) time, features of a block of tokens in memory, no order, no
     padding of the function, smooth in the features. Exactly equivariant under E(3) and
@@ -74,7 +76,7 @@ class Coordinate(Mixer):
         *,
         heads: int | None = None,
         modes: int = 16,
-        max_frequency: float = 8.0,
+        max_frequency: float = 2.0,
         degree: int = 1,
         sharpening: int = 4,
     ) -> None:
@@ -91,25 +93,19 @@ class Coordinate(Mixer):
         self.gain = nn.Parameter(torch.empty(degree, num_channels, width))
         self.powers = nn.Parameter(torch.empty(sharpening + 1, self.heads))
         scalars = len(self._scalars(torch.empty(num_channels, hidden.dim, 0)))
-        self.query_mlp = _mlp(scalars, self.heads)
-        self.key_mlp = _mlp(scalars, 2 * self.heads)
+        self.query_mlp = InvariantMLP(scalars, self.heads)
+        self.key_mlp = InvariantMLP(scalars, 2 * self.heads)
         self.reset_parameters()
 
     def reset_parameters(self) -> None:
-        """Draw all parameters anew; the filter starts smooth, its modes falling off as 1/m."""
+        """Draw all parameters anew."""
         self.features.reset_parameters()
+        self.query_mlp.reset_parameters()
+        self.key_mlp.reset_parameters()
         nn.init.normal_(self.weight)
+        nn.init.normal_(self.filter)
         nn.init.ones_(self.gain)
         nn.init.ones_(self.powers)
-        modes = self.features.modes
-        order = torch.cat([torch.arange(1, modes + 1), torch.arange(2, modes + 1)])
-        with torch.no_grad():
-            self.filter.normal_().div_(order[:, None, None])
-        for mlp in (self.query_mlp, self.key_mlp):
-            for layer in mlp:
-                if isinstance(layer, nn.Linear):
-                    nn.init.normal_(layer.weight, std=1.5 * layer.in_features**-0.5)
-                    nn.init.zeros_(layer.bias)
 
     def forward(self, q: Tensor, k: Tensor, v: Tensor, segments: Segments) -> Tensor:
         """Convolve within every graph."""
@@ -118,8 +114,8 @@ class Coordinate(Mixer):
         layout = segments.similar
         operands = zip(*(layout.gather(x) for x in (q, k, v)), strict=True)
         parts = [
-            self._convolve(*part, group.mask(v.device))
-            for group, part in zip(layout.groups, operands, strict=True)
+            self._convolve(q_part, k_part, v_part, group.mask(v.device))
+            for group, (q_part, k_part, v_part) in zip(layout.groups, operands, strict=True)
         ]
         return layout.scatter(parts, v)
 
@@ -153,8 +149,9 @@ class Coordinate(Mixer):
     def _large_graph(self, q: Tensor, k: Tensor, v: Tensor, mask: Tensor) -> Tensor:
         """One graph, a block of tokens at a time."""
         blocks = zip(*(x.split(BLOCK, dim=-1) for x in (k, v, mask)), strict=True)
-        sums = zip(*(_recomputed(self._moments, *block) for block in blocks), strict=True)
-        moments = self._apply_filter(self._sharpen(*_means(*map(sum, sums))))
+        sums = [_recomputed(self._moments, *block) for block in blocks]
+        moments, gram, total = (sum(parts[1:], parts[0]) for parts in zip(*sums, strict=True))
+        moments = self._apply_filter(self._sharpen(*_means(moments, gram, total)))
         parts = [_recomputed(self._read, moments, part) for part in q.split(BLOCK, dim=-1)]
         return torch.cat(parts, dim=-1)
 
@@ -177,7 +174,7 @@ class Coordinate(Mixer):
 
     def _coordinates(self, mlp: nn.Module, x: Tensor) -> Tensor:
         """A network of the invariants, ``(C, d, B, N)`` -> ``(outputs, B, N)``."""
-        return mlp(self._scalars(x.flatten(2)).T).T.unflatten(1, x.shape[2:])
+        return mlp(self._scalars(x.flatten(2))).unflatten(1, x.shape[2:])
 
     def _scalars(self, x: Tensor) -> Tensor:
         """Invariants of every token, ``(C, d, T)`` -> ``(S, T)``."""
@@ -211,7 +208,9 @@ class Coordinate(Mixer):
             return taps.reshape(len(taps), heads, 1, rows).permute(1, 2, 3, 0)
 
         modes = self.features.modes
-        real, imaginary = per_row(self.filter).split([modes, modes - 1], dim=-1)
+        order = torch.arange(1, modes + 1, device=moments.device)
+        decay = torch.cat([order, order[1:]]).reciprocal()[:, None, None]
+        real, imaginary = per_row(self.filter * decay).split([modes, modes - 1], dim=-1)
         parts = [
             real[..., :1] * const,
             real[..., 1:] * cosine + imaginary * sine,
@@ -228,11 +227,6 @@ class Coordinate(Mixer):
 
     def extra_repr(self) -> str:
         return f"{self.paths}, sharpening={self.sharpening}"
-
-
-def _mlp(num_in: int, num_out: int) -> nn.Sequential:
-    width = 2 * num_out
-    return nn.Sequential(nn.Linear(num_in, width), nn.SiLU(), nn.Linear(width, num_out))
 
 
 def _means(moments: Tensor, gram: Tensor, total: Tensor) -> tuple[Tensor, Tensor]:

@@ -51,7 +51,7 @@ class KernelFeatures(nn.Module):
         hidden: ChannelIrreps,
         heads: int,
         modes: int,
-        max_frequency: float = 8.0,
+        max_frequency: float = 2.0,
         degree: int = 1,
     ) -> None:
         super().__init__()
