@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 
-from e3hyena.bench import block, convolution, operator, ragged, transforms
+from e3hyena.bench import block, convolution, memory, operator, ragged, transforms
 from e3hyena.bench.documents import read_block, write_block
 from e3hyena.training.report import render_table
 from e3hyena.training.seeds import render_seeds
@@ -22,7 +22,9 @@ def test_readme_agrees_with_json(name: str, render) -> None:
     assert read_block(ROOT / "README.md", name) == render(results)
 
 
-@pytest.mark.parametrize("module", [block, convolution, ragged, transforms], ids=lambda m: m.BLOCK)
+@pytest.mark.parametrize(
+    "module", [block, convolution, memory, ragged, transforms], ids=lambda m: m.BLOCK
+)
 def test_performance_agrees_with_json(module) -> None:
     results = json.loads((ROOT / "docs" / "results" / f"{module.BLOCK}.json").read_text())
     assert read_block(ROOT / "docs" / "performance.md", module.BLOCK) == module.render(results)
