@@ -86,19 +86,21 @@ def predicted_peak(irreps: str, length: int, backend: str, threads: int) -> floa
     r"""Mebibytes of one circular long convolution in float32, result included.
 
     With S = 4 (d1 + d2 + d3) (P + 2) bytes of spectra per channel and graph: the result and one S
-    per thread (``native``); the result, three times the S of the channels processed at once and
-    four blocks of the contraction (``eager``).
+    per thread (``native``); the result, 3/2 of the S of the channels processed at once, or 3 where
+    signals are padded and so copied, and six blocks of the contraction (``eager``).
     """
     hidden = ChannelIrreps(irreps)
     paths = Paths(hidden.per_channel, hidden.per_channel, hidden.per_channel)
     result = 4 * hidden.num_channels * paths.dims[2] * length
-    spectra = 4 * sum(paths.dims) * (transform_length(length, "circular") + 2)
+    points = transform_length(length, "circular")
+    spectra = 4 * sum(paths.dims) * (points + 2)
     if backend == "native":
         return (result + threads * spectra) / 2**20
     (bucket,) = buckets((length,), "circular")
     like = torch.empty(hidden.num_channels, 0)
     at_once = channels_at_once(paths, bucket, like)
-    return (result + 3 * at_once * spectra + 4 * eager.BLOCK_BYTES) / 2**20
+    copies = 1.5 if points == length else 3
+    return (result + copies * at_once * spectra + 6 * eager.BLOCK_BYTES) / 2**20
 
 
 def saved_ratio(irreps: str, length: int = 1009) -> float:

@@ -208,7 +208,7 @@ class Coordinate(Mixer):
             return taps.reshape(len(taps), heads, 1, rows).permute(1, 2, 3, 0)
 
         modes = self.features.modes
-        order = torch.arange(1, modes + 1, device=moments.device)
+        order = torch.arange(1, modes + 1, device=moments.device, dtype=moments.dtype)
         decay = torch.cat([order, order[1:]]).reciprocal()[:, None, None]
         real, imaginary = per_row(self.filter * decay).split([modes, modes - 1], dim=-1)
         parts = [

@@ -5,7 +5,16 @@ from pathlib import Path
 
 import pytest
 
-from e3hyena.bench import block, convolution, operator, ragged, transforms
+from e3hyena.bench import (
+    block,
+    convolution,
+    gridding,
+    memory,
+    operator,
+    ragged,
+    sets,
+    transforms,
+)
 from e3hyena.bench.documents import read_block, write_block
 from e3hyena.experiments import molecule_report, set_recall_report
 from e3hyena.training.report import render_table
@@ -37,7 +46,11 @@ def test_experiments_agree_with_json(page: str, block: str, name: str, render) -
     assert read_block(ROOT / page, block) == text
 
 
-@pytest.mark.parametrize("module", [block, convolution, ragged, transforms], ids=lambda m: m.BLOCK)
+@pytest.mark.parametrize(
+    "module",
+    [block, convolution, gridding, memory, ragged, sets, transforms],
+    ids=lambda m: m.BLOCK,
+)
 def test_performance_agrees_with_json(module) -> None:
     results = json.loads((ROOT / "docs" / "results" / f"{module.BLOCK}.json").read_text())
     assert read_block(ROOT / "docs" / "performance.md", module.BLOCK) == module.render(results)

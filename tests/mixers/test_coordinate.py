@@ -41,8 +41,8 @@ def scalars_of(x, channels):
 
 
 def weights_and_coordinates(mixer, q, k):
-    a = mixer.query_mlp(scalars_of(q, mixer.hidden).flatten(0, 1).T)  # (N, H)
-    b, logit = mixer.key_mlp(scalars_of(k, mixer.hidden).flatten(0, 1).T).chunk(2, dim=1)
+    a = mixer.query_mlp(scalars_of(q, mixer.hidden).flatten(0, 1)).T  # (N, H)
+    b, logit = mixer.key_mlp(scalars_of(k, mixer.hidden).flatten(0, 1)).T.chunk(2, dim=1)
     w = logit.sigmoid() + 0.01
     return a, b, w / w.sum(0)
 
@@ -57,9 +57,12 @@ def plain_formula(mixer, q, k, v):
     width, modes = channels // mixer.heads, mixer.features.modes
     z, (a, b, w) = values(mixer, k, v), weights_and_coordinates(mixer, q, k)
     copies = mixer.filter.shape[2]
-    h = torch.complex(
-        mixer.filter[:modes],
-        torch.cat([torch.zeros(1, channels, copies, dtype=q.dtype), mixer.filter[modes:]]),
+    h = (
+        torch.complex(
+            mixer.filter[:modes],
+            torch.cat([torch.zeros(1, channels, copies, dtype=q.dtype), mixer.filter[modes:]]),
+        )
+        / torch.arange(1, modes + 1)[:, None, None]
     )
     dims = torch.tensor([ir.dim for _, ir in mixer.hidden.per_channel])
     u = torch.zeros_like(z)
@@ -105,11 +108,9 @@ def sharp_formula(mixer, q, k, v):
             taps[0, 0] = mixer.filter[0, c, copy]
             for i in range(1, m):
                 cos, sin = i, m - 1 + i
-                taps[cos, cos] = taps[sin, sin] = mixer.filter[i, c, copy]
-                taps[sin, cos], taps[cos, sin] = (
-                    mixer.filter[m - 1 + i, c, copy],
-                    -mixer.filter[m - 1 + i, c, copy],
-                )
+                taps[cos, cos] = taps[sin, sin] = mixer.filter[i, c, copy] / (i + 1)
+                taps[sin, cos] = mixer.filter[m - 1 + i, c, copy] / (i + 1)
+                taps[cos, sin] = -taps[sin, cos]
             start = 2 * m - 1
             for power, size in enumerate(sizes[3:]):
                 for f in range(start, start + size):
@@ -263,18 +264,16 @@ def test_sharpening_finds_the_token_with_the_same_key():
         mixer = build_mixer(
             "coordinate",
             ChannelIrreps("4x0e + 4x1o"),
-            options={"heads": 1, "modes": 16, "sharpening": sharpening},
+            options={"heads": 1, "max_frequency": 8.0, "sharpening": sharpening},
         ).double()
         with torch.no_grad():
             mixer.weight.zero_()
-            mixer.filter.zero_()[: mixer.features.modes] = 1
-            mixer.key_mlp[2].weight.zero_()
-            mixer.key_mlp[2].bias.copy_(torch.tensor([0.0, 9.0]))  # equal weights
+            mixer.filter.zero_()[: mixer.features.modes] = torch.arange(1.0, 17.0)[:, None, None]
             for mlp in (mixer.query_mlp, mixer.key_mlp):
-                mlp[0].weight.zero_()
-                mlp[0].weight[0, 0] = 1  # the coordinate: a function of the first scalar
-                mlp[2].weight.zero_()
-                mlp[2].weight[0, 0] = 3
+                for weight in mlp.weights:
+                    weight.zero_()
+                mlp.weights[0][0, 0] = 8  # the coordinate: a function of the first scalar
+                mlp.weights[1][0, 0] = 2
         k = torch.randn(4, 4, n, dtype=torch.float64)
         k[0, 0] = torch.linspace(0, 5, n)
         v = torch.randn(4, 4, n, dtype=torch.float64)
