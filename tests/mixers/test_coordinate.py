@@ -272,8 +272,9 @@ def test_sharpening_finds_the_token_with_the_same_key():
             for mlp in (mixer.query_mlp, mixer.key_mlp):
                 for weight in mlp.weights:
                     weight.zero_()
-                mlp.weights[0][0, 0] = 8  # the coordinate: a function of the first scalar
-                mlp.weights[1][0, 0] = 2
+                # the coordinate: three times the SiLU of the first scalar
+                mlp.weights[0][0, 0] = mlp.weights[0].shape[1] ** 0.5 / 1.5
+                mlp.weights[1][0, 0] = 3 * mlp.weights[1].shape[1] ** 0.5 / 1.5
         k = torch.randn(4, 4, n, dtype=torch.float64)
         k[0, 0] = torch.linspace(0, 5, n)
         v = torch.randn(4, 4, n, dtype=torch.float64)
