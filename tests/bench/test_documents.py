@@ -7,6 +7,7 @@ import pytest
 
 from e3hyena.bench import operator
 from e3hyena.bench.documents import read_block, write_block
+from e3hyena.experiments import path, symmetry
 from e3hyena.training.report import render_table
 from e3hyena.training.seeds import render_seeds
 
@@ -20,6 +21,19 @@ ROOT = Path(__file__).parents[2]
 def test_readme_agrees_with_json(name: str, render) -> None:
     results = json.loads((ROOT / "docs" / "results" / f"{name}.json").read_text())
     assert read_block(ROOT / "README.md", name) == render(results)
+
+
+@pytest.mark.parametrize(
+    ("page", "name", "result", "render"),
+    [
+        ("docs/order-and-symmetry.md", "symmetry", "symmetry", symmetry.render),
+        ("README.md", "symmetry_short", "symmetry", symmetry.render_summary),
+        ("docs/order-and-symmetry.md", "path", "path", path.render),
+    ],
+)
+def test_pages_agree_with_json(page: str, name: str, result: str, render) -> None:
+    results = json.loads((ROOT / "docs" / "results" / f"{result}.json").read_text())
+    assert read_block(ROOT / page, name) == render(results)
 
 
 def test_write_block(tmp_path: Path) -> None:

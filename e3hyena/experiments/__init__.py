@@ -1,0 +1,1 @@
+"""Experiments behind the documentation, each a function of a config."""
