@@ -21,7 +21,9 @@ _HOMES = {
     "HyenaOperator": "e3hyena.nn.operator",
     "SE3Hyena": "e3hyena.models.se3_hyena",
 }
-_FLOORS = {"bench", "data", "irreps", "mixers", "models", "nn", "ops", "testing", "training"}
+_FLOORS = {
+    "bench", "data", "experiments", "irreps", "mixers", "models", "nn", "ops", "testing", "training"
+}  # fmt: skip
 
 
 def __getattr__(name: str) -> object:

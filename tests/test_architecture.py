@@ -19,7 +19,10 @@ BELOW: dict[str, set[str]] = {
     "testing": {"irreps"},
     "training": {"_extras", "irreps", "ops", "models", "data"},
     "bench": {"irreps", "ops", "mixers", "nn", "models"},
-    "experiments": {"_extras", "irreps", "nn", "models", "data", "testing", "training", "bench"},
+    "experiments": {
+        *("_extras", "irreps", "ops", "mixers", "nn", "models"),
+        *("data", "testing", "training", "bench"),
+    },
 }
 FILES = [
     (floor, path)

@@ -16,7 +16,7 @@ from e3hyena.bench import (
     transforms,
 )
 from e3hyena.bench.documents import read_block, write_block
-from e3hyena.experiments import molecule_report, set_recall_report
+from e3hyena.experiments import molecule_report, path, set_recall_report, symmetry
 from e3hyena.training.report import render_table
 from e3hyena.training.seeds import render_seeds
 
@@ -54,6 +54,19 @@ def test_experiments_agree_with_json(page: str, block: str, name: str, render) -
 def test_performance_agrees_with_json(module) -> None:
     results = json.loads((ROOT / "docs" / "results" / f"{module.BLOCK}.json").read_text())
     assert read_block(ROOT / "docs" / "performance.md", module.BLOCK) == module.render(results)
+
+
+@pytest.mark.parametrize(
+    ("page", "name", "result", "render"),
+    [
+        ("docs/order-and-symmetry.md", "symmetry", "symmetry", symmetry.render),
+        ("README.md", "symmetry_short", "symmetry", symmetry.render_summary),
+        ("docs/order-and-symmetry.md", "path", "path", path.render),
+    ],
+)
+def test_pages_agree_with_json(page: str, name: str, result: str, render) -> None:
+    results = json.loads((ROOT / "docs" / "results" / f"{result}.json").read_text())
+    assert read_block(ROOT / page, name) == render(results)
 
 
 def test_write_block(tmp_path: Path) -> None:
