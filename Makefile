@@ -11,7 +11,7 @@ ARGS   ?=
 
 .DEFAULT_GOAL := help
 .DELETE_ON_ERROR:
-.PHONY: help setup demo test test-slow test-all bench record experiments scatter lint format docs build clean
+.PHONY: help setup demo test test-slow test-all bench experiments scatter lint format docs build clean
 
 help:  ## show this list
 	@grep -hE '^[a-z-]+:.*##' Makefile | sed -E 's/:.*## /\t/' | expand -t 12
@@ -44,19 +44,6 @@ bench: $(READY)  ## measure speed and memory, rewrite the tables in README and d
 	for what in convolution ragged block sets gridding transforms memory; do \
 	  $(BIN)/e3hyena bench $$what --output docs/results/$$what.json \
 	    --documents '[docs/performance.md]' || exit 1; done
-
-record: $(READY)  ## rerun the demos behind the README's tables and rewrite them (25 minutes)
-	for seed in 0 1 2; do \
-	  $(BIN)/e3hyena train --preset demo --seed $$seed --output runs/demo_$$seed || exit 1; done
-	$(BIN)/e3hyena train --preset demo --model.num_layers 3 --model.cutoff 3.0 \
-	  --max_minutes null --output runs/demo_wide
-	$(BIN)/python docs/results/record_demo.py runs/demo_0 runs/demo_1 runs/demo_2 runs/demo_wide
-
-experiments: $(READY)  ## run or continue the comparisons of docs/experiments.md (hours)
-	$(BIN)/e3hyena experiment molecules \
-	  --results docs/results --documents '[docs/experiments.md, README.md]'
-	$(BIN)/e3hyena experiment set_recall \
-	  --results docs/results --documents '[docs/experiments.md]'
 
 scatter: $(READY)  ## build torch-scatter for this torch (several minutes; optional, faster segment sums)
 	@$(PIP) install --quiet --constraint constraints.txt setuptools wheel

@@ -128,7 +128,8 @@ class Coordinate(Mixer):
         if num_graphs * size <= BLOCK:
             return self._small_graphs(q, k, v, mask)
         # split, not slices: the gradient of a slice has the size of the whole
-        chunk = max(1, BLOCK // size)
+        num_chunks = -(-num_graphs // max(1, BLOCK // size))
+        chunk = -(-num_graphs // num_chunks)
         operands = (*(x.split(chunk, dim=2) for x in (q, k, v)), mask.split(chunk))
         parts = zip(*operands, strict=True)
         if size > BLOCK:
