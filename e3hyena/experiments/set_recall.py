@@ -85,7 +85,7 @@ class Config:
     lengths: list[int] = field(default_factory=lambda: [2**n for n in range(5, 13)])
     irreps: str = "16x0e + 16x1o"
     num_blocks: int = 2
-    steps: int = 600
+    steps: int = 400
     tokens_per_step: int = 2048
     test_tokens: int = 65536
     lr: float = 5e-3
