@@ -18,7 +18,7 @@ BELOW: dict[str, set[str]] = {
     "data": {"_extras"},
     "testing": {"irreps"},
     "training": {"_extras", "irreps", "ops", "models", "data"},
-    "bench": {"irreps", "ops", "mixers", "nn", "models"},
+    "bench": {"irreps", "ops", "mixers", "nn", "models", "testing"},
     "experiments": {
         *("_extras", "irreps", "ops", "mixers", "nn", "models"),
         *("data", "testing", "training", "bench"),
