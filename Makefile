@@ -45,6 +45,16 @@ bench: $(READY)  ## measure speed and memory, rewrite the tables in README and d
 	  $(BIN)/e3hyena bench $$what --output docs/results/$$what.json \
 	    --documents '[docs/performance.md]' || exit 1; done
 
+experiments: $(READY)  ## run or continue the comparisons and rewrite their tables and plots (hours)
+	$(BIN)/e3hyena experiment molecules --output runs/molecules \
+	  --results docs/results --documents '[docs/experiments.md, README.md]'
+	$(BIN)/e3hyena experiment set_recall --output runs/set_recall \
+	  --results docs/results --documents '[docs/experiments.md]'
+	$(BIN)/e3hyena experiment symmetry --output docs/results/symmetry.json \
+	  --documents '[docs/order-and-symmetry.md]' --summaries '[README.md]'
+	$(BIN)/e3hyena experiment path --output docs/results/path.json --plot docs/results/path.png \
+	  --documents '[docs/order-and-symmetry.md]'
+
 scatter: $(READY)  ## build torch-scatter for this torch (several minutes; optional, faster segment sums)
 	@$(PIP) install --quiet --constraint constraints.txt setuptools wheel
 	$(PIP) install --no-build-isolation --constraint constraints.txt torch-scatter
