@@ -11,12 +11,12 @@ from e3hyena.mixers.base import Mixer
 from e3hyena.mixers.features import KernelFeatures
 from e3hyena.mixers.heads import check_heads
 from e3hyena.mixers.invariant_mlp import InvariantMLP
-from e3hyena.mixers.invariants import angles, invariants
 from e3hyena.ops.features import by_head
 from e3hyena.ops.moments import moments, read
 from e3hyena.ops.paths import Paths
 from e3hyena.ops.segments import Segments
 from e3hyena.ops.tensor_product import tensor_product
+from e3hyena.ops.token_scalars import token_scalars
 
 BLOCK = 8192  # tokens whose features are in memory at once
 LEAST_WEIGHT = 0.01  # a graph in which nobody wants to speak has a mean too
@@ -94,7 +94,7 @@ class Coordinate(Mixer):
         self.filter = nn.Parameter(torch.empty(2 * modes - 1, num_channels, width))
         self.gain = nn.Parameter(torch.empty(degree, num_channels, width))
         self.powers = nn.Parameter(torch.empty(sharpening + 1, self.heads))
-        scalars = len(self._scalars(torch.empty(num_channels, hidden.dim, 0)))
+        scalars = len(token_scalars(torch.empty(num_channels, hidden.dim, 0), hidden))
         self.query_mlp = InvariantMLP(scalars, self.heads)
         self.key_mlp = InvariantMLP(scalars, 2 * self.heads)
         self.reset_parameters()
@@ -175,12 +175,7 @@ class Coordinate(Mixer):
 
     def _coordinates(self, mlp: nn.Module, x: Tensor) -> Tensor:
         """A network of the invariants, ``(C, d, B, N)`` -> ``(outputs, B, N)``."""
-        return mlp(self._scalars(x.flatten(2))).unflatten(1, x.shape[2:])
-
-    def _scalars(self, x: Tensor) -> Tensor:
-        """Invariants of every token, ``(C, d, T)`` -> ``(S, T)``."""
-        parts = invariants(x, self.hidden), angles(x, self.hidden)
-        return torch.cat(parts, dim=1).flatten(0, 1)
+        return mlp(token_scalars(x.flatten(2), self.hidden)).unflatten(1, x.shape[2:])
 
     def _sharpened_means(self, sums: Tensor, total: Tensor) -> Tensor:
         """``(H, B, D, F)``, from what :meth:`_sums` returns."""

@@ -7,7 +7,7 @@ from torch.autograd import gradcheck, gradgradcheck
 from e3hyena.data import QM9Extract
 from e3hyena.irreps import ChannelIrreps
 from e3hyena.mixers import build_mixer, coordinate
-from e3hyena.mixers.invariants import angles, invariants
+from e3hyena.ops.invariants import angles, invariants
 from e3hyena.models import HyenaNet
 from e3hyena.ops import naive
 from e3hyena.ops.segments import Segments

@@ -21,7 +21,7 @@ import torch
 from e3hyena.ops.backends.native_source import source
 from e3hyena.ops.paths import paths_from_key
 
-_FLAGS = ["-O2", "-march=native", "-fPIC", "-fopenmp", "-std=gnu11", "-w", "-c"]
+_FLAGS = ["-O2", "-march=native", "-fPIC", "-fopenmp", "-fno-math-errno", "-std=gnu11", "-w", "-c"]
 
 
 def compiler() -> str | None:
