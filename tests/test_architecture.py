@@ -18,6 +18,7 @@ BELOW: dict[str, set[str]] = {
     "data": {"_extras"},
     "testing": {"irreps"},
     "training": {"_extras", "irreps", "ops", "models", "data"},
+    "ase": {"_extras", "data", "models", "training"},
     "bench": {"irreps", "ops", "mixers", "nn", "models", "testing"},
     "experiments": {
         *("_extras", "irreps", "ops", "mixers", "nn", "models"),
