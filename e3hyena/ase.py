@@ -96,7 +96,7 @@ class HyenaCalculator(calculator.Calculator):
             raise ValueError("the molecule is periodic, but the networks are for molecules: pbc=F")
         z = torch.tensor(self.atoms.numbers, dtype=torch.long, device=self.device)
         pos = torch.tensor(self.atoms.positions, dtype=self.dtype, device=self.device)
-        for model, info in self.models.values():
+        for _, info in self.models.values():
             unknown = sorted(set(z.tolist()) - set(info.elements))
             if unknown:
                 raise ValueError(

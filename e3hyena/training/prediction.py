@@ -90,7 +90,8 @@ class Predictions(NamedTuple):
     def to_extxyz(self) -> str:
         """The molecules with ``predicted_<quantity>`` and its unit on the comment line.
 
-        Forces are the columns ``predicted_forces``. ASE gives the bare name ``dipole`` a unit of its own (e angstrom), hence the prefix.
+        Forces are the columns ``predicted_forces``. ASE gives the bare names ``dipole`` and
+        ``forces`` units of its own, hence the prefix.
         """
         images = []
         key = f"predicted_{self.task.quantity}"
