@@ -22,7 +22,7 @@ BELOW: dict[str, set[str]] = {
     "bench": {"irreps", "ops", "mixers", "nn", "models", "testing"},
     "experiments": {
         *("_extras", "irreps", "ops", "mixers", "nn", "models"),
-        *("data", "testing", "training", "bench"),
+        *("data", "testing", "training", "bench", "ase"),
     },
 }
 FILES = [

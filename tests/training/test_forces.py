@@ -110,10 +110,10 @@ def test_predictions_have_forces_in_every_format(finished_forces, tmp_path, labe
 
 
 def test_data_and_task_must_fit():
-    with pytest.raises(ValueError, match="task 'forces' needs data.source md17 or extxyz"):
+    with pytest.raises(ValueError, match=r"task 'forces' needs data\.source md17 or extxyz"):
         task_of(TrainConfig(task="forces"))
     md17 = DataConfig(source="md17", root="x")
-    with pytest.raises(ValueError, match="task 'gap' needs data.source extract or qm9"):
+    with pytest.raises(ValueError, match=r"task 'gap' needs data\.source extract or qm9"):
         task_of(TrainConfig(task="gap", data=md17))
     with pytest.raises(ValueError, match="the order jumps"):
         task_of(TrainConfig(task="forces", data=replace(md17, order="spectral")))
