@@ -3,21 +3,17 @@
 import numpy as np
 import pytest
 import torch
-
-from e3hyena import HyenaNet
-from e3hyena.training import ModelInfo, load_model, save_model
-from e3hyena.training.scaling import Scaling
-from e3hyena.training.tasks import get_task
-
-pytest.importorskip("ase")
-
 from ase import units
 from ase.build import molecule
 from ase.calculators.test import gradient_test
 from ase.md.verlet import VelocityVerlet
 from ase.optimize import BFGS
 
+from e3hyena import HyenaNet
 from e3hyena.ase import HyenaCalculator
+from e3hyena.training import ModelInfo, load_model, save_model
+from e3hyena.training.scaling import Scaling
+from e3hyena.training.tasks import get_task
 
 
 @pytest.fixture

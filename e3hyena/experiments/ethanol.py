@@ -168,7 +168,7 @@ def render(report: dict[str, Any]) -> str:
     return (
         f"{first['train_size']:,} random training frames, {first['test_size']:,} unseen test "
         f"frames, one seed, {report['environment']['cpu']}. Published with 1,000 frames of the "
-        f"full trajectory ({unit}/Å): {published}.\n\n{markdown(head, body)}"
+        f"full trajectory (kcal/mol/Å): {published}.\n\n{markdown(head, body)}"
     )
 
 

@@ -21,8 +21,8 @@ PRESETS: dict[str, TrainConfig] = {
         ),
         optim=OptimConfig(epochs=12, batch_size=32, lr=5e-3),
     ),
-    # Forces on 1,000 frames of ethanol. The molecule is smaller than the cutoff, so the mixer is not
-    # needed here; with `--model.mixer coordinate --optim.epochs 120` it takes the same time. The
+    # Forces on 1,000 frames of ethanol. The molecule is smaller than the cutoff, so the mixer is
+    # not needed; with `--model.mixer coordinate --optim.epochs 120` it takes the same time. The
     # time limit, which keeps it below 90 minutes, only matters on a slow machine.
     "ethanol": TrainConfig(
         task="forces",
