@@ -56,11 +56,11 @@ experiments: $(READY)  ## run or continue the comparisons and rewrite their tabl
 	  --documents '[docs/order-and-symmetry.md]'
 
 # Both trainings side by side; each continues where it was interrupted.
-ethanol: $(READY)  ## train forces of ethanol, run dynamics, rewrite docs/forces.md (75 minutes)
+ethanol: $(READY)  ## train forces of ethanol, run dynamics, rewrite docs/forces.md (an hour)
 	$(BIN)/e3hyena train --preset ethanol & \
-	  $(BIN)/e3hyena train --preset ethanol --output runs/ethanol_coordinate \
-	    --model.mixer coordinate --optim.epochs 120 && wait $$!
-	$(BIN)/e3hyena experiment ethanol --runs '[runs/ethanol, runs/ethanol_coordinate]' \
+	  $(BIN)/e3hyena train --preset ethanol --output runs/ethanol_local \
+	    --model.mixer null --optim.epochs 240 && wait $$!
+	$(BIN)/e3hyena experiment ethanol --runs '[runs/ethanol, runs/ethanol_local]' \
 	  --documents '[docs/forces.md]'
 
 scatter: $(READY)  ## build torch-scatter for this torch (several minutes; optional, faster segment sums)
