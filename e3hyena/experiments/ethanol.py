@@ -196,11 +196,16 @@ def _draw(report: dict[str, Any]) -> Any:
             left.plot([s / 60 for s in seconds], errors, label=label)
         for name in ("SchNet", "TorchMD-NET"):
             left.axhline(PUBLISHED[name], color="gray", linestyle=":", linewidth=1)
-            left.annotate(f"{name}, published", (0, PUBLISHED[name]), fontsize="small", va="bottom")
+            end = (1, PUBLISHED[name])
+            left.annotate(
+                f"{name}, published", end, xycoords=("axes fraction", "data"), ha="right",
+                va="bottom", fontsize="small",
+            )  # fmt: skip
         unit = report["rows"][0]["unit"]
         left.set(xlabel="training (min)", ylabel=f"validation, force MAE ({unit}/Å)", yscale="log")
-        left.yaxis.set_major_formatter("{x:g}")
-        left.yaxis.set_minor_formatter("{x:g}")
+        ticks = (0.1, 0.2, 0.5, 1, 2, 5)
+        left.set_yticks(ticks, [f"{tick:g}" for tick in ticks])
+        left.minorticks_off()
         left.legend()
         nve = report["nve"]
         right.plot(nve["time"], nve["potential"], label="potential energy", linewidth=1)
