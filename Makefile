@@ -76,7 +76,7 @@ format: $(READY)  ## put the code into shape
 	$(BIN)/ruff check --fix .
 	$(BIN)/ruff format .
 
-docs: $(READY)  ## build the documentation into docs/_build/html
+docs: $(READY)  ## build the documentation site into docs/_build/html
 	@$(PIP) install --quiet --constraint constraints.txt --editable '.[docs]'
 	$(BIN)/python -m sphinx --fail-on-warning docs docs/_build/html
 
