@@ -57,6 +57,7 @@ experiments: $(READY)  ## run or continue the comparisons and rewrite their tabl
 
 # Both trainings side by side; each continues where it was interrupted.
 ethanol: $(READY)  ## train forces of ethanol, run dynamics, rewrite docs/forces.md (an hour)
+	$(BIN)/e3hyena data fetch md17
 	$(BIN)/e3hyena train --preset ethanol & \
 	  $(BIN)/e3hyena train --preset ethanol --output runs/ethanol_local \
 	    --model.mixer null --optim.epochs 240 && wait $$!

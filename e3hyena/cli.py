@@ -154,36 +154,69 @@ def _info(options: dict[str, Any]) -> None:
 # ---- data --------------------------------------------------------------------------------------
 
 
-def _add_root(parser: Any, _: Sequence[str]) -> None:
-    parser.add_argument("--root", type=str, default="data/qm9", help="Folder of the full set.")
+def _add_root(parser: Any) -> None:
+    parser.add_argument(
+        "--root",
+        type=str | None,
+        help="Folder of the data (data/NAME by default); of extxyz the file.",
+    )
 
 
-def _add_describe(parser: Any, arguments: Sequence[str]) -> None:
+def _add_fetch(parser: Any, _: Sequence[str]) -> None:
+    parser.add_argument(
+        "name", choices=["qm9", "md17"], nargs="?", default="qm9", help="What to download."
+    )
+    _add_root(parser)
+
+
+def _add_describe(parser: Any, _: Sequence[str]) -> None:
     parser.add_argument(
         "--source",
-        choices=["extract", "qm9"],
+        choices=["extract", "qm9", "md17", "extxyz"],
         default="extract",
-        help="The embedded extract or the full set.",
+        help="See `e3hyena data list`.",
     )
-    _add_root(parser, arguments)
+    _add_root(parser)
+
+
+def _dataset(source: str, root: str | None) -> Any:
+    from e3hyena import data
+    from e3hyena.data.catalogue import CATALOGUE
+
+    dataset = getattr(data, CATALOGUE[source].dataset)
+    if source == "extract":
+        return dataset()
+    if source == "extxyz" and root is None:
+        raise ValueError("--source extxyz needs --root, the file")
+    return dataset(root or f"data/{source}")
+
+
+def _list(options: dict[str, Any]) -> None:
+    from e3hyena.data.catalogue import CATALOGUE
+
+    for name, entry in CATALOGUE.items():
+        print(f"{name}  (e3hyena.data.{entry.dataset})")
+        for field in ("size", "holds", "download", "origin", "licence"):
+            print(f"    {field:9} {getattr(entry, field)}")
 
 
 def _fetch(options: dict[str, Any]) -> None:
-    from e3hyena.data import QM9
-
-    dataset = QM9(options["root"])
-    print(f"{len(dataset):,} molecules in {options['root']}")
-    print(f"train on them: e3hyena train --data.source qm9 --data.root {options['root']} ...")
+    name, root = options["name"], options["root"] or f"data/{options['name']}"
+    dataset = _dataset(name, root)
+    task = " --task forces" if name == "md17" else ""
+    print(f"{len(dataset):,} molecules in {root}")
+    print(f"train on them: e3hyena train{task} --data.source {name} --data.root {root} ...")
 
 
 def _describe(options: dict[str, Any]) -> None:
-    from e3hyena.data import QM9, QM9Extract
-
-    dataset = QM9Extract() if options["source"] == "extract" else QM9(options["root"])
-    print(dataset.describe())
+    print(_dataset(options["source"], options["root"]).describe())
 
 
 # ---- bench and experiment ----------------------------------------------------------------------
+
+
+def _no_arguments(parser: Any, _: Sequence[str]) -> None:
+    """Nothing to add."""
 
 
 def _module(name: str, help: str) -> Command:
@@ -231,7 +264,12 @@ COMMANDS: dict[str, Command | tuple[str, dict[str, Command]]] = {
     "data": (
         "Fetch and describe the molecules.",
         {
-            "fetch": Command("Download the full QM9 (104 MB) and process it.", _add_root, _fetch),
+            "list": Command("Show which data there are.", _no_arguments, _list),
+            "fetch": Command(
+                "Download QM9 (104 MB) or MD17's ethanol (54 MB), and process it.",
+                _add_fetch,
+                _fetch,
+            ),
             "describe": Command(
                 "Show size, targets, units and statistics.", _add_describe, _describe
             ),
