@@ -137,18 +137,31 @@ def _predict(options: dict[str, Any]) -> None:
 
 
 def _info(options: dict[str, Any]) -> None:
-    import json
+    from e3hyena.training.info import describe
 
-    from e3hyena.training.checkpoint import load_model
+    print(describe(options["checkpoint"]))
 
+
+def _add_export(parser: Any, arguments: Sequence[str]) -> None:
+    _add_checkpoint(parser, arguments)
+    parser.add_argument(
+        "--output", type=str, required=True, help="FILE.safetensors, or FILE.pt to go back."
+    )
+
+
+def _export(options: dict[str, Any]) -> None:
+    from pathlib import Path
+
+    from e3hyena.training.checkpoint import load_model, save_model
+    from e3hyena.training.files import check_writable
+
+    output = Path(options["output"])
+    if output.suffix not in (".safetensors", ".pt"):
+        raise ValueError(f"--output {str(output)!r}: its name must end in .safetensors or .pt")
+    check_writable(output.parent)
     model, info = load_model(options["checkpoint"])
-    parameters = sum(weight.numel() for weight in model.parameters())
-    print(f"predicts    {info.task.name} in {info.task.unit} ({info.task.description})")
-    print(f"elements    {', '.join(map(str, info.elements))} (atomic numbers)")
-    print(f"parameters  {parameters:,}")
-    print(f"written by  e3hyena {info.version}")
-    print(f"network     {json.dumps(info.model_kwargs)}")
-    print(f"run         {json.dumps(info.config)}")
+    save_model(output, model.state_dict(), info)
+    print(f"written: {output}")
 
 
 # ---- data --------------------------------------------------------------------------------------
@@ -261,6 +274,7 @@ COMMANDS: dict[str, Command | tuple[str, dict[str, Command]]] = {
         "Predict properties of molecules in files with a trained network.", _add_predict, _predict
     ),
     "info": Command("Show what a trained network is.", _add_checkpoint, _info),
+    "export": Command("Write a trained network as safetensors, or back.", _add_export, _export),
     "data": (
         "Fetch and describe the molecules.",
         {
