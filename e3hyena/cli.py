@@ -6,6 +6,7 @@ arguments and 1 for everything else; ``--debug`` shows the traceback instead.
 """
 
 import argparse
+import os
 import sys
 import warnings
 from collections.abc import Callable, Sequence
@@ -16,6 +17,9 @@ from typing import Any
 from jsonargparse import ActionConfigFile, ArgumentParser
 
 __all__ = ["main"]
+
+# Lets the parser write shell completions (extra `completion`): e3hyena --print_completion shtab-bash
+os.environ.setdefault("JSONARGPARSE_ADD_PRINT_COMPLETION_ARGUMENT", "true")
 
 # Errors whose message is written for users; any other is a surprise.
 EXPECTED = (ValueError, TypeError, OSError, ImportError, RuntimeError)
@@ -268,7 +272,7 @@ EXPERIMENTS = {
 
 COMMANDS: dict[str, Command | tuple[str, dict[str, Command]]] = {
     "train": Command(
-        "Train a network on QM9, or continue an interrupted training.", _add_train, _train
+        "Train a network for molecules, or continue an interrupted training.", _add_train, _train
     ),
     "predict": Command(
         "Predict properties of molecules in files with a trained network.", _add_predict, _predict
@@ -301,16 +305,20 @@ COMMANDS: dict[str, Command | tuple[str, dict[str, Command]]] = {
 
 
 def _build(arguments: Sequence[str]) -> tuple[Any, dict[tuple[str, ...], Command]]:
-    """The parser, with the arguments of the chosen command only, and all commands by name."""
+    """The parser, with the arguments of the chosen command only, and all commands by name.
+
+    A shell completion wants the arguments of all.
+    """
     from e3hyena import __version__
 
     chosen = tuple(word for word in arguments if not word.startswith("-"))
+    everything = any(word.startswith("--print_completion") for word in arguments)
     commands: dict[tuple[str, ...], Command] = {}
 
     def leaf(path: tuple[str, ...], command: Command) -> Any:
         commands[path] = command
         parser = _parser(command.help)
-        if chosen[: len(path)] == path:
+        if everything or chosen[: len(path)] == path:
             command.add(parser, arguments)
         return parser
 

@@ -73,6 +73,18 @@ def test_help_works_without_extras_and_a_missing_one_is_named(tmp_path):
     assert os.listdir(tmp_path) == []
 
 
+def test_shells_can_complete_commands_and_options():
+    pytest.importorskip("shtab")
+    done = subprocess.run(
+        [sys.executable, "-m", "e3hyena", "--print_completion", "shtab-bash"],
+        capture_output=True,
+        text=True,
+        check=True,
+    )
+    for word in ("train", "experiment", "--optim.epochs", "--source"):
+        assert word in done.stdout
+
+
 def test_help_of_a_preset_shows_its_defaults(capsys):
     with pytest.raises(SystemExit) as stop:
         main(["train", "--preset", "demo", "--help"])
