@@ -18,7 +18,7 @@ from jsonargparse import ActionConfigFile, ArgumentParser
 
 __all__ = ["main"]
 
-# Lets the parser write shell completions (extra `completion`): e3hyena --print_completion shtab-bash
+# Lets the parser write shell completions (extra `completion`): --print_completion shtab-bash
 os.environ.setdefault("JSONARGPARSE_ADD_PRINT_COMPLETION_ARGUMENT", "true")
 
 # Errors whose message is written for users; any other is a surprise.
