@@ -14,8 +14,9 @@ from e3hyena.ops.features import features, pairs
 class KernelFeatures(nn.Module):
     r"""Fourier modes of a coordinate, and tensor powers of irreps, per head.
 
-    See :func:`e3hyena.ops.features.features`. Products of two tokens' features are :math:`\sum_m\cos\omega_m(a-b)`, :math:`x\cdot y` and
-    :math:`\sum_c (x_c\cdot y_c)^2`: invariant, smooth, and finite sums of products.
+    See :func:`e3hyena.ops.features.features`. Products of two tokens' features are
+    :math:`\sum_m\cos\omega_m(a-b)`, :math:`x\cdot y` and :math:`\sum_c (x_c\cdot y_c)^2`:
+    invariant, smooth, and finite sums of products.
 
     Parameters
     ----------

@@ -8,8 +8,8 @@ import torch
 from torch import Tensor, nn
 
 from e3hyena.irreps import ChannelIrreps
-from e3hyena.ops.invariants import invariants
 from e3hyena.nn.scale import scale_irreps
+from e3hyena.ops.invariants import invariants
 
 # <sigmoid(x)^2>^(-1/2) for unit normal x: keeps the second moment, as e3nn's activations do
 _SECOND_MOMENT = 1.8462

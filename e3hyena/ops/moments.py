@@ -14,6 +14,8 @@ elsewhere.
 
 from __future__ import annotations
 
+from typing import Any
+
 import torch
 from torch import Tensor
 
@@ -56,7 +58,9 @@ def moments(
     return out
 
 
-def read(moments: Tensor, coordinate: Tensor, x: Tensor, frequencies: Tensor, degree: int) -> Tensor:
+def read(
+    moments: Tensor, coordinate: Tensor, x: Tensor, frequencies: Tensor, degree: int
+) -> Tensor:
     """Moments ``(H, B, D, F)`` times the features of every token, ``(C, d, B, N)`` as x.
 
     Examples
@@ -98,7 +102,9 @@ def _moments_backward(
 
 
 @torch.library.custom_op("e3hyena::read", mutates_args=())
-def _read(moments: Tensor, coordinate: Tensor, x: Tensor, frequencies: Tensor, degree: int) -> Tensor:
+def _read(
+    moments: Tensor, coordinate: Tensor, x: Tensor, frequencies: Tensor, degree: int
+) -> Tensor:
     with full_precision(x):
         out: Tensor = select(x).read(moments, coordinate, x, frequencies, degree)
         return out
@@ -163,14 +169,14 @@ def _save(count):  # type: ignore[no-untyped-def]
 
 
 def _moments_gradient(ctx, grad):  # type: ignore[no-untyped-def]
-    source = eager_moments.moments_backward if torch.is_grad_enabled() else _moments_backward
+    source: Any = eager_moments.moments_backward if torch.is_grad_enabled() else _moments_backward
     with full_precision(grad):
         first, second, by_x, *rest = source(grad, *ctx.saved_tensors, ctx.degree)
     return first, second, by_x if ctx.degree else None, *rest, None, None
 
 
 def _read_gradient(ctx, grad):  # type: ignore[no-untyped-def]
-    source = eager_moments.read_backward if torch.is_grad_enabled() else _read_backward
+    source: Any = eager_moments.read_backward if torch.is_grad_enabled() else _read_backward
     with full_precision(grad):
         first, second, by_x, by_frequencies = source(grad, *ctx.saved_tensors, ctx.degree)
     return first, second, by_x if ctx.degree else None, by_frequencies, None

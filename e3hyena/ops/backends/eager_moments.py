@@ -40,7 +40,9 @@ def moments_backward(
     return by_coordinate, by_weight, by_x, by_values, by_frequencies
 
 
-def read(moments: Tensor, coordinate: Tensor, x: Tensor, frequencies: Tensor, degree: int) -> Tensor:
+def read(
+    moments: Tensor, coordinate: Tensor, x: Tensor, frequencies: Tensor, degree: int
+) -> Tensor:
     """See :func:`e3hyena.ops.moments.read`."""
     phi = features(coordinate, x, frequencies, degree)
     return (moments @ phi).transpose(1, 2).reshape(x.shape)

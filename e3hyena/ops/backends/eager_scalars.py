@@ -36,7 +36,8 @@ def scalars_backward(grad: Tensor, x: Tensor, channels: ChannelIrreps) -> Tensor
         by_square = by_square + by_size + by_size.roll(1, dims=0)
         by_product = (by_angle * size.rsqrt())[:, :, None]
         before = (by_product * vectors).roll(1, dims=0)
-        parts.append(((2 * by_square[:, :, None] * vectors + by_product * after + before) / width).flatten(1, 2))
+        total = 2 * by_square[:, :, None] * vectors + by_product * after + before
+        parts.append((total / width).flatten(1, 2))
     return torch.cat(parts, dim=1) if parts else torch.zeros_like(x)
 
 

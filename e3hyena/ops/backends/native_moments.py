@@ -48,7 +48,9 @@ def moments_backward(
     return by_coordinate, by_weight, by_x, by_values, by_frequencies.sum(dim=(1, 2))
 
 
-def read(moments: Tensor, coordinate: Tensor, x: Tensor, frequencies: Tensor, degree: int) -> Tensor:
+def read(
+    moments: Tensor, coordinate: Tensor, x: Tensor, frequencies: Tensor, degree: int
+) -> Tensor:
     """See :func:`e3hyena.ops.moments.read`."""
     if not _supported(x, degree):
         return eager_moments.read(moments, coordinate, x, frequencies, degree)
