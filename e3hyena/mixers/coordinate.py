@@ -12,7 +12,7 @@ from e3hyena.mixers.features import KernelFeatures
 from e3hyena.mixers.heads import check_heads
 from e3hyena.mixers.invariant_mlp import InvariantMLP
 from e3hyena.ops.features import by_head
-from e3hyena.ops.moments import moments, read
+from e3hyena.ops.moments import makes_no_features, moments, read
 from e3hyena.ops.paths import Paths
 from e3hyena.ops.segments import Segments
 from e3hyena.ops.tensor_product import tensor_product
@@ -122,12 +122,13 @@ class Coordinate(Mixer):
         return layout.scatter(parts, v)
 
     def _convolve(self, q: Tensor, k: Tensor, v: Tensor, mask: Tensor) -> Tensor:
-        """Graphs of similar size, as many at once as make a block of tokens.
+        """Graphs of similar size; where features are made, a block of tokens at once.
 
         ``q``, ``k``, ``v`` are ``(C, d, B, N)``, the mask of real tokens is ``(B, N)``.
         """
         num_graphs, size = mask.shape
-        if num_graphs * size <= BLOCK:
+        lean = not self._dual(size) and makes_no_features(q, self.features.degree)
+        if lean or num_graphs * size <= BLOCK:
             return self._small_graphs(q, k, v, mask)
         # split, not slices: the gradient of a slice has the size of the whole
         num_chunks = -(-num_graphs // max(1, BLOCK // size))
@@ -140,7 +141,7 @@ class Coordinate(Mixer):
 
     def _small_graphs(self, q: Tensor, k: Tensor, v: Tensor, mask: Tensor) -> Tensor:
         """All tokens at once; with fewer tokens than features the Gram matrix is theirs."""
-        if self.sharpening and q.shape[-1] < sum(self.features.sizes):
+        if self._dual(q.shape[-1]):
             z, b, weight = self._keys(k, v, mask)
             features, values = self.features(b, k), by_head(z, self.heads)
             weight = (weight / weight.sum(dim=-1, keepdim=True))[:, :, None]
@@ -149,6 +150,10 @@ class Coordinate(Mixer):
         else:
             means = self._sharpened_means(*self._sums(k, v, mask))
         return self._read(self._apply_filter(means), q)
+
+    def _dual(self, size: int) -> bool:
+        """Whether the Gram matrix of the tokens is smaller than that of the features."""
+        return self.sharpening > 0 and size < sum(self.features.sizes)
 
     def _large_graph(self, q: Tensor, k: Tensor, v: Tensor, mask: Tensor) -> Tensor:
         """One graph, a block of tokens at a time."""
@@ -169,7 +174,8 @@ class Coordinate(Mixer):
     def _keys(self, k: Tensor, v: Tensor, mask: Tensor) -> tuple[Tensor, Tensor, Tensor]:
         """Values ``(C, d, B, N)``, coordinates and weights ``(H, B, N)``."""
         flat_k, flat_v = k.flatten(2), v.flatten(2)
-        z = (flat_v + tensor_product(flat_k, flat_v, self.weight, self.paths)) * 2**-0.5
+        product = tensor_product(flat_k, flat_v, self.weight * 2**-0.5, self.paths)
+        z = torch.add(product, flat_v, alpha=2**-0.5)
         b, logit = self._coordinates(self.key_mlp, k).chunk(2)
         return z.view(v.shape), b, torch.where(mask, logit.sigmoid() + LEAST_WEIGHT, 0)
 

@@ -19,7 +19,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from e3hyena.ops.backends import eager_moments, select
+from e3hyena.ops.backends import eager_moments, native, select
 from e3hyena.ops.precision import full_precision
 
 
@@ -72,6 +72,11 @@ def read(
     operator = _read if _opaque(x, degree) else eager_moments.read
     out: Tensor = operator(moments, coordinate, x, frequencies, degree)
     return out
+
+
+def makes_no_features(x: Tensor, degree: int) -> bool:
+    """Whether features of x are never in memory, so that tokens need not come in blocks."""
+    return _opaque(x, degree) and select(x) is native
 
 
 def _opaque(x: Tensor, degree: int) -> bool:
