@@ -30,7 +30,7 @@ class LocalGlobalBlock(nn.Module):
     irreps : o3.Irreps or str
         Irreps of the nodes, in and out.
     interaction : nn.Module or None
-        Called as ``interaction(x, edge_index=edge_index, **arguments)``; returns the shape of ``x``.
+        Called as ``interaction(x, edge_index=edge_index, **arguments)``; keeps the shape of ``x``.
         None leaves the local part out.
     mixer : str or None
         The global mixer; None leaves the global part out (feed-forward only).

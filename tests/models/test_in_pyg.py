@@ -1,4 +1,4 @@
-"""A user's PyG model around local + global blocks: loaders, transforms, lightning, compiler, AMP."""
+"""A user's PyG model with local + global blocks: loaders, transforms, lightning, compiler, AMP."""
 
 import pytest
 import torch
