@@ -9,16 +9,25 @@ if TYPE_CHECKING:
     from e3hyena.models.hyena_net import HyenaNet
     from e3hyena.models.se3_hyena import SE3Hyena
     from e3hyena.nn.block import HyenaBlock
+    from e3hyena.nn.local_global import LocalGlobalBlock
     from e3hyena.nn.operator import HyenaOperator
 
 __version__ = "0.1.0"
-__all__ = ["HyenaBlock", "HyenaNet", "HyenaOperator", "SE3Hyena", "__version__"]
+__all__ = [
+    "HyenaBlock",
+    "HyenaNet",
+    "HyenaOperator",
+    "LocalGlobalBlock",
+    "SE3Hyena",
+    "__version__",
+]
 
 # Imported when first asked for, so that the command line answers without loading torch.
 _HOMES = {
     "HyenaBlock": "e3hyena.nn.block",
     "HyenaNet": "e3hyena.models.hyena_net",
     "HyenaOperator": "e3hyena.nn.operator",
+    "LocalGlobalBlock": "e3hyena.nn.local_global",
     "SE3Hyena": "e3hyena.models.se3_hyena",
 }
 _FLOORS = {

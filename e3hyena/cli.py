@@ -257,6 +257,7 @@ BENCHMARKS = {
     "sets": "Time the mixer of sets per token, and against attention.",
     "gridding": "Time moments on a grid against sums mode by mode.",
     "transforms": "Time real transforms by length.",
+    "swap": "Time and measure e3nn attention layers before and after the swap.",
     "memory": "Measure peak memory, and what is kept for the gradient.",
 }
 EXPERIMENTS = {

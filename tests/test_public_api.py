@@ -12,7 +12,7 @@ import e3hyena.mixers
 import e3hyena.nn
 import e3hyena.ops
 import e3hyena.testing
-from e3hyena import HyenaBlock, HyenaNet, HyenaOperator, SE3Hyena
+from e3hyena import HyenaBlock, HyenaNet, HyenaOperator, LocalGlobalBlock, SE3Hyena
 from e3hyena.ops import Paths, naive, tensor_product, tensor_product_long_conv
 
 BATCH = "(self, x, batch=None, *, ptr=None)"
@@ -41,6 +41,14 @@ SIGNATURES = {
         HyenaNet.forward,
         "(self, z, pos, batch=None, *, edge_index=None, features=None)",
     ),
+    "LocalGlobalBlock": (
+        LocalGlobalBlock,
+        "(irreps, interaction, *, mixer='coordinate', **options)",
+    ),
+    "LocalGlobalBlock.forward": (
+        LocalGlobalBlock.forward,
+        "(self, x, edge_index, batch=None, **arguments)",
+    ),
     "SE3Hyena": (
         SE3Hyena,
         "(irreps_in, irreps_out=None, irreps_hidden='16x0e + 16x1o', *, num_channels=16)",
@@ -67,8 +75,14 @@ def test_signature(name: str) -> None:
 
 
 def test_names() -> None:
-    public = ["HyenaBlock", "HyenaNet", "HyenaOperator", "SE3Hyena", "__version__"]
-    assert sorted(e3hyena.__all__) == public
+    assert sorted(e3hyena.__all__) == [
+        "HyenaBlock",
+        "HyenaNet",
+        "HyenaOperator",
+        "LocalGlobalBlock",
+        "SE3Hyena",
+        "__version__",
+    ]
     assert sorted(e3hyena.nn.__all__) == [
         "FeedForward",
         "Gate",
@@ -76,6 +90,7 @@ def test_names() -> None:
         "HyenaOperator",
         "Interaction",
         "Linear",
+        "LocalGlobalBlock",
         "RMSNorm",
         "ShortConv",
         "TensorProductMLP",

@@ -13,10 +13,10 @@ from torch_geometric.utils import scatter
 
 from e3hyena.irreps import IrrepsLike, TokenLayout, parse_irreps
 from e3hyena.mixers import MIXERS
-from e3hyena.nn.block import HyenaBlock, TokenNorm
 from e3hyena.nn.embedding import MAX_ATOMIC_NUMBER, AtomEmbedding
 from e3hyena.nn.interaction import Interaction
 from e3hyena.nn.linear import Linear
+from e3hyena.nn.local_global import LocalGlobalBlock
 from e3hyena.nn.precision import to_working
 from e3hyena.nn.readout import MomentReadout
 from e3hyena.ops.precision import full_precision
@@ -217,23 +217,17 @@ def _warn_of_order(what: str) -> None:
         _warned.append(what)
 
 
-class HyenaLayer(nn.Module):
-    """Local interaction with residual, then a :class:`HyenaBlock`."""
+class HyenaLayer(LocalGlobalBlock):
+    """:class:`LocalGlobalBlock` around an :class:`Interaction`."""
 
     def __init__(
         self, irreps: o3.Irreps, *, cutoff: float | None, mixer: str | None, **options: Any
     ) -> None:
-        super().__init__()
-        self.norm: TokenNorm | None = None
-        if cutoff is not None:
-            self.norm = TokenNorm(irreps)
-            self.interaction = Interaction(irreps, cutoff=cutoff)
-        self.block = HyenaBlock(irreps, mixer=mixer, **options)
+        interaction = None if cutoff is None else Interaction(irreps, cutoff=cutoff)
+        super().__init__(irreps, interaction, mixer=mixer, **options)
 
-    def forward(
+    def forward(  # type: ignore[override]
         self, x: Tensor, pos: Tensor, edge_index: Tensor | None, segments: Segments
     ) -> Tensor:
         """``(T, irreps.dim)`` -> the same."""
-        if self.norm is not None:
-            x = x + self.interaction(self.norm(x), pos, edge_index)
-        return self.block(x, segments)
+        return super().forward(x, edge_index, segments, pos=pos)

@@ -5,6 +5,7 @@ from e3hyena.nn.feed_forward import FeedForward, TensorProductMLP
 from e3hyena.nn.gate import Gate
 from e3hyena.nn.interaction import Interaction
 from e3hyena.nn.linear import Linear
+from e3hyena.nn.local_global import LocalGlobalBlock
 from e3hyena.nn.norm import RMSNorm
 from e3hyena.nn.operator import HyenaOperator
 from e3hyena.nn.short_conv import ShortConv
@@ -16,6 +17,7 @@ __all__ = [
     "HyenaOperator",
     "Interaction",
     "Linear",
+    "LocalGlobalBlock",
     "RMSNorm",
     "ShortConv",
     "TensorProductMLP",

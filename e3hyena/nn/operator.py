@@ -188,17 +188,18 @@ class HyenaOperator(nn.Module):
         )
 
 
-def default_hidden(irreps: o3.Irreps) -> o3.Irreps:
-    """Distinct irreps, each with the largest multiplicity among them.
+def default_hidden(*irreps: o3.Irreps) -> o3.Irreps:
+    """Distinct irreps of all arguments, each with the largest multiplicity in any of them.
 
     Examples
     --------
-    >>> default_hidden(o3.Irreps("64x0e + 32x1o"))
-    64x0e+64x1o
+    >>> default_hidden(o3.Irreps("64x0e + 32x1o"), o3.Irreps("16x2e"))
+    64x0e+64x1o+64x2e
     """
-    channels = ChannelIrreps(irreps)
-    largest = max((mul for mul, _ in channels.irreps), default=0)
-    return o3.Irreps([(largest, ir) for _, ir in channels.irreps])
+    every = [ChannelIrreps(each).irreps for each in irreps]
+    largest = max((mul for each in every for mul, _ in each), default=0)
+    kinds = ChannelIrreps(sum(every, o3.Irreps(""))).irreps
+    return o3.Irreps([(largest, ir) for _, ir in kinds])
 
 
 def check_features(x: Tensor, layout: TokenLayout) -> None:
