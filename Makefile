@@ -39,11 +39,12 @@ test-slow: $(READY)  ## run the tests that take long
 test-all: $(READY)  ## run all tests
 	$(BIN)/python -m pytest -m "slow or not slow" $(ARGS)
 
-bench: $(READY)  ## measure speed and memory, rewrite the tables in README and docs (10 minutes)
+bench: $(READY)  ## measure speed and memory, rewrite the tables in README and docs (20 minutes)
 	$(BIN)/e3hyena bench operator --output docs/results/operator.json --documents '[README.md]'
 	for what in convolution ragged block sets gridding transforms memory; do \
 	  $(BIN)/e3hyena bench $$what --output docs/results/$$what.json \
 	    --documents '[docs/performance.md]' || exit 1; done
+	$(BIN)/e3hyena bench swap --output docs/results/swap.json --documents '[docs/replace-attention.md]'
 
 experiments: $(READY)  ## run or continue the comparisons and rewrite their tables and plots (hours)
 	$(BIN)/e3hyena experiment molecules --output runs/molecules \
