@@ -1,6 +1,7 @@
 """Datasets and their order transforms, as PyG classes."""
 
 from e3hyena.data.extract import QM9Extract
+from e3hyena.data.nbody import NBody
 from e3hyena.data.orders import (
     ORDERS,
     BreadthFirstOrder,
@@ -15,6 +16,7 @@ from e3hyena.data.orders import (
     symmetry_classes,
 )
 from e3hyena.data.qm9 import QM9
+from e3hyena.data.recall import Recall
 from e3hyena.data.splits import standard_split
 from e3hyena.data.targets import TARGETS, Target
 
@@ -26,9 +28,11 @@ __all__ = [
     "CanonicalOrder",
     "DistanceOrder",
     "GivenOrder",
+    "NBody",
     "OrderTransform",
     "QM9Extract",
     "RDKitOrder",
+    "Recall",
     "ResidueOrder",
     "SpectralOrder",
     "Target",

@@ -73,7 +73,7 @@ class NBody(InMemoryDataset):
         Share of the protocol's systems, for particles so many that all of them would take hours.
     seed : int
         Of all three splits together.
-    transform, pre_transform, pre_filter, force_reload
+    transform, force_reload
         As in every `InMemoryDataset`.
 
     Raises
@@ -102,8 +102,6 @@ class NBody(InMemoryDataset):
         fraction: float = 1.0,
         seed: int = 0,
         transform: Callable | None = None,
-        pre_transform: Callable | None = None,
-        pre_filter: Callable | None = None,
         force_reload: bool = False,
     ) -> None:
         if split not in SPLITS:
@@ -118,9 +116,7 @@ class NBody(InMemoryDataset):
         self.protocol = protocol
         self.fraction = fraction
         self.seed = seed
-        super().__init__(
-            os.fspath(root), transform, pre_transform, pre_filter, force_reload=force_reload
-        )
+        super().__init__(os.fspath(root), transform, force_reload=force_reload)
         self.load(self.processed_paths[SPLITS.index(split)])
 
     @property
@@ -140,10 +136,6 @@ class NBody(InMemoryDataset):
                 Data(pos=pos, vel=vel, charge=charge, y=y)
                 for pos, vel, charge, y in zip(*systems, strict=True)
             ]
-            if self.pre_filter is not None:
-                examples = [data for data in examples if self.pre_filter(data)]
-            if self.pre_transform is not None:
-                examples = [self.pre_transform(data) for data in examples]
             partial = f"{path}.{os.getpid()}.partial"
             self.save(examples, partial)
             Path(partial).replace(path)

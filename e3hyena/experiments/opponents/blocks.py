@@ -44,7 +44,8 @@ def build_block(
     elif mixer == "se3_hyena":
         block = HyenaBlock(irreps, mixer="attention")
         assert block.operator is not None
-        block.operator = SE3Hyena(irreps, irreps_hidden=block.operator.irreps_hidden)
+        hidden_irreps = block.operator.irreps_hidden
+        block.add_module("operator", SE3Hyena(irreps, irreps_hidden=hidden_irreps))
     else:
         block = HyenaBlock(irreps, mixer=mixer, short_conv=short_conv, mixer_options=mixer_options)
     return block

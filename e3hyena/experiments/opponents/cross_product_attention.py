@@ -58,13 +58,14 @@ class CrossProductAttention(Mixer):
 
     def _attend(self, q: Tensor, k: Tensor, v: Tensor) -> Tensor:
         """``(C, d, B, N)`` -> the same shape."""
+        streams = [self.hidden.split(x) for x in (q, k, v)]
         attended = []
-        for ir, *qkv in zip(self.hidden.widths, *(self.hidden.split(x).values() for x in (q, k, v))):
-            shape = qkv[0].shape
+        for ir in self.hidden.widths:
+            qkv = [stream[ir] for stream in streams]
             if ir == "0e":  # (B, N, C * copies)
-                tokens = [x.flatten(0, 1).permute(1, 2, 0) for x in qkv]
-                mixed = torch.nn.functional.scaled_dot_product_attention(*tokens)
-                attended.append(mixed.permute(2, 0, 1).reshape(shape))
+                q_all, k_all, v_all = (x.flatten(0, 1).permute(1, 2, 0) for x in qkv)
+                mixed = torch.nn.functional.scaled_dot_product_attention(q_all, k_all, v_all)
+                attended.append(mixed.permute(2, 0, 1).reshape(qkv[0].shape))
             else:  # (C, copies, B, N, 3)
                 vectors = [x.unflatten(1, (-1, 3)).movedim(2, -1) for x in qkv]
                 attended.append(self.attend(*vectors).movedim(-1, 2).flatten(1, 2))
