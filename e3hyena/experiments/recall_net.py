@@ -12,7 +12,6 @@ from torch import Tensor, nn
 from e3hyena.experiments.opponents.blocks import build_block
 from e3hyena.irreps import ChannelIrreps
 from e3hyena.nn.feed_forward import FeedForward
-from e3hyena.nn.linear import Linear
 from e3hyena.ops.segments import Segments
 
 CODE_WIDTH = 16
@@ -20,7 +19,7 @@ POOLS = ("mean", "last")
 
 
 class RecallNet(nn.Module):
-    """Position code and token, blocks, one vector from all tokens, an equivariant MLP.
+    """An MLP of position code and token, blocks, one vector from all tokens, an MLP.
 
     Parameters
     ----------
@@ -71,7 +70,10 @@ class RecallNet(nn.Module):
         self.irreps_in = self.irreps_out = o3.Irreps(irreps_token)
         self.pool = pool
         self.scale = scale
-        self.embedding = Linear(f"{CODE_WIDTH}x0e + {irreps_token}", irreps)
+        # Gated, so that the code of the last token can set it apart before tokens are mixed.
+        self.embedding = FeedForward(
+            f"{CODE_WIDTH}x0e + {irreps_token}", irreps, ChannelIrreps(irreps)
+        )
         self.blocks = nn.ModuleList(
             build_block(irreps, mixer, short_conv=short_conv, mixer_options=mixer_options)
             for _ in range(num_blocks)
