@@ -87,10 +87,10 @@ class Config:
     irreps: str = "32x0e + 32x1o"
     num_layers: int = 3
     cutoff: float = 10.0
-    steps: int = 10000
+    steps: int = 6000
     particles_per_step: int = 500
-    lr: float = 5e-3
-    egnn_lr: float = 1e-3
+    lr: float = 1e-2
+    egnn_lr: float = 2e-3
     warmup: float = 0.05
     weight_decay: float = 1e-8
     jobs: int = 2

@@ -96,7 +96,8 @@ def render(report: dict[str, Any]) -> str:
         f"within {config['cutoff']:g}; every row {config['steps']:,} steps of "
         f"{config['particles_per_step']:,} particles, learning rate {config['lr']:g} (EGNN "
         f"{config['egnn_lr']:g}). Minutes of one training of the first column, one thread, "
-        f"{report['environment']['cpu']}, torch {report['environment']['torch']}."
+        f"{report['environment']['cpu']}, torch {report['environment']['torch']}. "
+        "A dash: not measured yet."
     )
     plot = "![Error of every network](results/nbody.png)"
     return "\n\n".join([caption, markdown(head, lines), plot])

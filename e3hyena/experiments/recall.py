@@ -121,9 +121,9 @@ class Config:
     num_blocks: int = 3
     short_conv: int = 3
     pool: Literal["mean", "last"] = "mean"
-    steps: int = 5000
+    steps: int = 4000
     tokens_per_step: int = 2048
-    lr: float = 5e-3
+    lr: float = 1e-2
     warmup: float = 0.05
     weight_decay: float = 1e-5
     jobs: int = 2

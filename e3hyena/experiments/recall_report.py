@@ -69,7 +69,8 @@ def render(report: dict[str, Any]) -> str:
         f"{config['irreps']}, {config['num_blocks']} blocks, short convolutions of "
         f"{config['short_conv']}, {config['steps']:,} steps of {config['tokens_per_step']:,} "
         f"tokens, learning rate {config['lr']:g}; the answer is read from {pooled}. One thread, "
-        f"{report['environment']['cpu']}, torch {report['environment']['torch']}."
+        f"{report['environment']['cpu']}, torch {report['environment']['torch']}. "
+        "A dash: not measured yet."
     )
     plot = "![Error against length, vocabulary and tested length](results/recall.png)"
     parts = [caption]
