@@ -11,7 +11,7 @@ ARGS   ?=
 
 .DEFAULT_GOAL := help
 .DELETE_ON_ERROR:
-.PHONY: help setup demo test test-slow test-all bench experiments scatter lint format docs build clean
+.PHONY: help setup demo test test-slow test-all bench experiments ethanol scatter lint format docs build clean
 
 help:  ## show this list
 	@grep -hE '^[a-z-]+:.*##' Makefile | sed -E 's/:.*## /\t/' | expand -t 12
@@ -58,6 +58,14 @@ experiments: $(READY)  ## run or continue the comparisons and rewrite their tabl
 	  --documents '[docs/order-and-symmetry.md]' --summaries '[README.md]'
 	$(BIN)/e3hyena experiment path --output docs/results/path.json --plot docs/results/path.png \
 	  --documents '[docs/order-and-symmetry.md]'
+
+# Both trainings side by side; each continues where it was interrupted.
+ethanol: $(READY)  ## train forces of ethanol, run dynamics, rewrite docs/forces.md (an hour)
+	$(BIN)/e3hyena train --preset ethanol & \
+	  $(BIN)/e3hyena train --preset ethanol --output runs/ethanol_local \
+	    --model.mixer null --optim.epochs 240 && wait $$!
+	$(BIN)/e3hyena experiment ethanol --runs '[runs/ethanol, runs/ethanol_local]' \
+	  --documents '[docs/forces.md]'
 
 scatter: $(READY)  ## build torch-scatter for this torch (several minutes; optional, faster segment sums)
 	@$(PIP) install --quiet --constraint constraints.txt setuptools wheel

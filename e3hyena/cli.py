@@ -215,6 +215,7 @@ EXPERIMENTS = {
     "recall": "Compare associative recall in sequences.",
     "nbody": "Compare predictions of charged particles.",
     "symmetry": "Measure the symmetry of every mixer with every order of the atoms.",
+    "ethanol": "Report forces of ethanol, and run dynamics with them.",
     "path": "Draw energy and force while an atom is pulled through a molecule.",
 }
 

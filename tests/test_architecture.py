@@ -18,10 +18,11 @@ BELOW: dict[str, set[str]] = {
     "data": {"_extras"},
     "testing": {"irreps"},
     "training": {"_extras", "irreps", "ops", "models", "data"},
+    "ase": {"_extras", "data", "models", "training"},
     "bench": {"irreps", "ops", "mixers", "nn", "models", "testing"},
     "experiments": {
         *("_extras", "irreps", "ops", "mixers", "nn", "models"),
-        *("data", "testing", "training", "bench"),
+        *("data", "testing", "training", "bench", "ase"),
     },
 }
 FILES = [

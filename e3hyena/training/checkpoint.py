@@ -115,7 +115,7 @@ def load_model(path: str | Path) -> tuple[HyenaNet, ModelInfo]:
     content = _read(path)
     kwargs = json.loads(content["model_kwargs"])
     info = ModelInfo(
-        task=get_task(content["task"]),
+        task=get_task(content["task"], content["unit"]),
         scaling=Scaling(*(content[name] for name in Scaling._fields)),
         elements=content["elements"],
         model_kwargs=kwargs,

@@ -17,6 +17,7 @@ from e3hyena.bench import (
 )
 from e3hyena.bench.documents import read_block, write_block
 from e3hyena.experiments import (
+    ethanol,
     molecule_report,
     nbody_report,
     path,
@@ -61,6 +62,8 @@ def test_performance_agrees_with_json(module) -> None:
         ("docs/order-and-symmetry.md", "symmetry", "symmetry", symmetry.render),
         ("README.md", "symmetry_short", "symmetry", symmetry.render_summary),
         ("docs/order-and-symmetry.md", "path", "path", path.render),
+        ("docs/forces.md", "ethanol", "ethanol", ethanol.render),
+        ("docs/forces.md", "ethanol_nve", "ethanol", ethanol.render_nve),
     ],
 )
 def test_pages_agree_with_json(page: str, name: str, result: str, render) -> None:
