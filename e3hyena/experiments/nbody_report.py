@@ -117,8 +117,8 @@ def draw(report: dict[str, Any], figure: Any) -> None:
         if particles == 5:
             for name, error in report["published"][protocol].items():
                 axes.axvline(error, color="gray", linestyle=":", linewidth=1)
-                axes.text(error, -0.7, name, rotation=90, fontsize=7, va="bottom", ha="right")
+                axes.text(error, len(labels) - 0.6, name, rotation=90, fontsize=7, ha="right")
         axes.set(xscale="log", title=f"{protocol}, n = {particles}", xlabel="mean square error")
         axes.set_yticks(range(len(labels)), [label.replace("`", "") for _, label in labels])
-        axes.set_ylim(len(labels) - 0.5, -0.9)
+        axes.set_ylim(len(labels) - 0.5, -0.5)
         axes.grid(alpha=0.25)

@@ -101,7 +101,7 @@ def _paper_table(report: dict[str, Any], kind: str) -> str:
         lines.append(
             [
                 report["labels"][row],
-                *(spread(cell["mse"] for cell in cells[n]) for n in lengths),
+                *(spread((cell["mse"] for cell in cells[n]), 5) for n in lengths),
                 f"{found[0]['parameters']:,}" if found else MISSING,
                 f"{mean(cell['seconds'] for cell in found) / 60:.1f}" if found else MISSING,
             ]
@@ -135,7 +135,7 @@ def _extension_table(
             cells = select(report, row=row, kind="random", **{"degree": 1, **fixed, by: value})
             errors = [cell["mse"] / (cell["zero"] if relative else 1) for cell in cells]
             found = found or bool(errors)
-            entries.append(spread(errors))
+            entries.append(spread(errors, 5))
         lines.append([report["labels"][row], *entries])
     return markdown(["", *map(str, values)], lines) if found else NOTHING
 
@@ -147,7 +147,7 @@ def _tested_table(report: dict[str, Any]) -> str:
         cells = _of(report, row, kind="random", length=config["trained_length"])
         if cells:
             lines.append(
-                [label, *(spread(cell["by_length"][str(n)] for cell in cells) for n in tested)]
+                [label, *(spread((cell["by_length"][str(n)] for cell in cells), 5) for n in tested)]
             )
     return markdown(["", *map(str, tested)], lines) if lines else NOTHING
 
@@ -170,6 +170,9 @@ def draw(report: dict[str, Any], figure: Any) -> None:
         points = {n: [c["by_length"][str(n)] for c in cells] for n in config["tested_lengths"]}
         points[config["trained_length"]] = [c["mse"] for c in cells]
         _line(tested, dict(sorted(points.items())), label, style)
+    published = report["published"]
+    for line, (label, errors) in zip(("--", ":"), published["random"].items(), strict=True):
+        by_length.plot(published["lengths"], errors, line, color="black", label=label)
     by_length.set(xlabel="length", ylabel="mean square error, random vocabularies")
     by_vocabulary.set(xlabel="vocabulary", ylabel="error relative to predicting zero")
     tested.set(xlabel=f"tested length, trained at {config['trained_length']}")

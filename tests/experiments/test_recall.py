@@ -127,13 +127,13 @@ def test_tables(sequence_recall) -> None:
     errors = {("query_key", 8): 0.5, ("attention", 8): 0.25, ("query_key", 64): 0.5}
     text = recall_report.render(made_up_report(config, errors))
     lines = text.splitlines()
-    assert "| `query_key` | 0.5000 | – | 1,000 | 1.5 |" in lines
-    assert "| `attention` | 0.2500 | – | 1,000 | 1.5 |" in lines
+    assert "| `query_key` | 0.50000 | – | 1,000 | 1.5 |" in lines
+    assert "| `attention` | 0.25000 | – | 1,000 | 1.5 |" in lines
     assert "| `filter` | – | – | – | – |" in lines
     assert "| SE(3)-Hyena, published | – | 0.0022 |  |  |" in lines
     assert "| predicting zero | 2.00 | – |  |  |" in lines
-    assert "| `query_key` | 0.2500 |" in lines, "vocabulary of 8 relative to predicting zero"
-    assert "| `query_key` | 0.1250 | 0.1250 |" in lines, "tested at other lengths"
+    assert "| `query_key` | 0.25000 |" in lines, "vocabulary of 8 relative to predicting zero"
+    assert "| `query_key` | 0.12500 | 0.12500 |" in lines, "tested at other lengths"
     assert text.count("Not measured yet.") == 3  # fixed, long, tensor
     assert "one seed" in text and "the mean of all tokens" in text
 
