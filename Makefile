@@ -61,6 +61,7 @@ experiments: $(READY)  ## run or continue the comparisons and rewrite their tabl
 
 # Both trainings side by side; each continues where it was interrupted.
 ethanol: $(READY)  ## train forces of ethanol, run dynamics, rewrite docs/forces.md (an hour)
+	$(BIN)/e3hyena data fetch md17
 	$(BIN)/e3hyena train --preset ethanol & \
 	  $(BIN)/e3hyena train --preset ethanol --output runs/ethanol_local \
 	    --model.mixer null --optim.epochs 240 && wait $$!
@@ -80,7 +81,7 @@ format: $(READY)  ## put the code into shape
 	$(BIN)/ruff check --fix .
 	$(BIN)/ruff format .
 
-docs: $(READY)  ## build the documentation into docs/_build/html
+docs: $(READY)  ## build the documentation site into docs/_build/html
 	@$(PIP) install --quiet --constraint constraints.txt --editable '.[docs]'
 	$(BIN)/python -m sphinx --fail-on-warning docs docs/_build/html
 

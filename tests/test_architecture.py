@@ -17,7 +17,7 @@ BELOW: dict[str, set[str]] = {
     "models": {"irreps", "ops", "mixers", "nn"},
     "data": {"_extras"},
     "testing": {"irreps"},
-    "training": {"_extras", "irreps", "ops", "models", "data"},
+    "training": {"_extras", "irreps", "ops", "mixers", "models", "data"},
     "ase": {"_extras", "data", "models", "training"},
     "bench": {"irreps", "ops", "mixers", "nn", "models", "testing"},
     "experiments": {

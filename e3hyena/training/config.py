@@ -14,7 +14,9 @@ MIXER_NAMES = ("query_key", "filter", "coordinate", "attention", "linear_attenti
 ORDER_NAMES = ("given", "spectral", "distance", "breadth_first", "rdkit")
 
 # Fields that a continued run may change: where and how it runs, not what it computes.
-RUNTIME_FIELDS = frozenset({"output", "checkpoint_minutes", "accelerator", "threads"})
+RUNTIME_FIELDS = frozenset(
+    {"output", "checkpoint_minutes", "accelerator", "threads", "tensorboard"}
+)
 
 
 def _check(condition: bool, field_name: str, value: object, wanted: str) -> None:
@@ -209,6 +211,8 @@ class TrainConfig:
     threads : int, optional
         CPU threads; null: torch's choice, one per core. Small networks gain little from a second
         one, and lose much by it where other programs use the cores.
+    tensorboard : bool
+        Also write the learning curve for TensorBoard, beside metrics.csv.
     data : DataConfig
         Which molecules are used.
     model : ModelConfig
@@ -225,6 +229,7 @@ class TrainConfig:
     checkpoint_minutes: float = 5.0
     accelerator: Literal["auto", "cpu", "gpu"] = "auto"
     threads: int | None = None
+    tensorboard: bool = False
     data: DataConfig = field(default_factory=DataConfig)
     model: ModelConfig = field(default_factory=ModelConfig)
     optim: OptimConfig = field(default_factory=OptimConfig)

@@ -26,6 +26,7 @@ from e3hyena.training.progress import Progress
 from e3hyena.training.resume import Checkpoints, resumable
 from e3hyena.training.scaling import Scaling
 from e3hyena.training.tasks import model_arguments, task_of
+from e3hyena.training.tensorboard import TensorBoard
 
 pl: Any = require("lightning.pytorch", "train")
 
@@ -123,6 +124,7 @@ def fit(
         clock,
         history,
         KeepBest(folder / "model.pt", info, history, average),
+        *([TensorBoard(folder / "tensorboard", history)] if config.tensorboard else []),
         Progress(title, clock, history, optim.epochs),
         Checkpoints(folder / "last.ckpt", config.checkpoint_minutes, loader),
     ]

@@ -10,6 +10,7 @@ from e3hyena.training.device import cpu_threads, device_of
 from e3hyena.training.evaluate import evaluate, guess_errors
 from e3hyena.training.files import atomic_path, check_writable, read_json, write_json, write_text
 from e3hyena.training.load import load_split, scaling_of
+from e3hyena.training.model_card import render_card
 from e3hyena.training.plots import plot_learning_curve, plot_parity
 from e3hyena.training.report import environment, render_table
 from e3hyena.training.tasks import metric_labels, task_of
@@ -21,9 +22,10 @@ def train(config: TrainConfig) -> dict[str, Any]:
     """Train, evaluate, and write everything into ``config.output``.
 
     The folder receives ``config.yaml``, ``model.pt`` (for `load_model` and ``e3hyena predict``),
-    ``results.json``, ``table.md``, ``learning_curve.png``, ``parity.png`` and a folder per training
-    with its ``metrics.csv`` and ``last.ckpt``. Called again with the same folder and configuration,
-    it continues where it was interrupted; a finished run is only reported.
+    ``MODEL_CARD.md``, ``results.json``, ``table.md``, ``learning_curve.png``, ``parity.png`` and a
+    folder per training with its ``metrics.csv`` and ``last.ckpt``. Called again with the same
+    folder and configuration, it continues where it was interrupted; a finished run is only
+    reported.
 
     Parameters
     ----------
@@ -121,9 +123,13 @@ def _run(config: TrainConfig, output: Path, trainings: dict[str, bool]) -> dict[
         "config": config.to_dict(),
     }
     write_text(output / "table.md", render_table(results) + "\n")
+    write_text(output / "MODEL_CARD.md", render_card(results))
     write_json(output / "results.json", results)  # last: it marks the run as finished
     print(f"\n{render_table(results)}\n")
-    for name in ("model.pt", "results.json", "table.md", "learning_curve.png", "parity.png"):
+    for name in (
+        *("model.pt", "MODEL_CARD.md", "results.json", "table.md"),
+        *("learning_curve.png", "parity.png"),
+    ):
         print(f"written: {output / name}")
     return results
 
