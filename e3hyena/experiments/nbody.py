@@ -92,7 +92,7 @@ class Config:
     lr: float = 1e-2
     egnn_lr: float = 2e-3
     warmup: float = 0.05
-    weight_decay: float = 1e-8
+    weight_decay: float = 0.1
     jobs: int = 2
     results: str | None = None
     documents: list[str] = field(default_factory=list)
