@@ -70,7 +70,7 @@ def render(report: dict[str, Any]) -> str:
         f"{config['short_conv']}, {config['steps']:,} steps of {config['tokens_per_step']:,} "
         f"tokens, learning rate {config['lr']:g}; the answer is read from {pooled}. One thread, "
         f"{report['environment']['cpu']}, torch {report['environment']['torch']}. "
-        "A dash: not measured yet."
+        "Minutes are wall time of a training beside others. A dash: not measured yet."
     )
     plot = "![Error against length, vocabulary and tested length](results/recall.png)"
     parts = [caption]
