@@ -13,6 +13,9 @@ from e3hyena.bench.documents import read_block, write_block
 from e3hyena.training.files import atomic_path, check_writable, write_json
 
 MISSING = "–"
+_ENTRY = (  # what tells the entries of a table apart, in any experiment
+    *("target", "size", "kind", "length", "vocabulary", "degree", "protocol", "num_particles"),
+)
 
 
 def publish(
@@ -91,8 +94,9 @@ def count_seeds(report: dict[str, Any]) -> str:
     >>> count_seeds({"cells": cells}), count_seeds({"cells": cells[:2]})
     ('1 to 2 seeds', '2 seeds')
     """
-    keys = ("row", "target", "size", "vocabulary")
-    counts = Counter(tuple(cell.get(key) for key in keys) for cell in report["cells"]).values()
+    counts = Counter(
+        tuple(cell.get(key) for key in ("row", *_ENTRY)) for cell in report["cells"]
+    ).values()
     least, most = min(counts), max(counts)
     if most == 1:
         return "one seed"

@@ -16,17 +16,20 @@ class Row:
     label : str
         How the table calls it, in Markdown.
     mixer : str or None
-        None for the same network without a mixer.
+        A mixer of `HyenaOperator`, or an opponent; None for the same network without a mixer.
     options : dict
         Options of the mixer.
     order : str, optional
         Name of the order transform of the atoms.
+    equivariant : bool
+        False for a network that takes the components of vectors for scalars.
     """
 
     label: str
     mixer: str | None
     options: dict[str, Any] = field(default_factory=dict)
     order: str | None = None
+    equivariant: bool = True
 
 
 def check_rows(names: Iterable[str], rows: Mapping[str, Row]) -> None:

@@ -58,7 +58,8 @@ class Linear(nn.Module):
             }
         )
         num_scalars = self.mul_out.get("0e", 0)
-        self.bias = nn.Parameter(torch.empty(groups * num_scalars)) if bias else None
+        biased = bias and num_scalars > 0
+        self.bias = nn.Parameter(torch.empty(groups * num_scalars)) if biased else None
         self.reset_parameters()
 
     def reset_parameters(self) -> None:

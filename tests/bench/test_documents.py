@@ -17,7 +17,15 @@ from e3hyena.bench import (
     transforms,
 )
 from e3hyena.bench.documents import read_block, write_block
-from e3hyena.experiments import ethanol, molecule_report, path, set_recall_report, symmetry
+from e3hyena.experiments import (
+    ethanol,
+    molecule_report,
+    nbody_report,
+    path,
+    recall_report,
+    set_recall_report,
+    symmetry,
+)
 
 ROOT = Path(__file__).parents[2]
 
@@ -28,6 +36,8 @@ ROOT = Path(__file__).parents[2]
         ("docs/experiments.md", "molecules", "molecules", molecule_report.render),
         ("README.md", "molecules_short", "molecules", molecule_report.render_short),
         ("docs/experiments.md", "recall_set", "recall_set", set_recall_report.render),
+        ("docs/experiments.md", "recall", "recall", recall_report.render),
+        ("docs/experiments.md", "nbody", "nbody", nbody_report.render),
     ],
 )
 def test_experiments_agree_with_json(page: str, block: str, name: str, render) -> None:

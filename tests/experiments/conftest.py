@@ -1,11 +1,15 @@
 """Experiments so small that a cell takes a second."""
 
+import dataclasses
 from pathlib import Path
 from typing import Any
 
 import pytest
 
+from e3hyena.data import nbody as nbody_data
 from e3hyena.experiments.molecules import Config as MoleculesConfig
+from e3hyena.experiments.nbody import Config as NBodyConfig
+from e3hyena.experiments.recall import Config as SequenceRecallConfig
 from e3hyena.experiments.set_recall import Config as SetRecallConfig
 
 
@@ -45,9 +49,52 @@ def recall(tmp_path: Path) -> SetRecallConfig:
 
 
 @pytest.fixture
+def sequence_recall(tmp_path: Path) -> SequenceRecallConfig:
+    """Two networks, one length, three steps."""
+    return SequenceRecallConfig(
+        output=str(tmp_path / "sequence_recall"),
+        parts=["random"],
+        rows=["query_key", "attention"],
+        extension_rows=["query_key"],
+        lengths=[8],
+        long_lengths=[16],
+        vocabularies=[8],
+        tensor_lengths=[8],
+        trained_length=8,
+        tested_lengths=[4, 16],
+        seeds=[0],
+        irreps="4x0e + 4x1o",
+        num_blocks=1,
+        steps=3,
+        tokens_per_step=64,
+    )
+
+
+@pytest.fixture
+def nbody(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> NBodyConfig:
+    """Two networks, a few systems simulated for a moment, three steps."""
+    for name, protocol in list(nbody_data.PROTOCOLS.items()):
+        brief = dataclasses.replace(protocol, sizes=(8, 4, 4), start=min(protocol.start, 5))
+        monkeypatch.setitem(nbody_data.PROTOCOLS, name, dataclasses.replace(brief, horizon=5))
+    return NBodyConfig(
+        output=str(tmp_path / "nbody"),
+        rows=["linear", "coordinate"],
+        protocols=["standard"],
+        particles=[5],
+        fractions=[1.0],
+        seeds=[0],
+        irreps="4x0e + 4x1o",
+        num_layers=1,
+        steps=3,
+        particles_per_step=20,
+        jobs=1,
+    )
+
+
+@pytest.fixture
 def page(tmp_path: Path) -> Path:
     """A document with the blocks of all experiments."""
-    names = ("molecules", "molecules_short", "recall_set")
+    names = ("molecules", "molecules_short", "recall_set", "recall", "nbody")
     path = tmp_path / "page.md"
     path.write_text("".join(f"<!-- {name} -->\nold\n<!-- /{name} -->\n" for name in names))
     return path

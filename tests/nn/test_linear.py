@@ -117,6 +117,14 @@ def test_bias_only_on_scalars() -> None:
     assert (y[:, :2] == 1).all() and not y[:, 2:].any()
 
 
+def test_no_bias_without_scalars() -> None:
+    layer = Linear("2x0e + 3x1o", "2x1o", bias=True)
+    assert layer.bias is None
+    x = torch.randn(4, 11, requires_grad=True)
+    (gradient,) = torch.autograd.grad(layer(x).sum(), x)
+    assert gradient[:, 2:].abs().min() > 0 and not gradient[:, :2].any()
+
+
 def test_bias_survives_empty_input() -> None:
     layer = Linear("", "2x0e", bias=True)
     torch.nn.init.ones_(layer.bias)

@@ -1,0 +1,51 @@
+"""Blocks whose operator is an opponent's: everything around it stays the same."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+from e3hyena.experiments.opponents.cross_product_attention import CrossProductAttention
+from e3hyena.irreps import ChannelIrreps
+from e3hyena.models.se3_hyena import SE3Hyena
+from e3hyena.nn.block import HyenaBlock
+
+CROSS_PRODUCTS = ("cross_product_fused", "cross_product_dense")
+
+
+def build_block(
+    irreps: str, mixer: str, *, short_conv: int = 0, mixer_options: Mapping[str, Any] | None = None
+) -> HyenaBlock:
+    """A `HyenaBlock` with one of the library's mixers or an opponent's.
+
+    Parameters
+    ----------
+    irreps : str
+        Irreps of the tokens.
+    mixer : str
+        A mixer of `HyenaOperator`; ``"cross_product_fused"`` or ``"cross_product_dense"`` for
+        `CrossProductAttention` between the same projections, short convolution and gate; or
+        ``"se3_hyena"`` for the paper's operator as a whole, which has no short convolution.
+    short_conv, mixer_options
+        See `HyenaOperator`.
+
+    Examples
+    --------
+    >>> import torch
+    >>> build_block("8x0e + 8x1o", "cross_product_fused", short_conv=3)(torch.randn(12, 32)).shape
+    torch.Size([12, 32])
+    """
+    if mixer in CROSS_PRODUCTS:
+        block = HyenaBlock(irreps, mixer="attention", short_conv=short_conv)
+        assert block.operator is not None
+        hidden = ChannelIrreps(block.operator.irreps_hidden)
+        block.operator.mixer = CrossProductAttention(hidden, fused=mixer == CROSS_PRODUCTS[0])
+        block.operator.mixer_name = mixer
+    elif mixer == "se3_hyena":
+        block = HyenaBlock(irreps, mixer="attention")
+        assert block.operator is not None
+        hidden_irreps = block.operator.irreps_hidden
+        block.add_module("operator", SE3Hyena(irreps, irreps_hidden=hidden_irreps))
+    else:
+        block = HyenaBlock(irreps, mixer=mixer, short_conv=short_conv, mixer_options=mixer_options)
+    return block

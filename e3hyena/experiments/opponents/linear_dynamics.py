@@ -1,0 +1,26 @@
+"""Uniform motion: the baseline that every n-body table starts with."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+
+class LinearDynamics(nn.Module):
+    """``pos + time * vel`` with one learned time.
+
+    Examples
+    --------
+    >>> LinearDynamics()(torch.zeros(1, 3), torch.ones(1, 3), None).detach()
+    tensor([[0.7000, 0.7000, 0.7000]])
+    """
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.time = nn.Parameter(torch.tensor(0.7))
+
+    def forward(self, pos: Tensor, vel: Tensor, *_: Any) -> Tensor:
+        """Positions and velocities ``(T, 3)`` -> later positions ``(T, 3)``."""
+        return pos + self.time * vel

@@ -1,0 +1,159 @@
+"""The comparison on associative recall: its cells, its report, its command."""
+
+import dataclasses
+import json
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+
+from e3hyena.bench.documents import read_block
+from e3hyena.cli import main
+from e3hyena.data.recall import Recall
+from e3hyena.experiments import recall_cell, recall_report
+from e3hyena.experiments.recall import PARTS, ROWS, Config, list_cells
+
+from .conftest import as_words
+
+
+class Answers(torch.nn.Module):
+    """Always the same answer."""
+
+    def __init__(self, answer: float) -> None:
+        super().__init__()
+        self.answer = answer
+
+    def forward(self, x):
+        return torch.full((len(x), 3), self.answer)
+
+
+def test_error_is_the_mean_over_components() -> None:
+    data = Recall("test", length=8)
+    y = data.batch(list(range(200))).y
+    assert recall_cell.test(Answers(0.0), data) == pytest.approx(float(y.square().mean()))
+    assert recall_cell.test(Answers(1.0), data) == pytest.approx(float((y - 1).square().mean()))
+
+
+def test_cells_cover_what_the_paper_and_its_extensions_need() -> None:
+    cells = list_cells(Config(seeds=[0, 1]))
+    assert len(cells) == len({cell.name for cell in cells})
+    seeds = [cell.config["seed"] for cell in cells]
+    assert seeds == sorted(seeds)
+    random = {c.config["length"] for c in cells if c.config["row"] == "query_key"}
+    assert random == {32, 64, 128, 256, 512, 1024, 2048, 4096}
+    assert {c.config["vocabulary"] for c in cells} == {4, 8, 16, 32, 64}
+    assert {c.config["degree"] for c in cells} == {1, 2}
+    assert all(c.config["batch_size"] * c.config["length"] <= 4096 for c in cells)
+    tested = [c.config for c in cells if c.config["tested"]]
+    assert {(c["kind"], c["length"], c["vocabulary"], c["degree"]) for c in tested} == {
+        ("random", 128, 4, 1)
+    }
+    assert "1x2e" not in cells[0].config["irreps"]
+    assert any("16x2e" in cell.config["irreps"] for cell in cells)
+
+
+def test_parts_share_cells() -> None:
+    options = {"seeds": [0], "rows": ["attention"], "extension_rows": ["attention"]}
+    one = list_cells(Config(parts=["random"], lengths=[64], **options))
+    both = list_cells(Config(parts=["random", "long"], lengths=[64], long_lengths=[64], **options))
+    assert one == both
+
+
+@pytest.mark.parametrize("row", ROWS)
+def test_every_row_trains(row: str, sequence_recall, tmp_path) -> None:
+    (cell,) = list_cells(dataclasses.replace(sequence_recall, rows=[row]))
+    result = recall_cell.train(cell.config, tmp_path)
+    assert 0 < result["mse"] < 100 and result["zero"] == pytest.approx(7 / 3, rel=0.2)
+    assert result["by_length"].keys() == {"4", "16"}
+    curve = json.loads((tmp_path / "curve.json").read_text())
+    best = min(curve, key=lambda point: point["val"])
+    assert len(curve) == 3 and result["best_step"] == best["step"]
+    model = recall_cell.build(cell.config)
+    model.load_state_dict(torch.load(tmp_path / "weights.pt"))
+    assert recall_cell.test(model, Recall("val", length=8, seed=10**9)) == best["val"]
+
+
+@pytest.mark.parametrize("part", PARTS)
+def test_every_part_trains(part: str, sequence_recall, tmp_path) -> None:
+    config = dataclasses.replace(sequence_recall, parts=[part], steps=1, rows=["query_key"])
+    (cell,) = list_cells(config)
+    assert recall_cell.train(cell.config, tmp_path)["mse"] > 0
+
+
+def test_the_seed_decides(sequence_recall, tmp_path) -> None:
+    config = list_cells(sequence_recall)[0].config
+    errors = [recall_cell.train({**config, "seed": seed}, tmp_path)["mse"] for seed in (0, 0, 1)]
+    assert errors[0] == errors[1] != errors[2]
+
+
+@pytest.mark.slow
+def test_query_key_learns(sequence_recall, tmp_path) -> None:
+    config = dataclasses.replace(
+        sequence_recall, irreps="8x0e + 8x1o", num_blocks=2, steps=1000, tokens_per_step=512
+    )
+    result = recall_cell.train(list_cells(config)[0].config, tmp_path)
+    assert result["mse"] < 0.5 * result["zero"]
+
+
+def made_up_report(config: Config, errors: dict[tuple[str, int], float]) -> dict[str, Any]:
+    done = {
+        cell.name: {
+            "config": cell.config,
+            "environment": {"cpu": "abacus", "torch": "0"},
+            "result": {
+                "mse": errors[cell.config["row"], cell.config["length"]],
+                "zero": 2.0,
+                "by_length": {str(length): 0.125 for length in cell.config["tested"]},
+                "best_step": 1,
+                "parameters": 1000,
+                "seconds": 90.0,
+            },
+        }
+        for cell in list_cells(config)
+        if (cell.config["row"], cell.config["length"]) in errors
+    }
+    labels = {row: ROWS[row].label for row in config.rows}
+    return recall_report.collect(dataclasses.asdict(config), labels, done)
+
+
+def test_tables(sequence_recall) -> None:
+    config = dataclasses.replace(
+        sequence_recall,
+        parts=["random", "long", "vocabulary"],
+        lengths=[8, 256],
+        rows=["query_key", "attention", "filter"],
+    )
+    errors = {("query_key", 8): 0.5, ("attention", 8): 0.25, ("query_key", 64): 0.5}
+    text = recall_report.render(made_up_report(config, errors))
+    lines = text.splitlines()
+    assert "| `query_key` | 0.50000 | – | 1,000 | 1.5 |" in lines
+    assert "| `attention` | 0.25000 | – | 1,000 | 1.5 |" in lines
+    assert "| `filter` | – | – | – | – |" in lines
+    assert "| SE(3)-Hyena, published | – | 0.0022 |  |  |" in lines
+    assert "| predicting zero | 2.00 | – |  |  |" in lines
+    assert "| `query_key` | 0.25000 |" in lines, "vocabulary of 8 relative to predicting zero"
+    assert "| `query_key` | 0.12500 | 0.12500 |" in lines, "tested at other lengths"
+    assert text.count("Not measured yet.") == 3  # fixed, long, tensor
+    assert "one seed" in text and "the mean of all tokens" in text
+
+
+def test_wrong_options() -> None:
+    with pytest.raises(ValueError, match="'atention' is unknown"):
+        Config(rows=["atention"])
+    with pytest.raises(ValueError, match="'short' is unknown"):
+        Config(parts=["short"])
+
+
+@pytest.mark.slow
+def test_command_and_its_continuation(sequence_recall, page, capsys) -> None:
+    config = dataclasses.replace(sequence_recall, documents=[str(page)], jobs=1, steps=1)
+    words = ["experiment", "recall", *as_words(config)]
+    assert main(words) == 0
+    assert "2/2" in capsys.readouterr().out
+    output = Path(config.output)
+    report = json.loads((output / "recall.json").read_text())
+    assert read_block(page, "recall") == recall_report.render(report)
+    assert (output / "recall.png").read_bytes().startswith(b"\x89PNG")
+    assert main(words) == 0
+    assert "2 of 2 cells are done" in capsys.readouterr().out
