@@ -96,6 +96,7 @@ class HyenaNet(nn.Module):
         self.irreps_hidden = parse_irreps(irreps_hidden, "irreps_hidden")
         self.cutoff = cutoff
         self.pool = pool
+        self.mixer_name = mixer
         self.embedding = AtomEmbedding(self.irreps_hidden)
         self.irreps_features = o3.Irreps("")
         self.embed_features: Linear | None = None
@@ -201,7 +202,8 @@ class HyenaNet(nn.Module):
         numel = sum(p.numel() for p in self.parameters())
         return (
             f"atoms -> {self.irreps_hidden} -> {self.irreps_out}, "
-            f"cutoff={self.cutoff}, pool={self.pool!r} | {numel} parameters"
+            f"mixer={self.mixer_name!r}, cutoff={self.cutoff}, pool={self.pool!r} "
+            f"| {numel} parameters"
         )
 
 

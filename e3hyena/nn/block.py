@@ -91,6 +91,11 @@ class HyenaBlock(nn.Module):
             normed = self.feed_forward_norm(y).flatten(0, -2)
             return residual(y, self.feed_forward(normed).view(y.shape)).to(x.dtype)
 
+    def extra_repr(self) -> str:
+        numel = sum(p.numel() for p in self.parameters())
+        mixer = None if self.operator is None else self.operator.mixer_name
+        return f"{self.irreps_in}, mixer={mixer!r} | {numel} parameters"
+
 
 def residual(x: Tensor, update: Tensor) -> Tensor:
     """``(x + a update) / sqrt(1 + a^2)``: unit variance in both, unit variance out."""

@@ -307,5 +307,7 @@ def test_state_holds_parameters_only() -> None:
 def test_repr() -> None:
     net = build("1o", "coordinate")
     numel = sum(p.numel() for p in net.parameters())
-    wanted = f"atoms -> 4x0e+4x1o+4x1e -> 1x1o, cutoff=3.0, pool='sum' | {numel} parameters"
-    assert net.extra_repr() == wanted
+    assert net.extra_repr() == (
+        "atoms -> 4x0e+4x1o+4x1e -> 1x1o, mixer='coordinate', cutoff=3.0, pool='sum' "
+        f"| {numel} parameters"
+    )

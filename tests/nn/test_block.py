@@ -110,3 +110,10 @@ def test_wrong_input() -> None:
         HyenaBlock(IRREPS)(torch.randn(5, 21))
     with pytest.raises(ValueError, match="irreps='x' does not parse"):
         HyenaBlock("x")
+
+
+def test_repr_tells_irreps_mixer_and_parameters() -> None:
+    block = HyenaBlock("4x0e + 4x1o", mixer="filter")
+    numel = sum(p.numel() for p in block.parameters())
+    assert block.extra_repr() == f"4x0e+4x1o, mixer='filter' | {numel} parameters"
+    assert "mixer=None" in HyenaBlock("4x0e", mixer=None).extra_repr()
