@@ -13,7 +13,7 @@ import torch
 from e3nn import o3
 
 from e3hyena.bench.peak import added_mebibytes, in_fresh_process
-from e3hyena.bench.report import as_dicts, caption, publish
+from e3hyena.bench.report import as_dicts, publish
 from e3hyena.bench.swap_cases import (
     CASES,
     Case,
@@ -27,7 +27,6 @@ from e3hyena.bench.timing import interleave
 from e3hyena.testing import assert_equivariant, train_steps
 
 BLOCK = "swap"
-_KINDS = {"forward": False, "forward_backward": True}
 
 
 @dataclass
@@ -100,14 +99,13 @@ def _measure(name: str, config: Config) -> dict[str, Any]:
     built = {row: _build(name, *setup) for row, setup in setups.items()}
     result: dict[str, Any] = {
         "errors": errors,
+        "rounds": config.repeats,
         "length": {row: length for row, (length, _, _) in setups.items()},
         "edges": {row: edges.index.shape[1] for row, (_, edges) in built.items()},
         "mebibytes": {row: in_fresh_process(_peak, name, *setup) for row, setup in setups.items()},
     }
-    for kind, backward in _KINDS.items():
-        calls = {row: _call(layer, edges, backward) for row, (layer, edges) in built.items()}
-        result[kind] = as_dicts(interleave(calls, config.repeats))
-    return result
+    calls = {row: _call(layer, edges) for row, (layer, edges) in built.items()}
+    return {**result, "milliseconds": as_dicts(interleave(calls, config.repeats))}
 
 
 def check(case: Case, steps: int = 20) -> dict[str, float]:
@@ -135,31 +133,32 @@ def _build(name: str, length: int, radius: float, swapped: bool) -> tuple[OnPoin
     return layer, Edges.build(pos, radius)
 
 
-def _call(layer: OnPoints, edges: Edges, backward: bool) -> Callable[[], Any]:
+def _call(layer: OnPoints, edges: Edges) -> Callable[[], Any]:
+    """One forward and backward pass."""
     pos = layer.get_buffer("pos")
     x = o3.Irreps(layer.irreps_in[0]).randn(len(pos), -1).requires_grad_()
 
     def call() -> None:
-        with torch.set_grad_enabled(backward):
-            y = layer(x, pos, edges)
-        if backward:
-            layer.zero_grad()
-            y.sum().backward()
+        layer.zero_grad()
+        layer(x, pos, edges).sum().backward()
 
     return call
 
 
 def _peak(name: str, length: int, radius: float, swapped: bool) -> float:
-    """Mebibytes that one forward and backward pass adds to this process."""
-    _call(*_build(name, 32, 1.5, swapped), backward=True)()  # compiles, allocates what is kept
-    return added_mebibytes(_call(*_build(name, length, radius, swapped), backward=True))
+    """Mebibytes that one pass adds to this process."""
+    _call(*_build(name, 32, 1.5, swapped))()  # compiles, allocates what is kept
+    return added_mebibytes(_call(*_build(name, length, radius, swapped)))
 
 
 def render(report: dict[str, Any]) -> str:
     """The report as a Markdown table and what follows from it."""
+    machine, threads = report["environment"], report["config"]["threads"]
+    rounds = "/".join(str(case["rounds"]) for case in report["cases"].values())
     lines = [
-        f"Forward and backward of one layer, float32 ({caption(report)}); the time of the forward "
-        "pass alone in brackets.",
+        "Forward and backward pass of one layer, float32 (medians of "
+        f"{rounds} interleaved rounds, {threads} threads, {machine['cpu']}, torch "
+        f"{machine['torch']}).",
         "",
         "| layer | tokens | edges | ms | MiB |",
         "|---|---|---|---|---|",
@@ -173,25 +172,23 @@ def render(report: dict[str, Any]) -> str:
     for name, case in report["cases"].items():
         for row, title in titles.items():
             length, edges = case["length"][row], case["edges"][row]
-            times = [f"{case[kind][row]['median']:,.0f}" for kind in _KINDS]
             cells = [
                 title.format(name, edges / length),
                 f"{length:,} | {edges:,}",
-                f"{times[1]} ({times[0]})",
+                f"{case['milliseconds'][row]['median']:,.0f}",
                 f"{case['mebibytes'][row]:,.0f}",
             ]
             lines.append("| " + " | ".join(cells) + " |")
     length = report["config"]["length"]
     lines += [
         "",
-        f"At {length:,} tokens, the swapped layer against attention over all pairs, which has the "
-        "same reach (its cost there follows from what it was at the length that fits, by the "
-        f"number of pairs; this machine has {report['machine_gibibytes']:.0f} GiB), and against "
-        "attention to the neighbours, which has not; forward and backward. Then "
-        "the largest relative error under E(3) after the swap and 20 training steps.",
+        f"At {length:,} tokens attention over all pairs does not fit: its cost there follows from "
+        "the row above by the number of pairs. How many times less time and memory the swapped "
+        "layer takes than that, which has the same reach, and than attention to the neighbours, "
+        "which has not; and its largest relative error under E(3) after 20 training steps.",
         "",
-        "| layer | all pairs would take | swapped takes less time, memory by | than neighbours only "
-        "by | error in float32 | in float64 |",
+        f"| layer | all pairs at {length:,} | less than all pairs | less than neighbours | float32 "
+        "| float64 |",
         "|---|---|---|---|---|---|",
     ]
     for name, case in report["cases"].items():
@@ -200,7 +197,7 @@ def render(report: dict[str, Any]) -> str:
 
 
 def _conclusions(case: dict[str, Any], length: int) -> list[str]:
-    time = {row: timing["median"] for row, timing in case["forward_backward"].items()}
+    time = {row: timing["median"] for row, timing in case["milliseconds"].items()}
     memory = case["mebibytes"]
     growth = length * (length - 1) / case["edges"]["all_pairs"]
     all_pairs = time["all_pairs"] * growth, memory["all_pairs"] * growth

@@ -34,7 +34,8 @@ class EdgeMoments(nn.Module):
     Raises
     ------
     ValueError
-        If irreps do not parse or a number is not positive; in the call, if shapes do not fit.
+        If irreps do not parse or are empty, or a number is not positive; in the call, if shapes do
+        not fit.
 
     Examples
     --------
@@ -54,6 +55,8 @@ class EdgeMoments(nn.Module):
     ) -> None:
         super().__init__()
         self.irreps_in = parse_irreps(irreps_edge, "irreps_edge")
+        if not self.irreps_in.dim:
+            raise ValueError("irreps_edge is empty; wanted harmonics, such as '0e + 1o + 2e'")
         if num_edge_scalars < 1 or channels < 1 or not avg_num_neighbors > 0:
             raise ValueError(
                 f"num_edge_scalars={num_edge_scalars}, channels={channels} and "
@@ -100,7 +103,7 @@ class EdgeMoments(nn.Module):
                 weights.split(self.channels, dim=1), harmonics.split(sizes, dim=1), strict=True
             )
             parts = [(weight[:, :, None] * y[:, None]).flatten(1) for weight, y in pairs]
-            edges = torch.cat([harmonics.new_zeros(len(harmonics), 0), *parts], dim=1)
+            edges = torch.cat(parts, dim=1)
             total = edges.new_zeros(num_nodes, edges.shape[1]).index_add(0, target, edges)
             return (total * self.avg_num_neighbors**-0.5).to(edge_attr.dtype)
 
