@@ -11,7 +11,7 @@ ARGS   ?=
 
 .DEFAULT_GOAL := help
 .DELETE_ON_ERROR:
-.PHONY: help setup demo test test-slow test-all bench experiments scatter lint format docs build clean
+.PHONY: help setup demo test test-slow test-all bench experiments ethanol scatter lint format docs build clean
 
 help:  ## show this list
 	@grep -hE '^[a-z-]+:.*##' Makefile | sed -E 's/:.*## /\t/' | expand -t 12
@@ -39,11 +39,12 @@ test-slow: $(READY)  ## run the tests that take long
 test-all: $(READY)  ## run all tests
 	$(BIN)/python -m pytest -m "slow or not slow" $(ARGS)
 
-bench: $(READY)  ## measure speed and memory, rewrite the tables in README and docs (10 minutes)
+bench: $(READY)  ## measure speed and memory, rewrite the tables in README and docs (20 minutes)
 	$(BIN)/e3hyena bench operator --output docs/results/operator.json --documents '[README.md]'
 	for what in convolution ragged block sets gridding transforms memory; do \
 	  $(BIN)/e3hyena bench $$what --output docs/results/$$what.json \
 	    --documents '[docs/performance.md]' || exit 1; done
+	$(BIN)/e3hyena bench swap --output docs/results/swap.json --documents '[docs/replace-attention.md]'
 
 experiments: $(READY)  ## run or continue the comparisons and rewrite their tables and plots (hours)
 	$(BIN)/e3hyena experiment molecules --output runs/molecules \
@@ -54,6 +55,15 @@ experiments: $(READY)  ## run or continue the comparisons and rewrite their tabl
 	  --documents '[docs/order-and-symmetry.md]' --summaries '[README.md]'
 	$(BIN)/e3hyena experiment path --output docs/results/path.json --plot docs/results/path.png \
 	  --documents '[docs/order-and-symmetry.md]'
+
+# Both trainings side by side; each continues where it was interrupted.
+ethanol: $(READY)  ## train forces of ethanol, run dynamics, rewrite docs/forces.md (an hour)
+	$(BIN)/e3hyena data fetch md17
+	$(BIN)/e3hyena train --preset ethanol & \
+	  $(BIN)/e3hyena train --preset ethanol --output runs/ethanol_local \
+	    --model.mixer null --optim.epochs 240 && wait $$!
+	$(BIN)/e3hyena experiment ethanol --runs '[runs/ethanol, runs/ethanol_local]' \
+	  --documents '[docs/forces.md]'
 
 scatter: $(READY)  ## build torch-scatter for this torch (several minutes; optional, faster segment sums)
 	@$(PIP) install --quiet --constraint constraints.txt setuptools wheel
@@ -68,7 +78,7 @@ format: $(READY)  ## put the code into shape
 	$(BIN)/ruff check --fix .
 	$(BIN)/ruff format .
 
-docs: $(READY)  ## build the documentation into docs/_build/html
+docs: $(READY)  ## build the documentation site into docs/_build/html
 	@$(PIP) install --quiet --constraint constraints.txt --editable '.[docs]'
 	$(BIN)/python -m sphinx --fail-on-warning docs docs/_build/html
 

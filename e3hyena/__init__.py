@@ -31,7 +31,8 @@ _HOMES = {
     "SE3Hyena": "e3hyena.models.se3_hyena",
 }
 _FLOORS = {
-    "bench", "data", "experiments", "irreps", "mixers", "models", "nn", "ops", "testing", "training"
+    "ase", "bench", "data", "experiments", "irreps", "mixers", "models", "nn", "ops", "testing",
+    "training",
 }  # fmt: skip
 
 

@@ -6,6 +6,7 @@ arguments and 1 for everything else; ``--debug`` shows the traceback instead.
 """
 
 import argparse
+import os
 import sys
 import warnings
 from collections.abc import Callable, Sequence
@@ -16,6 +17,9 @@ from typing import Any
 from jsonargparse import ActionConfigFile, ArgumentParser
 
 __all__ = ["main"]
+
+# Lets the parser write shell completions (extra `completion`): --print_completion shtab-bash
+os.environ.setdefault("JSONARGPARSE_ADD_PRINT_COMPLETION_ARGUMENT", "true")
 
 # Errors whose message is written for users; any other is a surprise.
 EXPECTED = (ValueError, TypeError, OSError, ImportError, RuntimeError)
@@ -137,53 +141,99 @@ def _predict(options: dict[str, Any]) -> None:
 
 
 def _info(options: dict[str, Any]) -> None:
-    import json
+    from e3hyena.training.info import describe
 
-    from e3hyena.training.checkpoint import load_model
+    print(describe(options["checkpoint"]))
 
+
+def _add_export(parser: Any, arguments: Sequence[str]) -> None:
+    _add_checkpoint(parser, arguments)
+    parser.add_argument(
+        "--output", type=str, required=True, help="FILE.safetensors, or FILE.pt to go back."
+    )
+
+
+def _export(options: dict[str, Any]) -> None:
+    from pathlib import Path
+
+    from e3hyena.training.checkpoint import load_model, save_model
+    from e3hyena.training.files import check_writable
+
+    output = Path(options["output"])
+    if output.suffix not in (".safetensors", ".pt"):
+        raise ValueError(f"--output {str(output)!r}: its name must end in .safetensors or .pt")
+    check_writable(output.parent)
     model, info = load_model(options["checkpoint"])
-    parameters = sum(weight.numel() for weight in model.parameters())
-    print(f"predicts    {info.task.name} in {info.task.unit} ({info.task.description})")
-    print(f"elements    {', '.join(map(str, info.elements))} (atomic numbers)")
-    print(f"parameters  {parameters:,}")
-    print(f"written by  e3hyena {info.version}")
-    print(f"network     {json.dumps(info.model_kwargs)}")
-    print(f"run         {json.dumps(info.config)}")
+    save_model(output, model.state_dict(), info)
+    print(f"written: {output}")
 
 
 # ---- data --------------------------------------------------------------------------------------
 
 
-def _add_root(parser: Any, _: Sequence[str]) -> None:
-    parser.add_argument("--root", type=str, default="data/qm9", help="Folder of the full set.")
+def _add_root(parser: Any) -> None:
+    parser.add_argument(
+        "--root",
+        type=str | None,
+        help="Folder of the data (data/NAME by default); of extxyz the file.",
+    )
 
 
-def _add_describe(parser: Any, arguments: Sequence[str]) -> None:
+def _add_fetch(parser: Any, _: Sequence[str]) -> None:
+    parser.add_argument(
+        "name", choices=["qm9", "md17"], nargs="?", default="qm9", help="What to download."
+    )
+    _add_root(parser)
+
+
+def _add_describe(parser: Any, _: Sequence[str]) -> None:
     parser.add_argument(
         "--source",
-        choices=["extract", "qm9"],
+        choices=["extract", "qm9", "md17", "extxyz"],
         default="extract",
-        help="The embedded extract or the full set.",
+        help="See `e3hyena data list`.",
     )
-    _add_root(parser, arguments)
+    _add_root(parser)
+
+
+def _dataset(source: str, root: str | None) -> Any:
+    from e3hyena import data
+    from e3hyena.data.catalogue import CATALOGUE
+
+    dataset = getattr(data, CATALOGUE[source].dataset)
+    if source == "extract":
+        return dataset()
+    if source == "extxyz" and root is None:
+        raise ValueError("--source extxyz needs --root, the file")
+    return dataset(root or f"data/{source}")
+
+
+def _list(options: dict[str, Any]) -> None:
+    from e3hyena.data.catalogue import CATALOGUE
+
+    for name, entry in CATALOGUE.items():
+        print(f"{name}  (e3hyena.data.{entry.dataset})")
+        for field in ("size", "holds", "download", "origin", "licence"):
+            print(f"    {field:9} {getattr(entry, field)}")
 
 
 def _fetch(options: dict[str, Any]) -> None:
-    from e3hyena.data import QM9
-
-    dataset = QM9(options["root"])
-    print(f"{len(dataset):,} molecules in {options['root']}")
-    print(f"train on them: e3hyena train --data.source qm9 --data.root {options['root']} ...")
+    name, root = options["name"], options["root"] or f"data/{options['name']}"
+    dataset = _dataset(name, root)
+    task = " --task forces" if name == "md17" else ""
+    print(f"{len(dataset):,} molecules in {root}")
+    print(f"train on them: e3hyena train{task} --data.source {name} --data.root {root} ...")
 
 
 def _describe(options: dict[str, Any]) -> None:
-    from e3hyena.data import QM9, QM9Extract
-
-    dataset = QM9Extract() if options["source"] == "extract" else QM9(options["root"])
-    print(dataset.describe())
+    print(_dataset(options["source"], options["root"]).describe())
 
 
 # ---- bench and experiment ----------------------------------------------------------------------
+
+
+def _no_arguments(parser: Any, _: Sequence[str]) -> None:
+    """Nothing to add."""
 
 
 def _module(name: str, help: str) -> Command:
@@ -214,6 +264,7 @@ EXPERIMENTS = {
     "molecules": "Compare all mixers on QM9 at equal budget.",
     "set_recall": "Compare how many pairs mixers tell apart.",
     "symmetry": "Measure the symmetry of every mixer with every order of the atoms.",
+    "ethanol": "Report forces of ethanol, and run dynamics with them.",
     "path": "Draw energy and force while an atom is pulled through a molecule.",
 }
 
@@ -222,16 +273,22 @@ EXPERIMENTS = {
 
 COMMANDS: dict[str, Command | tuple[str, dict[str, Command]]] = {
     "train": Command(
-        "Train a network on QM9, or continue an interrupted training.", _add_train, _train
+        "Train a network for molecules, or continue an interrupted training.", _add_train, _train
     ),
     "predict": Command(
         "Predict properties of molecules in files with a trained network.", _add_predict, _predict
     ),
     "info": Command("Show what a trained network is.", _add_checkpoint, _info),
+    "export": Command("Write a trained network as safetensors, or back.", _add_export, _export),
     "data": (
         "Fetch and describe the molecules.",
         {
-            "fetch": Command("Download the full QM9 (104 MB) and process it.", _add_root, _fetch),
+            "list": Command("Show which data there are.", _no_arguments, _list),
+            "fetch": Command(
+                "Download QM9 (104 MB) or MD17's ethanol (54 MB), and process it.",
+                _add_fetch,
+                _fetch,
+            ),
             "describe": Command(
                 "Show size, targets, units and statistics.", _add_describe, _describe
             ),
@@ -249,16 +306,20 @@ COMMANDS: dict[str, Command | tuple[str, dict[str, Command]]] = {
 
 
 def _build(arguments: Sequence[str]) -> tuple[Any, dict[tuple[str, ...], Command]]:
-    """The parser, with the arguments of the chosen command only, and all commands by name."""
+    """The parser, with the arguments of the chosen command only, and all commands by name.
+
+    A shell completion wants the arguments of all.
+    """
     from e3hyena import __version__
 
     chosen = tuple(word for word in arguments if not word.startswith("-"))
+    everything = any(word.startswith("--print_completion") for word in arguments)
     commands: dict[tuple[str, ...], Command] = {}
 
     def leaf(path: tuple[str, ...], command: Command) -> Any:
         commands[path] = command
         parser = _parser(command.help)
-        if chosen[: len(path)] == path:
+        if everything or chosen[: len(path)] == path:
             command.add(parser, arguments)
         return parser
 

@@ -2,6 +2,9 @@
 
 import os
 import socket
+import warnings
+from pathlib import Path
+from typing import Any
 
 import pytest
 import torch
@@ -44,3 +47,41 @@ def no_network(monkeypatch):
         return connect(self, address)
 
     monkeypatch.setattr(socket.socket, "connect", guarded)
+
+
+@pytest.fixture(scope="session")
+def labelled_molecules() -> list[Any]:
+    """40 distorted molecules of four kinds with energies and forces (eV, eV/Angstrom)."""
+    build, emt = pytest.importorskip("ase.build"), pytest.importorskip("ase.calculators.emt")
+    molecules = []
+    for seed in range(40):
+        atoms = build.molecule(["H2O", "CH3CH2OH", "NH3", "CH4"][seed % 4])
+        atoms.rattle(0.1, seed=seed)
+        atoms.calc = emt.EMT()
+        atoms.get_forces()
+        molecules.append(atoms)
+    return molecules
+
+
+@pytest.fixture(scope="session")
+def finished_forces(tmp_path_factory: pytest.TempPathFactory, labelled_molecules: Any) -> Path:
+    """Folder of a finished run of the task forces on them. Tests must not change it."""
+    from ase import io
+
+    from e3hyena.training import DataConfig, ModelConfig, OptimConfig, TrainConfig, train
+
+    folder = tmp_path_factory.mktemp("forces")
+    io.write(folder / "molecules.extxyz", labelled_molecules)
+    config = TrainConfig(
+        task="forces",
+        output=str(folder / "run"),
+        accelerator="cpu",
+        data=DataConfig(source="extxyz", root=str(folder / "molecules.extxyz")),
+        model=ModelConfig(irreps_hidden="8x0e + 8x1o", num_layers=1),
+        optim=OptimConfig(epochs=8, batch_size=8, lr=1e-2, ema_decay=0.9),
+    )
+    with warnings.catch_warnings():
+        # lightning, once per process
+        warnings.filterwarnings("ignore", message=".*LeafSpec.*")
+        train(config)
+    return folder / "run"

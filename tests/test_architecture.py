@@ -17,11 +17,12 @@ BELOW: dict[str, set[str]] = {
     "models": {"irreps", "ops", "mixers", "nn"},
     "data": {"_extras"},
     "testing": {"irreps"},
-    "training": {"_extras", "irreps", "ops", "models", "data"},
+    "training": {"_extras", "irreps", "ops", "mixers", "models", "data"},
+    "ase": {"_extras", "data", "models", "training"},
     "bench": {"irreps", "ops", "mixers", "nn", "models", "testing"},
     "experiments": {
         *("_extras", "irreps", "ops", "mixers", "nn", "models"),
-        *("data", "testing", "training", "bench"),
+        *("data", "testing", "training", "bench", "ase"),
     },
 }
 FILES = [

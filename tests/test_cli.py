@@ -73,6 +73,18 @@ def test_help_works_without_extras_and_a_missing_one_is_named(tmp_path):
     assert os.listdir(tmp_path) == []
 
 
+def test_shells_can_complete_commands_and_options():
+    pytest.importorskip("shtab")
+    done = subprocess.run(
+        [sys.executable, "-m", "e3hyena", "--print_completion", "shtab-bash"],
+        capture_output=True,
+        text=True,
+        check=True,
+    )
+    for word in ("train", "experiment", "--optim.epochs", "--source"):
+        assert word in done.stdout
+
+
 def test_help_of_a_preset_shows_its_defaults(capsys):
     with pytest.raises(SystemExit) as stop:
         main(["train", "--preset", "demo", "--help"])
@@ -106,6 +118,37 @@ def test_train_predict_info(tmp_path, methane, capsys):
     capsys.readouterr()
     assert main(["info", str(run)]) == 0
     assert "dipole in D" in capsys.readouterr().out
+
+
+def test_export_to_safetensors_and_back(finished, tmp_path, methane, capsys):  # noqa: F811
+    pytest.importorskip("safetensors")
+    safe, again = tmp_path / "model.safetensors", tmp_path / "again.pt"
+    assert main(["export", str(finished), "--output", str(safe)]) == 0
+    assert main(["export", str(safe), "--output", str(again)]) == 0
+    capsys.readouterr()
+    texts = []
+    for path in (finished / "model.pt", safe, again):
+        assert main(["predict", str(path), str(methane), "--format", "json"]) == 0
+        texts.append(capsys.readouterr().out)
+    assert texts[0] == texts[1] == texts[2]
+
+
+def test_export_wants_a_known_format(finished, fails):  # noqa: F811
+    assert "must end in .safetensors or .pt" in fails("export", finished, "--output", "model.onnx")
+
+
+def test_data_list_names_sources_sizes_and_licences(capsys):
+    assert main(["data", "list"]) == 0
+    out = capsys.readouterr().out
+    for text in ("QM9Extract", "104 MB", "MD17Ethanol", "54 MB", "ExtXYZ", "licence"):
+        assert text in out
+
+
+def test_data_describe_of_a_file(finished_forces, fails, capsys):
+    path = finished_forces.parent / "molecules.extxyz"
+    assert main(["data", "describe", "--source", "extxyz", "--root", str(path)]) == 0
+    assert "40 molecules" in capsys.readouterr().out
+    assert "needs --root" in fails("data", "describe", "--source", "extxyz")
 
 
 def test_data_describe(capsys):

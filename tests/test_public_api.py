@@ -94,6 +94,7 @@ def test_names() -> None:
         "RMSNorm",
         "ShortConv",
         "TensorProductMLP",
+        "TokenNorm",
     ]
     assert {"Paths", "tensor_product", "tensor_product_long_conv"} <= set(e3hyena.ops.__all__)
     assert {"assert_equivariant", "assert_batch_independent"} <= set(e3hyena.testing.__all__)

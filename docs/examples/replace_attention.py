@@ -1,4 +1,4 @@
-"""Two e3tools blocks with Hyena in place of attention, then as they are: train, time, check."""
+"""Two e3tools blocks, as they are and with Hyena in place of attention: train, time, check."""
 
 import resource
 import time
@@ -35,6 +35,6 @@ for model in (hyena := Model(E3toolsTransformerBlock, None), Model(TransformerBl
     before, start = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss, time.perf_counter()
     losses = train_steps(model, [x, pos], steps=5)
     added = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - before
-    print(type(model.blocks[0]).__name__, f"{time.perf_counter() - start:.1f} s, {added >> 10} MiB")
-    print(f"  loss {losses[0]:.2f} -> {losses[-1]:.2f}")
+    used = f"{time.perf_counter() - start:.1f} s, {added >> 10} MiB"
+    print(f"{type(model.blocks[0]).__name__}: {used}, loss {losses[0]:.2f} -> {losses[-1]:.2f}")
 print("errors", assert_equivariant(hyena, [IRREPS, "cartesian_points"], IRREPS))

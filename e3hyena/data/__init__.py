@@ -1,6 +1,8 @@
 """Datasets and their order transforms, as PyG classes."""
 
 from e3hyena.data.extract import QM9Extract
+from e3hyena.data.extxyz import ExtXYZ
+from e3hyena.data.md17 import MD17Ethanol
 from e3hyena.data.orders import (
     ORDERS,
     BreadthFirstOrder,
@@ -16,16 +18,19 @@ from e3hyena.data.orders import (
 )
 from e3hyena.data.qm9 import QM9
 from e3hyena.data.splits import standard_split
-from e3hyena.data.targets import TARGETS, Target
+from e3hyena.data.targets import FORCES, TARGETS, Target
 
 __all__ = [
+    "FORCES",
     "ORDERS",
     "QM9",
     "TARGETS",
     "BreadthFirstOrder",
     "CanonicalOrder",
     "DistanceOrder",
+    "ExtXYZ",
     "GivenOrder",
+    "MD17Ethanol",
     "OrderTransform",
     "QM9Extract",
     "RDKitOrder",

@@ -12,7 +12,7 @@ from torch import Tensor
 from torch_geometric.data import Data
 from torch_geometric.datasets.qm9 import HAR2EV, atomrefs
 
-__all__ = ["COLUMNS", "ELEMENTS", "TARGETS", "Target", "raw_to_targets"]
+__all__ = ["COLUMNS", "ELEMENTS", "FORCES", "TARGETS", "Target", "raw_to_targets"]
 
 
 @dataclass(frozen=True)
@@ -31,6 +31,8 @@ class Target:
         Column of ``y``; None for a quantity with a field of its own, called like the target.
     description : str
         What it is, and the level of theory.
+    has_forces : bool
+        The quantity is an energy whose negative gradient is learned too (the field ``force``).
     """
 
     name: str
@@ -38,6 +40,12 @@ class Target:
     irreps: str
     index: int | None
     description: str
+    has_forces: bool = False
+
+    @property
+    def quantity(self) -> str:
+        """What the number itself is called: the task ``forces`` predicts an ``energy``."""
+        return "energy" if self.has_forces else self.name
 
     def of(self, data: Data) -> Tensor:
         """The target of every molecule in `data`.
@@ -61,12 +69,14 @@ class Target:
         """
         if self.index is not None:
             return data.y[:, self.index : self.index + 1]
-        if self.name not in data:
+        if self.quantity not in data:
+            home = "MD17Ethanol and ExtXYZ have" if self.has_forces else "QM9Extract has"
             raise ValueError(
-                f"target {self.name!r} ({self.description}) is not among the fields "
-                f"{list(data.keys())} of this dataset; QM9Extract has it"
+                f"target {self.quantity!r} ({self.description}) is not among the fields "
+                f"{list(data.keys())} of this dataset; {home} it"
             )
-        return data[self.name]
+        value = data[self.quantity]
+        return value if value.dim() > 1 else value.unsqueeze(-1)
 
 
 _B3LYP = "B3LYP/6-31G(2df,p)"
@@ -98,6 +108,15 @@ TARGETS: dict[str, Target] = {
 }
 TARGETS["dipole"] = Target(
     "dipole", "D", "1o", None, "dipole vector in the frame of pos, GFN2-xTB (not QM9)"
+)
+
+FORCES = Target(
+    "forces",
+    "eV",
+    "0e",
+    None,
+    "total energy and, as its negative gradient, forces",
+    has_forces=True,
 )
 
 ELEMENTS = {"H": 1, "C": 6, "N": 7, "O": 8, "F": 9}

@@ -11,10 +11,12 @@ from e3hyena.mixers.base import Mixer
 from e3hyena.mixers.features import KernelFeatures
 from e3hyena.mixers.heads import check_heads
 from e3hyena.mixers.invariant_mlp import InvariantMLP
-from e3hyena.mixers.invariants import angles, invariants
+from e3hyena.ops.features import by_head
+from e3hyena.ops.moments import makes_no_features, moments, read
 from e3hyena.ops.paths import Paths
 from e3hyena.ops.segments import Segments
 from e3hyena.ops.tensor_product import tensor_product
+from e3hyena.ops.token_scalars import token_scalars
 
 BLOCK = 8192  # tokens whose features are in memory at once
 LEAST_WEIGHT = 0.01  # a graph in which nobody wants to speak has a mean too
@@ -92,7 +94,7 @@ class Coordinate(Mixer):
         self.filter = nn.Parameter(torch.empty(2 * modes - 1, num_channels, width))
         self.gain = nn.Parameter(torch.empty(degree, num_channels, width))
         self.powers = nn.Parameter(torch.empty(sharpening + 1, self.heads))
-        scalars = len(self._scalars(torch.empty(num_channels, hidden.dim, 0)))
+        scalars = len(token_scalars(torch.empty(num_channels, hidden.dim, 0), hidden))
         self.query_mlp = InvariantMLP(scalars, self.heads)
         self.key_mlp = InvariantMLP(scalars, 2 * self.heads)
         self.reset_parameters()
@@ -120,12 +122,13 @@ class Coordinate(Mixer):
         return layout.scatter(parts, v)
 
     def _convolve(self, q: Tensor, k: Tensor, v: Tensor, mask: Tensor) -> Tensor:
-        """Graphs of similar size, as many at once as make a block of tokens.
+        """Graphs of similar size; where features are made, a block of tokens at once.
 
         ``q``, ``k``, ``v`` are ``(C, d, B, N)``, the mask of real tokens is ``(B, N)``.
         """
         num_graphs, size = mask.shape
-        if num_graphs * size <= BLOCK:
+        lean = not self._dual(size) and makes_no_features(q, self.features.degree)
+        if lean or num_graphs * size <= BLOCK:
             return self._small_graphs(q, k, v, mask)
         # split, not slices: the gradient of a slice has the size of the whole
         num_chunks = -(-num_graphs // max(1, BLOCK // size))
@@ -138,70 +141,73 @@ class Coordinate(Mixer):
 
     def _small_graphs(self, q: Tensor, k: Tensor, v: Tensor, mask: Tensor) -> Tensor:
         """All tokens at once; with fewer tokens than features the Gram matrix is theirs."""
-        if self.sharpening and q.shape[-1] < sum(self.features.sizes):
-            features, values, weight = self._keys(k, v, mask)
-            weight = weight / weight.sum(dim=-1, keepdim=True)
+        if self._dual(q.shape[-1]):
+            z, b, weight = self._keys(k, v, mask)
+            features, values = self.features(b, k), by_head(z, self.heads)
+            weight = (weight / weight.sum(dim=-1, keepdim=True))[:, :, None]
             gram = features.transpose(2, 3) @ (features * weight)
-            moments = self._sharpen(values * weight, gram) @ features.transpose(2, 3)
+            means = self._sharpen(values * weight, gram) @ features.transpose(2, 3)
         else:
-            moments = self._sharpen(*_means(*self._moments(k, v, mask)))
-        return self._read(self._apply_filter(moments), q)
+            means = self._sharpened_means(*self._sums(k, v, mask))
+        return self._read(self._apply_filter(means), q)
+
+    def _dual(self, size: int) -> bool:
+        """Whether the Gram matrix of the tokens is smaller than that of the features."""
+        return self.sharpening > 0 and size < sum(self.features.sizes)
 
     def _large_graph(self, q: Tensor, k: Tensor, v: Tensor, mask: Tensor) -> Tensor:
         """One graph, a block of tokens at a time."""
         blocks = zip(*(x.split(BLOCK, dim=-1) for x in (k, v, mask)), strict=True)
-        sums = [_recomputed(self._moments, *block) for block in blocks]
-        moments, gram, total = (sum(parts[1:], parts[0]) for parts in zip(*sums, strict=True))
-        moments = self._apply_filter(self._sharpen(*_means(moments, gram, total)))
-        parts = [_recomputed(self._read, moments, part) for part in q.split(BLOCK, dim=-1)]
-        return torch.cat(parts, dim=-1)
+        parts = zip(*(_recomputed(self._sums, *block) for block in blocks), strict=True)
+        sums, total = (sum(rest, first) for first, *rest in parts)
+        means = self._apply_filter(self._sharpened_means(sums, total))
+        return torch.cat(
+            [_recomputed(self._read, means, part) for part in q.split(BLOCK, dim=-1)], dim=-1
+        )
 
-    def _moments(self, k: Tensor, v: Tensor, mask: Tensor) -> tuple[Tensor, Tensor, Tensor]:
-        """Weighted sums of z times features, ``(H, B, D, F)``, of features times features,
-        ``(H, B, F, F)``, and of the weights, ``(H, B, 1, 1)``."""
-        features, values, weight = self._keys(k, v, mask)
-        weighted = (features * weight).transpose(2, 3)
-        gram = features @ weighted if self.sharpening else torch.zeros_like(weight[..., :1])
-        return values @ weighted, gram, weight.sum(dim=-1, keepdim=True)
+    def _sums(self, k: Tensor, v: Tensor, mask: Tensor) -> tuple[Tensor, Tensor]:
+        """Weighted sums of z, and below it of features, times features; and of the weights."""
+        z, b, weight = self._keys(k, v, mask)
+        operands = b, weight, k, z, self.features.frequencies, self.features.degree
+        return moments(*operands, self.sharpening > 0), weight.sum(dim=-1)[..., None, None]
 
     def _keys(self, k: Tensor, v: Tensor, mask: Tensor) -> tuple[Tensor, Tensor, Tensor]:
-        """Features ``(H, B, F, N)``, values ``(H, B, D, N)`` and weights ``(H, B, 1, N)``."""
+        """Values ``(C, d, B, N)``, coordinates and weights ``(H, B, N)``."""
         flat_k, flat_v = k.flatten(2), v.flatten(2)
-        z = (flat_v + tensor_product(flat_k, flat_v, self.weight, self.paths)) * 2**-0.5
+        product = tensor_product(flat_k, flat_v, self.weight * 2**-0.5, self.paths)
+        z = torch.add(product, flat_v, alpha=2**-0.5)
         b, logit = self._coordinates(self.key_mlp, k).chunk(2)
-        weight = torch.where(mask, logit.sigmoid() + LEAST_WEIGHT, 0)
-        values = z.reshape(self.heads, -1, *k.shape[2:]).transpose(1, 2)
-        return self.features(b, k), values, weight[:, :, None]
+        return z.view(v.shape), b, torch.where(mask, logit.sigmoid() + LEAST_WEIGHT, 0)
 
     def _coordinates(self, mlp: nn.Module, x: Tensor) -> Tensor:
         """A network of the invariants, ``(C, d, B, N)`` -> ``(outputs, B, N)``."""
-        return mlp(self._scalars(x.flatten(2))).unflatten(1, x.shape[2:])
+        return mlp(token_scalars(x.flatten(2), self.hidden)).unflatten(1, x.shape[2:])
 
-    def _scalars(self, x: Tensor) -> Tensor:
-        """Invariants of every token, ``(C, d, T)`` -> ``(S, T)``."""
-        parts = invariants(x, self.hidden), angles(x, self.hidden)
-        return torch.cat(parts, dim=1).flatten(0, 1)
+    def _sharpened_means(self, sums: Tensor, total: Tensor) -> Tensor:
+        """``(H, B, D, F)``, from what :meth:`_sums` returns."""
+        rows = self.hidden.num_channels // self.heads * self.hidden.dim
+        return self._sharpen(*(sums / total).tensor_split([rows], dim=2))
 
-    def _sharpen(self, moments: Tensor, gram: Tensor) -> Tensor:
+    def _sharpen(self, means: Tensor, gram: Tensor) -> Tensor:
         r"""Multiply by the polynomial of the Gram matrix from the right.
 
-        ``gram`` is :math:`\varphi W \varphi^T` and ``moments`` end in features, or
+        ``gram`` is :math:`\varphi W \varphi^T` and ``means`` end in features, or
         :math:`\varphi^T\varphi W` and they end in tokens: :math:`W\varphi^T p(\varphi
         W\varphi^T) = p(W\varphi^T\varphi)\, W\varphi^T`, with equal traces of powers.
         """
-        total = self.powers[0][:, None, None, None] * moments
+        total = self.powers[0][:, None, None, None] * means
         if self.sharpening:
             square = (gram * gram.transpose(2, 3)).sum(dim=(2, 3), keepdim=True)
             gram = gram * (square + 1e-12).rsqrt()
         for power in self.powers[1:]:
-            moments = moments - moments @ gram
-            total = total + power[:, None, None, None] * moments
+            means = means - means @ gram
+            total = total + power[:, None, None, None] * means
         return total
 
-    def _apply_filter(self, moments: Tensor) -> Tensor:
+    def _apply_filter(self, means: Tensor) -> Tensor:
         """Multiply by the filter of every irrep copy."""
-        heads, _, rows, _ = moments.shape
-        const, cosine, sine, *powers = moments.split(self.features.sizes, dim=-1)
+        heads, _, rows, _ = means.shape
+        const, cosine, sine, *powers = means.split(self.features.sizes, dim=-1)
 
         def per_row(taps: Tensor) -> Tensor:
             """``(n, C, copies)`` -> ``(H, 1, D, n)``."""
@@ -209,7 +215,7 @@ class Coordinate(Mixer):
             return taps.reshape(len(taps), heads, 1, rows).permute(1, 2, 3, 0)
 
         modes = self.features.modes
-        order = torch.arange(1, modes + 1, device=moments.device, dtype=moments.dtype)
+        order = torch.arange(1, modes + 1, device=means.device, dtype=means.dtype)
         decay = torch.cat([order, order[1:]]).reciprocal()[:, None, None]
         real, imaginary = per_row(self.filter * decay).split([modes, modes - 1], dim=-1)
         parts = [
@@ -221,18 +227,13 @@ class Coordinate(Mixer):
         parts += [gain * power for gain, power in zip(gains, powers, strict=False)]
         return torch.cat(parts, dim=-1)
 
-    def _read(self, moments: Tensor, q: Tensor) -> Tensor:
+    def _read(self, means: Tensor, q: Tensor) -> Tensor:
         """``(H, B, D, F)`` -> ``(C, d, B, N)``."""
-        features = self.features(self._coordinates(self.query_mlp, q), q)
-        return (moments @ features).transpose(1, 2).reshape(q.shape)
+        a = self._coordinates(self.query_mlp, q)
+        return read(means, a, q, self.features.frequencies, self.features.degree)
 
     def extra_repr(self) -> str:
         return f"{self.paths}, sharpening={self.sharpening}"
-
-
-def _means(moments: Tensor, gram: Tensor, total: Tensor) -> tuple[Tensor, Tensor]:
-    """Weighted sums to weighted means."""
-    return moments / total, gram / total
 
 
 def _recomputed(function, *operands):  # type: ignore[no-untyped-def]

@@ -1,4 +1,4 @@
-"""Features of tokens whose products make a kernel: Fourier modes and tensor powers."""
+"""The features of a mixer's kernel, with their frequencies."""
 
 from __future__ import annotations
 
@@ -8,17 +8,15 @@ import torch
 from torch import Tensor, nn
 
 from e3hyena.irreps import ChannelIrreps
+from e3hyena.ops.features import features, pairs
 
 
 class KernelFeatures(nn.Module):
     r"""Fourier modes of a coordinate, and tensor powers of irreps, per head.
 
-    .. math:: \varphi(a, x) = \tfrac{1}{\sqrt M}\big(1,\, \cos\omega_m a,\, \sin\omega_m a\big)
-              \;\oplus\; \tfrac{1}{\sqrt D}\, x \;\oplus\;
-              \tfrac{1}{\sqrt D}\bigoplus_c \frac{x_c \otimes x_c}{\sqrt{d + |x_c|^2}}
-
-    Products of two tokens' features are :math:`\sum_m\cos\omega_m(a-b)`, :math:`x\cdot y` and
-    :math:`\sum_c (x_c\cdot y_c)^2`: invariant, smooth, and finite sums of products.
+    See :func:`e3hyena.ops.features.features`. Products of two tokens' features are
+    :math:`\sum_m\cos\omega_m(a-b)`, :math:`x\cdot y` and :math:`\sum_c (x_c\cdot y_c)^2`:
+    invariant, smooth, and finite sums of products.
 
     Parameters
     ----------
@@ -66,8 +64,7 @@ class KernelFeatures(nn.Module):
         self.heads, self.modes, self.degree = heads, modes, degree
         self.max_frequency = max_frequency
         channels, d = hidden.num_channels // heads, hidden.dim
-        self.pairs = [(i, j) for i in range(d) for j in range(i, d)]
-        powers = [channels * d, channels * len(self.pairs)]
+        powers = [channels * d, channels * len(pairs(d))]
         self.sizes = [1, modes - 1, modes - 1, *powers[:degree]]
         self.frequencies = nn.Parameter(torch.empty(heads, modes - 1))
         self.reset_parameters()
@@ -80,28 +77,7 @@ class KernelFeatures(nn.Module):
 
     def forward(self, coordinate: Tensor, x: Tensor) -> Tensor:
         """``(H, B, N)`` and ``(C, d, B, N)`` -> ``(H, B, F, N)``, F the sum of ``sizes``."""
-        angle = self.frequencies[:, None, :, None] * coordinate[:, :, None]
-        parts = [torch.ones_like(coordinate[:, :, None]), angle.cos(), angle.sin()]
-        scales = [self.modes**-0.5] * (2 * self.modes - 1)
-        if self.degree:
-            parts.append(self._flat(x))
-        if self.degree == 2:
-            parts.append(self._square(x))
-        for size in self.sizes[3:]:
-            scales += [self.sizes[3] ** -0.5] * size
-        return torch.cat(parts, dim=2) * x.new_tensor(scales)[:, None]
-
-    def _square(self, x: Tensor) -> Tensor:
-        """Symmetric square of every channel, an orthonormal basis of it."""
-        first, second = zip(*self.pairs, strict=True)
-        scale = x.new_tensor([1.0 if i == j else 2**0.5 for i, j in self.pairs])
-        norm = (x.shape[1] + x.square().sum(dim=1, keepdim=True)).rsqrt()
-        square = (x * norm)[:, list(first)] * x[:, list(second)]
-        return self._flat(square * scale[:, None, None])
-
-    def _flat(self, x: Tensor) -> Tensor:
-        """``(C, d, B, N)`` -> ``(H, B, (C/H) d, N)``."""
-        return x.reshape(self.heads, -1, *x.shape[2:]).transpose(1, 2)
+        return features(coordinate, x, self.frequencies, self.degree)
 
     def extra_repr(self) -> str:
         return f"heads={self.heads}, modes={self.modes}, degree={self.degree}"

@@ -1,6 +1,6 @@
 """Layers; features outside are e3nn's ``(num_tokens, irreps.dim)``."""
 
-from e3hyena.nn.block import HyenaBlock
+from e3hyena.nn.block import HyenaBlock, TokenNorm
 from e3hyena.nn.feed_forward import FeedForward, TensorProductMLP
 from e3hyena.nn.gate import Gate
 from e3hyena.nn.interaction import Interaction
@@ -21,4 +21,5 @@ __all__ = [
     "RMSNorm",
     "ShortConv",
     "TensorProductMLP",
+    "TokenNorm",
 ]

@@ -8,8 +8,8 @@ import torch
 from torch import Tensor, nn
 
 from e3hyena.irreps import ChannelIrreps
-from e3hyena.mixers.invariants import invariants
 from e3hyena.nn.scale import scale_irreps
+from e3hyena.ops.invariants import invariants
 
 # <sigmoid(x)^2>^(-1/2) for unit normal x: keeps the second moment, as e3nn's activations do
 _SECOND_MOMENT = 1.8462
@@ -21,7 +21,7 @@ class Gate(nn.Module):
     .. math:: y_{cr} = \nu\,\sigma\big(W s(x) + b\big)_{cr}\; x_{cr}
 
     :math:`s` are the scalars and smooth norms of all channels
-    (:func:`e3hyena.mixers.invariants.invariants`), :math:`\nu` keeps unit variance. On a scalar it
+    (:func:`e3hyena.ops.invariants.invariants`), :math:`\nu` keeps unit variance. On a scalar it
     is a learned SiLU.
 
     Parameters

@@ -13,12 +13,14 @@ from e3hyena import __version__
 from e3hyena.data.targets import Target
 from e3hyena.models import HyenaNet
 from e3hyena.training.files import atomic_path
+from e3hyena.training.safe_tensors import read_safetensors, write_safetensors
 from e3hyena.training.scaling import Scaling
 from e3hyena.training.tasks import get_task
 
 __all__ = ["FORMAT_VERSION", "ModelInfo", "load_model", "save_model"]
 
 FORMAT = "e3hyena-model"
+SAFETENSORS = ".safetensors"
 FORMAT_VERSION = 1
 
 
@@ -56,6 +58,8 @@ def save_model(path: str | Path, state_dict: dict[str, Tensor], info: ModelInfo)
     Parameters
     ----------
     path : str or Path
+        Ending in ``.safetensors``, in the format of that library (extra ``safetensors``); else in
+        torch's.
     state_dict : dict of str to Tensor
         Weights of the `HyenaNet` that ``info.model_kwargs`` builds.
     info : ModelInfo
@@ -73,7 +77,10 @@ def save_model(path: str | Path, state_dict: dict[str, Tensor], info: ModelInfo)
         "state_dict": {name: weight.detach().cpu() for name, weight in state_dict.items()},
     }
     with atomic_path(path) as temporary:
-        torch.save(content, temporary)
+        if temporary.suffix == SAFETENSORS:
+            write_safetensors(temporary, content)
+        else:
+            torch.save(content, temporary)
 
 
 def load_model(path: str | Path) -> tuple[HyenaNet, ModelInfo]:
@@ -82,7 +89,7 @@ def load_model(path: str | Path) -> tuple[HyenaNet, ModelInfo]:
     Parameters
     ----------
     path : str or Path
-        A ``model.pt``, or the output folder that holds it.
+        A ``model.pt`` or ``.safetensors`` file, or the output folder that holds the former.
 
     Returns
     -------
@@ -115,7 +122,7 @@ def load_model(path: str | Path) -> tuple[HyenaNet, ModelInfo]:
     content = _read(path)
     kwargs = json.loads(content["model_kwargs"])
     info = ModelInfo(
-        task=get_task(content["task"]),
+        task=get_task(content["task"], content["unit"]),
         scaling=Scaling(*(content[name] for name in Scaling._fields)),
         elements=content["elements"],
         model_kwargs=kwargs,
@@ -136,10 +143,15 @@ def load_model(path: str | Path) -> tuple[HyenaNet, ModelInfo]:
 def _read(path: Path) -> dict[str, Any]:
     """Content of a model file that is ours, whole and not too new."""
     try:
-        with zipfile.ZipFile(path) as archive:  # torch.load does not look at the check sums
-            if (record := archive.testzip()) is not None:
-                raise zipfile.BadZipFile(f"check sum of {record}")
-        content = torch.load(path, map_location="cpu", weights_only=True)
+        if path.suffix == SAFETENSORS:
+            content = read_safetensors(path)
+        else:
+            with zipfile.ZipFile(path) as archive:  # torch.load does not look at the check sums
+                if (record := archive.testzip()) is not None:
+                    raise zipfile.BadZipFile(f"check sum of {record}")
+            content = torch.load(path, map_location="cpu", weights_only=True)
+    except ImportError:
+        raise
     except Exception as error:  # torch has many ways to say so
         raise ValueError(
             f"{str(path)!r} is not a checkpoint of e3hyena, or it is damaged "

@@ -14,7 +14,9 @@ MIXER_NAMES = ("query_key", "filter", "coordinate", "attention", "linear_attenti
 ORDER_NAMES = ("given", "spectral", "distance", "breadth_first", "rdkit")
 
 # Fields that a continued run may change: where and how it runs, not what it computes.
-RUNTIME_FIELDS = frozenset({"output", "checkpoint_minutes", "accelerator", "threads"})
+RUNTIME_FIELDS = frozenset(
+    {"output", "checkpoint_minutes", "accelerator", "threads", "tensorboard"}
+)
 
 
 def _check(condition: bool, field_name: str, value: object, wanted: str) -> None:
@@ -31,10 +33,15 @@ class DataConfig:
 
     Parameters
     ----------
-    source : {"extract", "qm9"}
-        The embedded extract of QM9 (needs no download) or the full set.
+    source : {"extract", "qm9", "md17", "extxyz"}
+        For properties: the embedded extract of QM9 (needs no download), or the full set. For
+        energies with forces: ethanol of MD17, or extended-xyz files of your own.
     root : str, optional
-        Folder of the full set (source qm9 only).
+        Folder of the full set or of MD17 (downloaded at first use); for extxyz the file, or the
+        folder with train.extxyz, val.extxyz and test.extxyz.
+    options : dict
+        Further arguments of `MD17Ethanol` or `ExtXYZ`, such as {"energy_unit": "kcal/mol",
+        "energy_key": "REF_energy"}.
     train_size : int, optional
         Number of training molecules; null: all of the split.
     val_size : int, optional
@@ -47,8 +54,9 @@ class DataConfig:
         without meaning.
     """
 
-    source: Literal["extract", "qm9"] = "extract"
+    source: Literal["extract", "qm9", "md17", "extxyz"] = "extract"
     root: str | None = None
+    options: dict[str, Any] = field(default_factory=dict)
     train_size: int | None = None
     val_size: int | None = None
     test_size: int | None = None
@@ -66,10 +74,14 @@ class DataConfig:
             _check(
                 size is None or size > 0, f"data.{split}_size", size, "positive, or null for all"
             )
-        if self.source == "qm9" and self.root is None:
+        if self.source != "extract" and self.root is None:
             raise ValueError(
-                "data.source = 'qm9' needs data.root, the folder of the full set: "
-                "`e3hyena data fetch` brings it"
+                f"data.source = {self.source!r} needs data.root, the folder of the data (for "
+                "extxyz the file): `e3hyena data fetch` brings qm9 and md17"
+            )
+        if self.options and self.source in ("extract", "qm9"):
+            raise ValueError(
+                f"data.options = {self.options!r}: data.source = {self.source!r} has no options"
             )
 
 
@@ -149,6 +161,9 @@ class OptimConfig:
         [0, 1); 0: no averaging.
     grad_clip : float
         Largest norm of the gradient; 0: no clipping.
+    energy_weight : float
+        Weight of the energies in the loss beside that of the forces (task forces only), both in
+        the network's scale: energies over the root mean square of the forces, and forces likewise.
     """
 
     epochs: int = 50
@@ -160,11 +175,12 @@ class OptimConfig:
     loss: Literal["l1", "mse"] = "l1"
     ema_decay: float = 0.99
     grad_clip: float = 1.0
+    energy_weight: float = 0.1
 
     def __post_init__(self) -> None:
         for name in ("epochs", "batch_size", "lr"):
             _check(getattr(self, name) > 0, f"optim.{name}", getattr(self, name), "positive")
-        for name in ("weight_decay", "grad_clip"):
+        for name in ("weight_decay", "grad_clip", "energy_weight"):
             _check(getattr(self, name) >= 0, f"optim.{name}", getattr(self, name), "0 or more")
         for name in ("warmup", "ema_decay"):
             _check(0 <= getattr(self, name) < 1, f"optim.{name}", getattr(self, name), "in [0, 1)")
@@ -177,8 +193,9 @@ class TrainConfig:
     Parameters
     ----------
     task : str
-        "dipole" (the vector, debye; extract only) or a scalar of QM9: mu, alpha, homo, lumo, gap,
-        r2, zpve, U0, U, H, G, cv and the others that `e3hyena data describe` lists.
+        "dipole" (the vector, debye; extract only), or a scalar of QM9: mu, alpha, homo, lumo, gap,
+        r2, zpve, U0, U, H, G, cv and the others that `e3hyena data describe` lists; or "forces",
+        an energy with its conservative forces (data.source md17 or extxyz).
     output : str
         Folder of everything the run writes. The same folder again continues the run.
     seed : int
@@ -194,6 +211,8 @@ class TrainConfig:
     threads : int, optional
         CPU threads; null: torch's choice, one per core. Small networks gain little from a second
         one, and lose much by it where other programs use the cores.
+    tensorboard : bool
+        Also write the learning curve for TensorBoard, beside metrics.csv.
     data : DataConfig
         Which molecules are used.
     model : ModelConfig
@@ -210,6 +229,7 @@ class TrainConfig:
     checkpoint_minutes: float = 5.0
     accelerator: Literal["auto", "cpu", "gpu"] = "auto"
     threads: int | None = None
+    tensorboard: bool = False
     data: DataConfig = field(default_factory=DataConfig)
     model: ModelConfig = field(default_factory=ModelConfig)
     optim: OptimConfig = field(default_factory=OptimConfig)

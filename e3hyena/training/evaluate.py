@@ -1,15 +1,35 @@
 """Predictions in the property's unit, and their errors."""
 
+from typing import NamedTuple
+
 import torch
 from torch import Tensor
 
 from e3hyena.data.targets import Target
-from e3hyena.models import HyenaNet
+from e3hyena.models import HyenaNet, energy_and_forces
 from e3hyena.training.checkpoint import ModelInfo
 from e3hyena.training.molecules import EvalLoader, Molecules
-from e3hyena.training.tasks import errors
+from e3hyena.training.scaling import Scaling
+from e3hyena.training.tasks import errors, force_errors
 
-__all__ = ["mean_predictor", "predict_molecules", "summarise"]
+__all__ = [
+    "Panel",
+    "evaluate",
+    "guess_errors",
+    "mean_predictor",
+    "predict_forces",
+    "predict_molecules",
+    "summarise",
+]
+
+
+class Panel(NamedTuple):
+    """Labels and predictions to be drawn against each other, any shape."""
+
+    title: str
+    unit: str
+    label: Tensor
+    predicted: Tensor
 
 
 @torch.no_grad()
@@ -47,14 +67,98 @@ def predict_molecules(
     return info.scaling.to_property(torch.cat(output), molecules.z, molecules.batch)
 
 
+def predict_forces(
+    model: HyenaNet,
+    info: ModelInfo,
+    molecules: Molecules,
+    *,
+    batch_size: int = 64,
+    device: str = "cpu",
+) -> tuple[Tensor, Tensor]:
+    """Predict the energy of every molecule and the force on every atom.
+
+    Parameters
+    ----------
+    model, info, molecules, batch_size, device
+        See `predict_molecules`.
+
+    Returns
+    -------
+    energy : Tensor of shape (num_graphs, 1), float64
+        In ``info.task.unit``.
+    force : Tensor of shape (num_tokens, 3), float64
+        In ``info.task.unit`` per Angstrom.
+    """
+    model = model.to(device)
+    parts = [
+        energy_and_forces(model, part.z.to(device), part.pos.to(device), part.batch.to(device))
+        for part in EvalLoader(molecules, batch_size)
+    ]
+    energy, force = (torch.cat(values).cpu() for values in zip(*parts, strict=True))
+    energy = info.scaling.to_property(energy, molecules.z, molecules.batch)
+    return energy, info.scaling.scale * force.double()
+
+
+def evaluate(
+    model: HyenaNet, info: ModelInfo, test: Molecules, *, device: str = "cpu"
+) -> tuple[dict[str, float], list[Panel]]:
+    """Mean of every metric over the molecules, and what a parity plot shows.
+
+    Parameters
+    ----------
+    model, info, device
+        See `predict_molecules`.
+    test : Molecules
+        With labels in the property's unit.
+    """
+    task = info.task
+    if task.has_forces:
+        assert test.force is not None
+        energy, force = predict_forces(model, info, test, device=device)
+        found = force_errors(energy, force, test.label.double(), test.force.double())
+        panels = [
+            Panel("energy", task.unit, test.label, energy),
+            Panel("components of the forces", f"{task.unit}/A", test.force, force),
+        ]
+        return _means(found), panels
+    label, predicted = test.label, predict_molecules(model, info, test, device=device)
+    panels = [Panel(task.name, task.unit, label, predicted)]
+    if label.shape[-1] > 1:
+        lengths = label.norm(dim=-1), predicted.norm(dim=-1)
+        panels = [
+            Panel(f"length of the {task.name}", task.unit, *lengths),
+            Panel(f"components of the {task.name}", task.unit, label, predicted),
+        ]
+    return summarise(task, predicted, label), panels
+
+
 def summarise(task: Target, predicted: Tensor, label: Tensor) -> dict[str, float]:
     """Mean of every metric over the molecules, in the property's unit."""
-    found = errors(task, predicted.double(), label.double())
+    return _means(errors(task, predicted.double(), label.double()))
+
+
+def _means(found: dict[str, Tensor]) -> dict[str, float]:
     return {name: float(error.mean()) for name, error in found.items()}
 
 
-def mean_predictor(task: Target, train: Tensor, test: Tensor) -> dict[str, float]:
+def guess_errors(
+    task: Target, scaling: Scaling, train: Molecules, test: Molecules
+) -> dict[str, float]:
     """Metrics of the best guess that knows the training labels only.
+
+    Of energies with forces: the energy that follows from the composition, and no force. Else see
+    `mean_predictor`.
+    """
+    if not task.has_forces:
+        return mean_predictor(task, train.label, test.label)
+    assert test.force is not None
+    energy = scaling.offset(test.z, test.batch, test.num_graphs)
+    force, label = test.force.double(), test.label.double()
+    return _means(force_errors(energy, torch.zeros_like(force), label, force))
+
+
+def mean_predictor(task: Target, train: Tensor, test: Tensor) -> dict[str, float]:
+    """Metrics of the best guess that knows the training labels only, of a property.
 
     Parameters
     ----------

@@ -20,12 +20,13 @@ from e3hyena.training.device import device_of
 from e3hyena.training.ema import WeightAverage
 from e3hyena.training.files import read_json, write_json
 from e3hyena.training.history import History
-from e3hyena.training.module import Regression
+from e3hyena.training.module import ForceRegression, Regression
 from e3hyena.training.molecules import EvalLoader, Molecules, TrainLoader
 from e3hyena.training.progress import Progress
 from e3hyena.training.resume import Checkpoints, resumable
 from e3hyena.training.scaling import Scaling
-from e3hyena.training.tasks import get_task, model_arguments
+from e3hyena.training.tasks import model_arguments, task_of
+from e3hyena.training.tensorboard import TensorBoard
 
 pl: Any = require("lightning.pytorch", "train")
 
@@ -104,7 +105,7 @@ def fit(
     done = folder / "fit.json"
     if done.exists():
         return Fit(folder / "model.pt", **read_json(done))
-    optim, task, model = config.optim, get_task(config.task), build_model(config, mixer=mixer)
+    optim, task, model = config.optim, task_of(config), build_model(config, mixer=mixer)
     loader = TrainLoader(_scaled(train, scaling), optim.batch_size, config.seed)
     limit = None if config.max_minutes is None else 60 * config.max_minutes
     clock = Clock(optim.epochs * len(loader), limit)
@@ -123,6 +124,7 @@ def fit(
         clock,
         history,
         KeepBest(folder / "model.pt", info, history, average),
+        *([TensorBoard(folder / "tensorboard", history)] if config.tensorboard else []),
         Progress(title, clock, history, optim.epochs),
         Checkpoints(folder / "last.ckpt", config.checkpoint_minutes, loader),
     ]
@@ -138,10 +140,12 @@ def fit(
             enable_checkpointing=False,
             enable_progress_bar=False,
             enable_model_summary=False,
+            inference_mode=not task.has_forces,  # a validation of forces differentiates
             default_root_dir=folder,
         )
+        regression = ForceRegression if task.has_forces else Regression
         trainer.fit(
-            Regression(model, task, float(scaling.scale), optim, clock),
+            regression(model, task, float(scaling.scale), optim, clock),
             loader,
             EvalLoader(_scaled(val, scaling), optim.batch_size),
             ckpt_path=resumable(folder / "last.ckpt"),
@@ -158,7 +162,10 @@ def fit(
 
 def _scaled(molecules: Molecules, scaling: Scaling) -> Molecules:
     label = scaling.to_output(molecules.label, molecules.z, molecules.batch)
-    return molecules._replace(label=label)
+    force = molecules.force
+    if force is not None:
+        force = force / scaling.scale.to(force.dtype)
+    return molecules._replace(label=label, force=force)
 
 
 @contextmanager

@@ -15,7 +15,7 @@ from e3hyena.training.tasks import model_arguments
 __all__ = ["load_split", "scaling_of"]
 
 # Properties that are mostly the sum of what their atoms contribute.
-PER_ATOM = frozenset("alpha zpve U0 U H G cv U0_atom U_atom H_atom G_atom".split())
+PER_ATOM = frozenset("forces alpha zpve U0 U H G cv U0_atom U_atom H_atom G_atom".split())
 
 
 def load_split(
@@ -34,15 +34,15 @@ def load_split(
     transform : callable, optional
         What happens to every molecule before its atoms are ordered.
     """
-    from e3hyena.data import ORDERS, QM9, QM9Extract
+    from e3hyena.data import ORDERS, QM9, ExtXYZ, MD17Ethanol, QM9Extract
 
     steps = [] if transform is None else [transform]
     if data.order is not None:
         steps.append(ORDERS[data.order]())
     options: dict[str, Any] = {"split": split, "transform": Compose(steps) if steps else None}
-    if data.source == "qm9":
-        assert data.root is not None  # DataConfig saw to it
-        dataset: Any = QM9(data.root, **options)
+    kinds: dict[str, Any] = {"qm9": QM9, "md17": MD17Ethanol, "extxyz": ExtXYZ}
+    if data.source in kinds:
+        dataset = kinds[data.source](data.root, **options, **data.options)
     else:
         dataset = QM9Extract(**options)
     return Molecules.from_dataset(dataset, task, getattr(data, f"{split}_size"), f"data.{split}")
@@ -56,4 +56,5 @@ def scaling_of(config: TrainConfig, train: Molecules) -> Scaling:
         train.batch,
         per_atom=config.task in PER_ATOM,
         summed=model_arguments(config)["pool"] == "sum",
+        force=train.force,
     )

@@ -8,14 +8,15 @@ from torch import Tensor, nn
 
 from e3hyena._extras import require
 from e3hyena.data.targets import Target
+from e3hyena.models import energy_and_forces
 from e3hyena.training.clock import Clock
 from e3hyena.training.config import OptimConfig
 from e3hyena.training.molecules import Batch
-from e3hyena.training.tasks import errors
+from e3hyena.training.tasks import errors, force_errors
 
 pl: Any = require("lightning.pytorch", "train")
 
-__all__ = ["Regression", "learning_rate_factor"]
+__all__ = ["ForceRegression", "Regression", "learning_rate_factor"]
 
 
 def learning_rate_factor(schedule: str, warmup: float, progress: float) -> float:
@@ -78,22 +79,29 @@ class Regression(pl.LightningModule):
 
     def training_step(self, batch: Batch, batch_idx: int) -> dict[str, Tensor]:
         """Loss in the network's scale, and the first metric in the label's unit."""
-        output = self.model(batch.z, batch.pos, batch.batch)
-        squared = (output - batch.label).square().sum(dim=-1)
-        # The root of a small positive number: the gradient of |x| is finite at 0.
-        loss = squared.mean() if self.optim.loss == "mse" else (squared + 1e-12).sqrt().mean()
+        loss, found = self._step(batch)
         if not torch.isfinite(loss):
             raise ValueError(
                 f"the loss became {float(loss.detach())} at step {self.trainer.global_step}: "
                 "lower optim.lr or set optim.grad_clip (the last checkpoint is intact)"
             )
-        metric = next(iter(errors(self.task, output.detach(), batch.label).values()))
+        metric = next(iter(found.values()))
         return {"loss": loss, "metric": metric.mean() * self.scale}
 
     def validation_step(self, batch: Batch, batch_idx: int) -> None:
         """Collect the errors of a batch."""
+        self._val_errors.append(self._step(batch)[1])
+
+    def _step(self, batch: Batch) -> tuple[Tensor, dict[str, Tensor]]:
+        """Loss of a batch, and its errors without graph."""
         output = self.model(batch.z, batch.pos, batch.batch)
-        self._val_errors.append(errors(self.task, output, batch.label))
+        return self._loss(output - batch.label), errors(self.task, output.detach(), batch.label)
+
+    def _loss(self, error: Tensor) -> Tensor:
+        """Mean of the lengths ``(n, dim)``, or of their squares."""
+        squared = error.square().sum(dim=-1)
+        # The root of a small positive number: the gradient of |x| is finite at 0.
+        return squared.mean() if self.optim.loss == "mse" else (squared + 1e-12).sqrt().mean()
 
     def on_validation_epoch_end(self) -> None:
         """Turn them into means in the label's unit."""
@@ -119,3 +127,17 @@ class Regression(pl.LightningModule):
             "optimizer": optimizer,
             "lr_scheduler": {"scheduler": schedule, "interval": "step"},
         }
+
+
+class ForceRegression(Regression):
+    """Fits an energy and, as its negative gradient, forces; both in the network's scale."""
+
+    def _step(self, batch: Batch) -> tuple[Tensor, dict[str, Tensor]]:
+        assert batch.force is not None
+        energy, force = energy_and_forces(
+            self.model, batch.z, batch.pos, batch.batch, create_graph=self.training
+        )
+        loss = self._loss(force - batch.force)
+        loss = loss + self.optim.energy_weight * self._loss(energy - batch.label)
+        found = force_errors(energy.detach(), force.detach(), batch.label, batch.force)
+        return loss, found

@@ -23,12 +23,14 @@ class Batch(NamedTuple):
     batch : Tensor of shape (num_tokens,), int64
         Molecule of every atom.
     label : Tensor of shape (num_graphs, dim)
+    force : Tensor of shape (num_tokens, 3), or None
     """
 
     z: Tensor
     pos: Tensor
     batch: Tensor
     label: Tensor
+    force: Tensor | None = None
 
 
 class Molecules(NamedTuple):
@@ -44,12 +46,15 @@ class Molecules(NamedTuple):
         Where every molecule begins.
     label : Tensor of shape (num_graphs, dim)
         The property, in its unit or in the network's scale.
+    force : Tensor of shape (num_tokens, 3), or None
+        Minus the gradient of the property, where it is an energy and forces are learned.
     """
 
     z: Tensor
     pos: Tensor
     ptr: Tensor
     label: Tensor
+    force: Tensor | None = None
 
     @classmethod
     def from_dataset(cls, dataset: Any, task: Target, size: int | None, what: str) -> "Molecules":
@@ -60,6 +65,8 @@ class Molecules(NamedTuple):
                 f"{what}_size = {size}, but this split has {len(dataset)} molecules: "
                 "ask for fewer, or null for all"
             )
+        if size == 0:
+            raise ValueError(f"{what}: this split holds no molecules; give it some")
         order = torch.randperm(len(dataset), generator=torch.Generator().manual_seed(SUBSET_SEED))
         items = [dataset[i] for i in order[:size].tolist()]
         counts = torch.tensor([0] + [len(item.z) for item in items])
@@ -68,6 +75,7 @@ class Molecules(NamedTuple):
             pos=torch.cat([item.pos for item in items]),
             ptr=counts.cumsum(0),
             label=torch.cat([task.of(item) for item in items]),
+            force=torch.cat([item.force for item in items]) if task.has_forces else None,
         )
 
     @property
@@ -86,7 +94,8 @@ class Molecules(NamedTuple):
         batch = torch.arange(len(graphs)).repeat_interleave(counts)
         first = self.ptr[graphs] - (counts.cumsum(0) - counts)
         tokens = torch.arange(len(batch)) + first[batch]
-        return Batch(self.z[tokens], self.pos[tokens], batch, self.label[graphs])
+        force = None if self.force is None else self.force[tokens]
+        return Batch(self.z[tokens], self.pos[tokens], batch, self.label[graphs], force)
 
 
 class EvalLoader:

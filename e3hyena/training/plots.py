@@ -3,10 +3,9 @@
 from pathlib import Path
 from typing import Any
 
-from torch import Tensor
-
 from e3hyena._extras import require
 from e3hyena.data.targets import Target
+from e3hyena.training.evaluate import Panel
 from e3hyena.training.files import atomic_path
 from e3hyena.training.tasks import metric_labels
 
@@ -52,32 +51,25 @@ def plot_learning_curve(
         figure.savefig(temporary)
 
 
-def plot_parity(path: Path, task: Target, predicted: Tensor, label: Tensor) -> None:
+def plot_parity(path: Path, panels: list[Panel]) -> None:
     """Draw predictions against labels of the test set.
 
     Parameters
     ----------
     path : Path
         The PNG file.
-    task : Target
-    predicted, label : Tensor of shape (num_graphs, dim)
-        In ``task.unit``. Of a vector, the length and the components get a panel each.
+    panels : list of Panel
+        From left to right.
     """
-    panels = {task.name: (label, predicted)}
-    if label.shape[-1] > 1:
-        panels = {
-            f"length of the {task.name}": (label.norm(dim=-1), predicted.norm(dim=-1)),
-            f"components of the {task.name}": (label, predicted),
-        }
     figure = _figure(len(panels))
-    for axes, (title, (x, y)) in zip(
-        figure.subplots(1, len(panels), squeeze=False)[0], panels.items(), strict=True
+    for axes, (title, unit, label, predicted) in zip(
+        figure.subplots(1, len(panels), squeeze=False)[0], panels, strict=True
     ):
-        x, y = x.flatten(), y.flatten()
+        x, y = label.flatten(), predicted.flatten()
         ends = [float(min(x.min(), y.min())), float(max(x.max(), y.max()))]
         axes.plot(ends, ends, color="gray", linewidth=1)
         axes.scatter(x.tolist(), y.tolist(), s=3, alpha=0.3, linewidths=0, rasterized=True)
-        axes.set(title=title, xlabel=f"label ({task.unit})", ylabel=f"predicted ({task.unit})")
+        axes.set(title=title, xlabel=f"label ({unit})", ylabel=f"predicted ({unit})")
         axes.set_aspect("equal")
     with atomic_path(path) as temporary:
         figure.savefig(temporary)

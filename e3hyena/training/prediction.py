@@ -12,12 +12,12 @@ from torch_geometric.data import Data
 
 from e3hyena._extras import require
 from e3hyena.data.orders import ORDERS
+from e3hyena.data.structures import Structure, read_structures
 from e3hyena.data.targets import Target
 from e3hyena.training.checkpoint import ModelInfo, load_model
 from e3hyena.training.device import device_of
-from e3hyena.training.evaluate import predict_molecules
+from e3hyena.training.evaluate import predict_forces, predict_molecules
 from e3hyena.training.molecules import Molecules
-from e3hyena.training.structures import Structure, read_structures
 
 __all__ = ["FORMATS", "Predictions", "predict"]
 
@@ -32,15 +32,18 @@ class Predictions(NamedTuple):
     structures : list of Structure
         The molecules, in the order of the files.
     values : Tensor of shape (num_structures, dim), float64
+    forces : list of Tensor of shape (num_atoms, 3), float64, or None
+        Of every structure, in ``task.unit`` per Angstrom, if the model predicts them.
     """
 
     task: Target
     structures: list[Structure]
     values: Tensor
+    forces: list[Tensor] | None = None
 
     def columns(self) -> dict[str, Tensor]:
         """Named columns of shape (num_structures,): the value, or components and length."""
-        name = self.task.name
+        name = self.task.quantity
         if self.values.shape[-1] == 1:
             return {name: self.values[:, 0]}
         components = {f"{name}_{axis}": self.values[:, i] for i, axis in enumerate("xyz")}
@@ -75,23 +78,29 @@ class Predictions(NamedTuple):
                 "molecule": structure.frame,
                 "formula": structure.atoms.get_chemical_formula(),
                 **{name: column[i] for name, column in columns.items()},
+                **({} if self.forces is None else {"forces": self.forces[i].tolist()}),
             }
             for i, structure in enumerate(self.structures)
         ]
         content = {"task": self.task.name, "unit": self.task.unit, "predictions": found}
+        if self.forces is not None:
+            content["force_unit"] = f"{self.task.unit}/Angstrom"
         return json.dumps(content, indent=2) + "\n"
 
     def to_extxyz(self) -> str:
-        """The molecules with ``predicted_<task>`` and its unit on the comment line.
+        """The molecules with ``predicted_<quantity>`` and its unit on the comment line.
 
-        ASE gives the bare name ``dipole`` a unit of its own (e angstrom), hence the prefix.
+        Forces are the columns ``predicted_forces``. ASE gives the bare names ``dipole`` and
+        ``forces`` units of its own, hence the prefix.
         """
         images = []
-        for structure, value in zip(self.structures, self.values.numpy(), strict=True):
+        key = f"predicted_{self.task.quantity}"
+        for i, (structure, value) in enumerate(zip(self.structures, self.values, strict=True)):
             atoms = structure.atoms.copy()
-            key = f"predicted_{self.task.name}"
-            atoms.info[key] = float(value[0]) if len(value) == 1 else value
+            atoms.info[key] = float(value[0]) if len(value) == 1 else value.numpy()
             atoms.info[f"{key}_unit"] = self.task.unit
+            if self.forces is not None:
+                atoms.arrays["predicted_forces"] = self.forces[i].numpy()
             images.append(atoms)
         text = io.StringIO()
         require("ase.io", "chem").write(text, images, format="extxyz")
@@ -149,6 +158,12 @@ def predict(
         ptr=torch.tensor([0, *(len(graph.z) for graph in graphs)]).cumsum(0),
         label=torch.zeros(len(structures), 1),
     )
+    if info.task.has_forces:
+        values, forces = predict_forces(
+            model, info, molecules, batch_size=batch_size, device=device
+        )
+        counts = molecules.ptr.diff().tolist()
+        return Predictions(info.task, structures, values, list(forces.split(counts)))
     values = predict_molecules(model, info, molecules, batch_size=batch_size, device=device)
     return Predictions(info.task, structures, values)
 

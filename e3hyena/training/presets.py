@@ -21,4 +21,19 @@ PRESETS: dict[str, TrainConfig] = {
         ),
         optim=OptimConfig(epochs=12, batch_size=32, lr=5e-3),
     ),
+    # Forces on 1,000 frames of ethanol, within an hour on one core; the time limit only matters on
+    # a slow machine. Without the mixer, `--model.mixer null --optim.epochs 240` takes as long.
+    "ethanol": TrainConfig(
+        task="forces",
+        output="runs/ethanol",
+        max_minutes=85,
+        threads=1,
+        data=DataConfig(
+            source="md17", root="data/md17", train_size=1000, val_size=300, test_size=1000
+        ),
+        model=ModelConfig(
+            mixer="coordinate", irreps_hidden="32x0e + 32x1o + 32x2e", num_layers=2, cutoff=5.0
+        ),
+        optim=OptimConfig(epochs=120, batch_size=4, lr=4e-3, ema_decay=0.999),
+    ),
 }

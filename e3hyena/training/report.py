@@ -52,7 +52,7 @@ def render_table(results: dict[str, Any]) -> str:
     | filter mixer          |        0.5000 |                4.00x |         10 |            1.0 |
     | mean predictor        |        2.0000 |                1.00x |            |                |
     """
-    labels = metric_labels(get_task(results["task"]))
+    labels = metric_labels(get_task(results["task"], results.get("unit")))
     mixer = results["mixer"]
     head = [
         f"test set, {results['test_size']:,} molecules",

@@ -7,12 +7,13 @@ from e3hyena._extras import require
 from e3hyena.training.checkpoint import load_model
 from e3hyena.training.config import TrainConfig
 from e3hyena.training.device import cpu_threads, device_of
-from e3hyena.training.evaluate import mean_predictor, predict_molecules, summarise
+from e3hyena.training.evaluate import evaluate, guess_errors
 from e3hyena.training.files import atomic_path, check_writable, read_json, write_json, write_text
 from e3hyena.training.load import load_split, scaling_of
+from e3hyena.training.model_card import render_card
 from e3hyena.training.plots import plot_learning_curve, plot_parity
 from e3hyena.training.report import environment, render_table
-from e3hyena.training.tasks import get_task, metric_labels
+from e3hyena.training.tasks import metric_labels, task_of
 
 __all__ = ["train"]
 
@@ -21,9 +22,10 @@ def train(config: TrainConfig) -> dict[str, Any]:
     """Train, evaluate, and write everything into ``config.output``.
 
     The folder receives ``config.yaml``, ``model.pt`` (for `load_model` and ``e3hyena predict``),
-    ``results.json``, ``table.md``, ``learning_curve.png``, ``parity.png`` and a folder per training
-    with its ``metrics.csv`` and ``last.ckpt``. Called again with the same folder and configuration,
-    it continues where it was interrupted; a finished run is only reported.
+    ``MODEL_CARD.md``, ``results.json``, ``table.md``, ``learning_curve.png``, ``parity.png`` and a
+    folder per training with its ``metrics.csv`` and ``last.ckpt``. Called again with the same
+    folder and configuration, it continues where it was interrupted; a finished run is only
+    reported.
 
     Parameters
     ----------
@@ -53,7 +55,7 @@ def train(config: TrainConfig) -> dict[str, Any]:
     require("matplotlib.figure", "train")
     from e3hyena.training.fit import build_model
 
-    get_task(config.task)
+    task_of(config)
     device_of(config.accelerator)
     compare = config.compare_without_mixer and config.model.mixer is not None
     trainings = {"model": True, **({"without_mixer": False} if compare else {})}
@@ -72,14 +74,14 @@ def _run(config: TrainConfig, output: Path, trainings: dict[str, bool]) -> dict[
     """Load, train what is not trained yet, evaluate, write."""
     from e3hyena.training.fit import fit
 
-    task, device = get_task(config.task), device_of(config.accelerator)
+    task, device = task_of(config), device_of(config.accelerator)
     parts = {split: load_split(config.data, task, split) for split in ("train", "val", "test")}
     config.save(output / "config.yaml")
     for name in trainings:
         (output / name).mkdir(exist_ok=True)
     molecules, test = parts["train"], parts["test"]
     scaling = scaling_of(config, molecules)
-    guess = mean_predictor(task, molecules.label, test.label)
+    guess = guess_errors(task, scaling, molecules, test)
     labels = metric_labels(task)
     metric = next(iter(labels))
     sizes = ", ".join(f"{part.num_graphs:,} {split}" for split, part in parts.items())
@@ -94,8 +96,7 @@ def _run(config: TrainConfig, output: Path, trainings: dict[str, bool]) -> dict[
             config, molecules, parts["val"], scaling, output / name, title=title, mixer=mixer
         )
         model, info = load_model(done.model)
-        predicted = predict_molecules(model, info, test, device=device)
-        errors = summarise(task, predicted, test.label)
+        errors, panels = evaluate(model, info, test, device=device)
         rows[name] = {
             "test": errors,
             "ratio": guess[metric] / errors[metric],
@@ -105,7 +106,7 @@ def _run(config: TrainConfig, output: Path, trainings: dict[str, bool]) -> dict[
         }
         histories[title] = done.history
         if name == "model":
-            plot_parity(output / "parity.png", task, predicted, test.label)
+            plot_parity(output / "parity.png", panels)
             with atomic_path(output / "model.pt") as temporary:
                 temporary.write_bytes(done.model.read_bytes())
     rows["mean_predictor"] = {"test": guess, "ratio": 1.0}
@@ -122,9 +123,13 @@ def _run(config: TrainConfig, output: Path, trainings: dict[str, bool]) -> dict[
         "config": config.to_dict(),
     }
     write_text(output / "table.md", render_table(results) + "\n")
+    write_text(output / "MODEL_CARD.md", render_card(results))
     write_json(output / "results.json", results)  # last: it marks the run as finished
     print(f"\n{render_table(results)}\n")
-    for name in ("model.pt", "results.json", "table.md", "learning_curve.png", "parity.png"):
+    for name in (
+        *("model.pt", "MODEL_CARD.md", "results.json", "table.md"),
+        *("learning_curve.png", "parity.png"),
+    ):
         print(f"written: {output / name}")
     return results
 

@@ -45,7 +45,13 @@ class Scaling(NamedTuple):
 
 
 def fit_scaling(
-    label: Tensor, z: Tensor, batch: Tensor, *, per_atom: bool, summed: bool
+    label: Tensor,
+    z: Tensor,
+    batch: Tensor,
+    *,
+    per_atom: bool,
+    summed: bool,
+    force: Tensor | None = None,
 ) -> Scaling:
     """Scale and shift of the training labels.
 
@@ -63,6 +69,9 @@ def fit_scaling(
     summed : bool
         The network adds contributions of the atoms. At initialisation each has about unit variance,
         and so their sum over n atoms n; the scale is smaller by the root of the mean n.
+    force : Tensor of shape (num_tokens, 3), optional
+        Forces, if they are learned too: then the scale is the root mean square of a component
+        times one Angstrom, for they, not the energies, decide the fit.
 
     Returns
     -------
@@ -90,6 +99,9 @@ def fit_scaling(
         atom_shift[seen] = torch.linalg.lstsq(counts[:, seen], label, driver="gelsd").solution[:, 0]
         label = label - (counts @ atom_shift).unsqueeze(-1)
     shift = label.mean()
+    if force is not None:
+        scale = _positive(force.double().square().mean().sqrt())
+        return Scaling(scale, shift, atom_shift)
     deviation = (label - shift).square().mean().sqrt()
     return Scaling(_positive(deviation) / unit, shift, atom_shift)
 

@@ -1,18 +1,24 @@
 """What a run learns: the target, how it is pooled and scaled, how errors are counted."""
 
+from dataclasses import replace
+
 from torch import Tensor
 
-from e3hyena.data.targets import TARGETS, Target
+from e3hyena.data.targets import FORCES, TARGETS, Target
 from e3hyena.training.config import TrainConfig
 
-__all__ = ["errors", "get_task", "metric_labels", "model_arguments"]
+__all__ = ["errors", "force_errors", "get_task", "metric_labels", "model_arguments", "task_of"]
 
 # Properties that grow with the molecule; a dipole is a sum over charges as well.
-SUMMED = frozenset("dipole alpha zpve U0 U H G cv U0_atom U_atom H_atom G_atom".split())
+SUMMED = frozenset("forces dipole alpha zpve U0 U H G cv U0_atom U_atom H_atom G_atom".split())
 
 
-def get_task(name: str) -> Target:
-    """Look up a target by name.
+# Unit of the energies of a source, unless its options say another.
+SOURCE_UNITS = {"md17": "kcal/mol", "extxyz": "eV"}
+
+
+def get_task(name: str, unit: str | None = None) -> Target:
+    """Look up a target by name; `unit` is that of the energies of the task ``forces``.
 
     Raises
     ------
@@ -24,16 +30,53 @@ def get_task(name: str) -> Target:
     >>> get_task("dipole").irreps, get_task("gap").unit
     ('1o', 'eV')
     """
+    if name == FORCES.name:
+        return FORCES if unit is None else replace(FORCES, unit=unit)
     if name not in TARGETS:
-        raise ValueError(f"task {name!r} is unknown: use one of {', '.join(sorted(TARGETS))}")
+        known = ", ".join(sorted([*TARGETS, FORCES.name]))
+        raise ValueError(f"task {name!r} is unknown: use one of {known}")
     return TARGETS[name]
+
+
+def task_of(config: TrainConfig) -> Target:
+    """The target of a run, in the unit of its data.
+
+    Raises
+    ------
+    ValueError
+        If the task is unknown, or the data do not have it.
+
+    Examples
+    --------
+    >>> task_of(TrainConfig(task="gap")).unit
+    'eV'
+    >>> task_of(TrainConfig(task="forces"))
+    Traceback (most recent call last):
+    ...
+    ValueError: task 'forces' needs data.source md17 or extxyz, not 'extract'...
+    """
+    data = config.data
+    if (config.task == FORCES.name) != (data.source in SOURCE_UNITS):
+        wanted = "md17 or extxyz" if config.task == FORCES.name else "extract or qm9"
+        raise ValueError(
+            f"task {config.task!r} needs data.source {wanted}, not {data.source!r} "
+            "(energies with forces are the task 'forces')"
+        )
+    if config.task != FORCES.name:
+        return get_task(config.task)
+    if data.order not in (None, "given"):
+        raise ValueError(
+            f"data.order = {data.order!r}: forces need an energy that is smooth in the positions, "
+            "and the order jumps where atoms swap their places; use null, or given for a chain"
+        )
+    return get_task(config.task, data.options.get("energy_unit", SOURCE_UNITS[data.source]))
 
 
 def model_arguments(config: TrainConfig) -> dict[str, object]:
     """Keyword arguments of `e3hyena.HyenaNet` for a run: numbers, strings and null only."""
     model = config.model
     return {
-        "irreps_out": get_task(config.task).irreps,
+        "irreps_out": task_of(config).irreps,
         "irreps_hidden": model.irreps_hidden,
         "num_layers": model.num_layers,
         "mixer": model.mixer,
@@ -77,8 +120,35 @@ def errors(task: Target, predicted: Tensor, label: Tensor) -> dict[str, Tensor]:
     }
 
 
+def force_errors(
+    energy: Tensor, force: Tensor, label: Tensor, force_label: Tensor
+) -> dict[str, Tensor]:
+    """The same for energies with forces: absolute errors, one entry per metric.
+
+    Parameters
+    ----------
+    energy, label : Tensor of shape (num_graphs, 1)
+    force, force_label : Tensor of shape (num_tokens, 3)
+
+    Returns
+    -------
+    errors : dict of str to Tensor
+        ``"force_mae"`` (num_tokens,), the mean over the three components, and ``"energy_mae"``
+        (num_graphs,).
+    """
+    return {
+        "force_mae": (force - force_label).abs().mean(dim=-1),
+        "energy_mae": (energy - label).abs().squeeze(-1),
+    }
+
+
 def metric_labels(task: Target) -> dict[str, str]:
-    """What the metrics of `errors` are called in tables, with unit."""
+    """What the metrics are called in tables, with unit; the first chooses the best weights."""
+    if task.has_forces:
+        return {
+            "force_mae": f"force component, MAE ({task.unit}/A)",
+            "energy_mae": f"energy, MAE ({task.unit})",
+        }
     if task.irreps == "0e":
         return {"mae": f"{task.name}, MAE ({task.unit})"}
     return {

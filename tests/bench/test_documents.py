@@ -13,10 +13,11 @@ from e3hyena.bench import (
     operator,
     ragged,
     sets,
+    swap,
     transforms,
 )
 from e3hyena.bench.documents import read_block, write_block
-from e3hyena.experiments import molecule_report, path, set_recall_report, symmetry
+from e3hyena.experiments import ethanol, molecule_report, path, set_recall_report, symmetry
 
 ROOT = Path(__file__).parents[2]
 
@@ -52,6 +53,9 @@ def test_performance_agrees_with_json(module) -> None:
         ("docs/order-and-symmetry.md", "symmetry", "symmetry", symmetry.render),
         ("README.md", "symmetry_short", "symmetry", symmetry.render_summary),
         ("docs/order-and-symmetry.md", "path", "path", path.render),
+        ("docs/replace-attention.md", "swap", "swap", swap.render),
+        ("docs/forces.md", "ethanol", "ethanol", ethanol.render),
+        ("docs/forces.md", "ethanol_nve", "ethanol", ethanol.render_nve),
     ],
 )
 def test_pages_agree_with_json(page: str, name: str, result: str, render) -> None:

@@ -115,3 +115,41 @@ def test_a_file_from_before_orders(finished, content, tmp_path):
     assert info.model_kwargs == kwargs and info.config == config
     new, _ = load_model(finished)
     assert all(map(torch.equal, model.parameters(), new.parameters()))
+
+
+@pytest.fixture
+def exported(finished, tmp_path):
+    """The finished model in the other format."""
+    pytest.importorskip("safetensors")
+    model, info = load_model(finished)
+    save_model(tmp_path / "model.safetensors", model.state_dict(), info)
+    return tmp_path / "model.safetensors"
+
+
+def test_safetensors_hold_the_same_model(finished, exported):
+    model, info = load_model(finished)
+    again, other = load_model(exported)
+    mine, theirs = model.state_dict(), again.state_dict()
+    assert mine.keys() == theirs.keys()
+    assert all(torch.equal(mine[name], theirs[name]) for name in mine)
+    for mine, theirs in zip(info.scaling, other.scaling, strict=True):
+        assert torch.equal(mine, theirs) and theirs.dtype == torch.float64
+    for name in ("task", "elements", "model_kwargs", "config", "version"):
+        assert getattr(info, name) == getattr(other, name)
+
+
+def test_safetensors_that_cannot_be_used_are_refused(exported, tmp_path):
+    from safetensors.torch import load_file, save_file
+
+    data = exported.read_bytes()
+    (tmp_path / "half.safetensors").write_bytes(data[: len(data) // 2])
+    with pytest.raises(ValueError, match="is not a checkpoint of e3hyena, or it is damaged"):
+        load_model(tmp_path / "half.safetensors")
+    tensors = load_file(exported)
+    save_file(tensors, tmp_path / "other.safetensors")
+    with pytest.raises(ValueError, match="was not written by e3hyena"):
+        load_model(tmp_path / "other.safetensors")
+    header = {"format": '"e3hyena-model"', "format_version": str(FORMAT_VERSION + 1)}
+    save_file(tensors, tmp_path / "newer.safetensors", metadata=header)
+    with pytest.raises(ValueError, match=r"format version 2.*pip install --upgrade"):
+        load_model(tmp_path / "newer.safetensors")

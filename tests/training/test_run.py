@@ -14,7 +14,15 @@ from e3hyena.training.resume import Checkpoints
 
 from .conftest import EPOCHS, STEPS_PER_EPOCH, tiny_config
 
-OUTPUT = {"model.pt", "config.yaml", "results.json", "table.md", "learning_curve.png", "parity.png"}
+OUTPUT = {
+    "model.pt",
+    "MODEL_CARD.md",
+    "config.yaml",
+    "results.json",
+    "table.md",
+    "learning_curve.png",
+    "parity.png",
+}
 
 
 class Killed(BaseException):

@@ -12,6 +12,7 @@ import torch
 from torch import Tensor
 
 from e3hyena.ops import spectral
+from e3hyena.ops.backends import eager_moments, eager_scalars
 from e3hyena.ops.paths import Paths
 
 BLOCK_BYTES = 2 * 2**20
@@ -47,6 +48,9 @@ def contract_weight(paths: Paths, x1: Tensor, x2: Tensor, x3: Tensor) -> Tensor:
     return torch.einsum("cabd,pabd->pc", total.reshape(num_channels, d1, d2, d3), coefficients)
 
 
+moments, moments_backward = eager_moments.moments, eager_moments.moments_backward
+read, read_backward = eager_moments.read, eager_moments.read_backward
+scalars, scalars_backward = eager_scalars.scalars, eager_scalars.scalars_backward
 convolve = functools.partial(spectral.convolve, contract)
 convolve_weight = functools.partial(spectral.convolve_weight, contract_weight)
 

@@ -18,13 +18,16 @@ import torch
 from torch import Tensor
 
 from e3hyena.ops import spectral
-from e3hyena.ops.backends import eager, transforms
+from e3hyena.ops.backends import eager, native_moments, native_scalars, transforms
 from e3hyena.ops.backends.native_build import compiler, library
 from e3hyena.ops.backends.native_direct_source import num_pairs
 from e3hyena.ops.backends.transforms import functions, plan
 from e3hyena.ops.paths import Paths
 from e3hyena.ops.spectrum import Bucket, buckets
 
+moments, moments_backward = native_moments.moments, native_moments.moments_backward
+read, read_backward = native_moments.read, native_moments.read_backward
+scalars, scalars_backward = native_scalars.scalars, native_scalars.scalars_backward
 _MAX_NONZEROS = 1024  # beyond, compiling takes half a minute
 _BLOCK = 4096
 _ALIGNED = 4096

@@ -21,7 +21,7 @@ import torch
 from e3hyena.ops.backends.native_source import source
 from e3hyena.ops.paths import paths_from_key
 
-_FLAGS = ["-O2", "-march=native", "-fPIC", "-fopenmp", "-std=gnu11", "-w", "-c"]
+_FLAGS = ["-O2", "-march=native", "-fPIC", "-fopenmp", "-fno-math-errno", "-std=gnu11", "-w", "-c"]
 
 
 def compiler() -> str | None:
@@ -50,7 +50,8 @@ def _identity() -> str:
 
 
 @functools.cache
-def _vector_bytes() -> int:
+def vector_bytes() -> int:
+    """Size of a vector register, as torch uses it."""
     capability = torch.backends.cpu.get_cpu_capability()
     return {"AVX512": 64, "AVX2": 32}.get(capability, 16)
 
@@ -59,7 +60,11 @@ def _vector_bytes() -> int:
 def library(key: str, dtype: torch.dtype) -> ctypes.CDLL:
     """What was compiled for some paths and a dtype."""
     double = dtype in (torch.float64, torch.complex128)
-    code = source(paths_from_key(key), double, dtype.is_complex, _vector_bytes())
+    return load(source(paths_from_key(key), double, dtype.is_complex, vector_bytes()))
+
+
+def load(code: str) -> ctypes.CDLL:
+    """The library made of some C, compiled if it is not in the cache."""
     digest = hashlib.sha256((code + _identity()).encode()).hexdigest()[:24]
     home = os.environ.get("E3HYENA_CACHE") or Path.home() / ".cache" / "e3hyena"
     target = Path(home) / f"{digest}.so"
@@ -77,7 +82,7 @@ def _build(code: str, target: Path) -> None:
         path = str(compiler())
         for command in (
             [path, *_FLAGS, unit, "-o", part],
-            [path, "-shared", part, "-o", whole, *_openmp()],
+            [path, "-shared", part, "-o", whole, *_openmp(), "-lm"],
         ):
             done = subprocess.run(command, capture_output=True, text=True, check=False)
             if done.returncode:

@@ -63,6 +63,9 @@ def contract_weight(paths: Paths, x1: Tensor, x2: Tensor, x3: Tensor) -> Tensor:
     return parts.sum(-1)  # in a fixed order, unlike atomic additions
 
 
+moments, moments_backward = eager.moments, eager.moments_backward
+read, read_backward = eager.read, eager.read_backward
+scalars, scalars_backward = eager.scalars, eager.scalars_backward
 convolve = functools.partial(spectral.convolve, contract)
 convolve_weight = functools.partial(spectral.convolve_weight, contract_weight)
 

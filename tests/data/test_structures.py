@@ -3,7 +3,7 @@ import io
 import numpy as np
 import pytest
 
-from e3hyena.training.structures import read_structures
+from e3hyena.data.structures import read_structures
 
 ase_io = pytest.importorskip("ase.io")
 build = pytest.importorskip("ase.build")

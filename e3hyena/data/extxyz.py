@@ -1,0 +1,133 @@
+"""Energies and forces of the user's own, from extended-xyz files."""
+
+import os
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from e3hyena.data.frames import FrameDataset, Frames, collate
+from e3hyena.data.structures import Structure, read_structures
+from e3hyena.data.units import energy_factor, length_factor
+
+__all__ = ["ExtXYZ"]
+
+SPLIT_SEED = 0
+SHARES = {"train": (0.0, 0.8), "val": (0.8, 0.9), "test": (0.9, 1.0)}
+
+
+class ExtXYZ(FrameDataset):
+    """Molecules with energies and forces from a file that ASE, or what writes for it, wrote.
+
+    Every molecule has ``z`` (N,), ``pos`` (N, 3) in Angstrom, ``energy`` (1,) and ``force`` (N, 3)
+    in ``energy_unit`` per Angstrom. Everything is in memory, nothing is written.
+
+    Parameters
+    ----------
+    path : str or path
+        A file, or a folder with the files ``train.extxyz``, ``val.extxyz`` and ``test.extxyz`` (or
+        ``.xyz``).
+    split : {"train", "val", "test"}, optional
+        Of a file, a part drawn at random once and for all: 80, 10 and 10 percent; all of it by
+        default. Of a folder, the file of that name (needed).
+    transform : callable, optional
+        Called on every `Data` that is taken out.
+    energy_key, force_key : str
+        Names in the file: of the energy on the comment line, and of the column of forces.
+    file_energy_unit : {"eV", "kcal/mol", "kJ/mol", "Hartree", "Rydberg"}
+        Unit in the file; eV is what ASE writes.
+    file_length_unit : {"Angstrom", "Bohr", "nm"}
+        Unit in the file, also in the denominator of its forces.
+    energy_unit : {"eV", "kcal/mol", "kJ/mol", "Hartree", "Rydberg"}
+        Unit wanted.
+
+    Raises
+    ------
+    FileNotFoundError
+        If there is no such file.
+    ValueError
+        If the file is damaged, a molecule is periodic (stress and periodic cells are not covered),
+        has no energy or forces of that name, or a unit or split is unknown.
+    ImportError
+        If the extra ``chem`` is not installed.
+
+    Examples
+    --------
+    >>> import tempfile, ase.build, ase.io
+    >>> from ase.calculators.emt import EMT
+    >>> water = ase.build.molecule("H2O")
+    >>> water.calc = EMT()
+    >>> _ = water.get_forces()
+    >>> with tempfile.TemporaryDirectory() as folder:
+    ...     ase.io.write(f"{folder}/water.extxyz", water)
+    ...     dataset = ExtXYZ(f"{folder}/water.extxyz", energy_unit="kcal/mol")
+    >>> len(dataset), f"{float(dataset[0].energy):.2f}", dataset[0].force.shape
+    (1, '60.41', torch.Size([3, 3]))
+    """
+
+    def __init__(
+        self,
+        path: str | os.PathLike[str],
+        split: str | None = None,
+        transform: Callable | None = None,
+        *,
+        energy_key: str = "energy",
+        force_key: str = "forces",
+        file_energy_unit: str = "eV",
+        file_length_unit: str = "Angstrom",
+        energy_unit: str = "eV",
+    ) -> None:
+        if split is not None and split not in SHARES:
+            raise ValueError(f"split={split!r} is unknown: use one of {', '.join(SHARES)}")
+        super().__init__(None, transform)
+        self.energy_unit = energy_unit
+        energy = energy_factor(file_energy_unit, energy_unit)
+        length = length_factor(file_length_unit, "Angstrom")
+        structures = read_structures(_file(Path(path), split))
+        labels = [_labels(structure, energy_key, force_key) for structure in structures]
+        frames = Frames(
+            counts=np.array([len(structure.atoms) for structure in structures]),
+            z=np.concatenate([structure.atoms.numbers for structure in structures]),
+            pos=np.concatenate([structure.atoms.positions for structure in structures]) * length,
+            energy=np.array([label[0] for label in labels]) * energy,
+            force=np.concatenate([label[1] for label in labels]) * (energy / length),
+        )
+        self._data, self.slices = collate(frames)
+        if split is not None and Path(path).is_file():
+            order = np.random.default_rng(SPLIT_SEED).permutation(len(structures))
+            first, last = (round(share * len(order)) for share in SHARES[split])
+            self._select(order[first:last])
+
+
+def _file(path: Path, split: str | None) -> Path:
+    """The file itself, or the one of a split in a folder."""
+    if not path.is_dir():
+        return path
+    if split is None:
+        raise ValueError(f"{str(path)!r} is a folder: say which file with split='train' or another")
+    found = [path / f"{split}{suffix}" for suffix in (".extxyz", ".xyz")]
+    found = [file for file in found if file.is_file()] or found
+    return found[0]
+
+
+def _labels(structure: Structure, energy_key: str, force_key: str) -> tuple[float, Any]:
+    """Energy and forces of a molecule, wherever ASE put them."""
+    atoms = structure.atoms
+    results = {} if atoms.calc is None else atoms.calc.results
+    energy = results.get(energy_key, atoms.info.get(energy_key))
+    force = results.get(force_key, atoms.arrays.get(force_key))
+    where = f"{structure.file!r}, molecule {structure.frame}"
+    if energy is None or np.ndim(energy) or not np.isfinite(energy):
+        known = sorted({*results, *atoms.info})
+        raise ValueError(
+            f"{where}: no finite number energy_key={energy_key!r} on the comment line; "
+            f"it has {', '.join(known) or 'nothing'}"
+        )
+    if force is None or np.shape(force) != (len(atoms), 3) or not np.isfinite(force).all():
+        known = sorted({*results, *atoms.arrays} - {"numbers", "positions"})
+        raise ValueError(
+            f"{where}: no finite column force_key={force_key!r} of three numbers per atom; "
+            f"it has {', '.join(known) or 'none'}"
+        )
+    return float(energy), force

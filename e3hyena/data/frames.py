@@ -1,0 +1,77 @@
+"""What datasets of energies and forces share: storage, statistics."""
+
+from collections.abc import Sequence
+from typing import NamedTuple
+
+import numpy as np
+import torch
+from torch_geometric.data import Data, InMemoryDataset
+
+__all__ = ["FrameDataset", "Frames", "collate"]
+
+
+class Frames(NamedTuple):
+    """Molecules as flat arrays.
+
+    counts (num_graphs,), z (num_nodes,), pos (num_nodes, 3) in Angstrom, energy (num_graphs,),
+    force (num_nodes, 3).
+    """
+
+    counts: np.ndarray
+    z: np.ndarray
+    pos: np.ndarray
+    energy: np.ndarray
+    force: np.ndarray
+
+
+def collate(frames: Frames) -> tuple[Data, dict[str, torch.Tensor]]:
+    """The same in PyG's collated form; energies stay float64, for totals are large."""
+    nodes = torch.from_numpy(np.concatenate([[0], np.cumsum(frames.counts, dtype=np.int64)]))
+    graphs = torch.arange(len(frames.counts) + 1)
+    data = Data(
+        z=torch.from_numpy(frames.z.astype(np.int64)),
+        pos=torch.from_numpy(frames.pos.astype(np.float32)),
+        energy=torch.from_numpy(frames.energy.astype(np.float64)),
+        force=torch.from_numpy(frames.force.astype(np.float32)),
+    )
+    return data, {"z": nodes, "pos": nodes, "force": nodes, "energy": graphs}
+
+
+class FrameDataset(InMemoryDataset):
+    """Base class of the datasets with ``z``, ``pos``, ``energy`` and ``force``.
+
+    Attributes
+    ----------
+    energy_unit : str
+        Unit of ``energy``; that of ``force`` is it per Angstrom.
+    """
+
+    energy_unit: str
+
+    def _select(self, rows: Sequence[int] | np.ndarray | None) -> None:
+        """Keep these frames, in this order (None: all of them)."""
+        self._indices = None if rows is None else [int(row) for row in rows]
+
+    def describe(self) -> str:
+        """Counts, and range, mean and standard deviation of energies and forces, as a table."""
+        items = [self.get(i) for i in self.indices()]
+        atoms = [item.num_nodes for item in items]
+        elements = torch.cat([item.z for item in items]).unique().tolist()
+        lines = [
+            f"{type(self).__name__}: {len(items):,} molecules, {sum(atoms):,} atoms "
+            f"({min(atoms)}-{max(atoms)}), elements {', '.join(map(str, elements))}",
+            f"{'':>16} {'unit':>16} {'min':>14} {'mean':>14} {'max':>14} {'std':>10}",
+        ]
+        columns = {
+            "energy": (torch.cat([item.energy for item in items]), self.energy_unit),
+            "force component": (
+                torch.cat([item.force for item in items]).double(),
+                f"{self.energy_unit}/A",
+            ),
+        }
+        for name, (v, unit) in columns.items():
+            lines.append(
+                f"{name:>16} {unit:>16} {float(v.min()):>14.4f} {float(v.mean()):>14.4f} "
+                f"{float(v.max()):>14.4f} {float(v.std(correction=0)):>10.4f}"
+            )
+        return "\n".join(lines)

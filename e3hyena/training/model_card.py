@@ -1,0 +1,92 @@
+"""The model card: what a reader must know about a trained network, beside its file."""
+
+from typing import Any
+
+from e3hyena.data.catalogue import CATALOGUE
+from e3hyena.mixers import MIXERS
+from e3hyena.training.tasks import get_task, metric_labels
+
+__all__ = ["render_card"]
+
+_SET = "exact under rotations, reflections, translations and permutations of the atoms"
+_CHAIN = "exact under rotations, reflections and translations; depends on the order of the atoms"
+
+
+def render_card(results: dict[str, Any]) -> str:
+    """The card in Markdown.
+
+    Parameters
+    ----------
+    results : dict
+        Content of ``results.json``.
+
+    Returns
+    -------
+    card : str
+        With a YAML header, as model hubs read it.
+    """
+    config, row = results["config"], results["rows"]["model"]
+    data, model, optim = config["data"], config["model"], config["optim"]
+    task, entry = get_task(results["task"], results["unit"]), CATALOGUE[data["source"]]
+    labels = metric_labels(task)
+    guess = results["rows"]["mean_predictor"]["test"]
+    mixer = model["mixer"]
+    ordered = mixer is not None and (MIXERS[mixer].ordered or model["short_conv"] > 0)
+    order = f" (order: {data['order'] or 'as listed'})" if ordered else ""
+    errors = [
+        f"| {labels[name]} | {value:.4g} | {guess[name]:.4g} |"
+        for name, value in row["test"].items()
+    ]
+    versions = ", ".join(f"{name} {version}" for name, version in results["versions"].items())
+    machine = results["machine"]
+    sizes = ", ".join(f"{results[f'{part}_size']:,} {part}" for part in ("train", "val", "test"))
+    lines = [
+        "---",
+        "library_name: e3hyena",
+        "tags: [equivariant, e3nn, molecules, hyena]",
+        f"metrics: [{', '.join(row['test'])}]",
+        "---",
+        "",
+        f"# {task.quantity} by e3hyena",
+        "",
+        f"Predicts {task.description}, in {task.unit}"
+        + (f", and forces in {task.unit}/Angstrom." if task.has_forces else "."),
+        "",
+        "## Use",
+        "",
+        "```python",
+        "from e3hyena.training import load_model, predict",
+        "",
+        'print(predict("model.pt", ["molecules.xyz"]).to_table())',
+        'model, info = load_model("model.pt")  # the network itself, and its units',
+        "```",
+        "",
+        "For molecules of the elements and of the kind that it was trained on. Not for periodic",
+        "cells. Outside of the training data errors may be much larger, without a warning.",
+        "",
+        "## Data",
+        "",
+        f"- {entry.dataset}: {entry.holds}; {sizes} molecules",
+        f"- origin: {entry.origin}",
+        f"- licence of the data: {entry.licence}",
+        "",
+        f"## Errors on the {results['test_size']:,} test molecules",
+        "",
+        "| metric | this model | mean predictor |",
+        "|---|---|---|",
+        *errors,
+        "",
+        f"One training, seed {config['seed']}: the spread over seeds is not known from it.",
+        "",
+        "## Network and training",
+        "",
+        f"- HyenaNet, {row['parameters']:,} parameters, hidden irreps {model['irreps_hidden']}, "
+        f"{model['num_layers']} layers, cutoff {model['cutoff']} Angstrom, mixer {mixer}",
+        f"- symmetry: {_CHAIN + order if ordered else _SET}",
+        f"- {row['epochs']} epochs of batches of {optim['batch_size']}, learning rate "
+        f"{optim['lr']:g} ({optim['schedule']}), {row['seconds'] / 60:.1f} minutes on "
+        f"{machine['device']} ({machine['processor']}, {machine['threads']} threads)",
+        f"- {versions}",
+        "",
+    ]
+    return "\n".join(lines)

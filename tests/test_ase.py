@@ -1,0 +1,117 @@
+"""The calculator, as ASE's own optimisers and dynamics use it."""
+
+import numpy as np
+import pytest
+import torch
+from ase import units
+from ase.build import molecule
+from ase.calculators.test import gradient_test
+from ase.md.verlet import VelocityVerlet
+from ase.optimize import BFGS
+
+from e3hyena import HyenaNet
+from e3hyena.ase import HyenaCalculator
+from e3hyena.training import ModelInfo, load_model, save_model
+from e3hyena.training.scaling import Scaling
+from e3hyena.training.tasks import get_task
+
+
+@pytest.fixture
+def dipoles(tmp_path):
+    """A model file of a network for dipoles, not trained."""
+    arguments = {"irreps_out": "1o", "irreps_hidden": "4x0e + 4x1o", "num_layers": 1}
+    one, none = torch.tensor(2.0).double(), torch.zeros(119).double()
+    info = ModelInfo(
+        get_task("dipole"), Scaling(one, 0 * one, none), [1, 6, 8], arguments, {}, "0.1.0"
+    )
+    save_model(tmp_path / "dipoles.pt", HyenaNet(**arguments).state_dict(), info)
+    return tmp_path / "dipoles.pt"
+
+
+@pytest.fixture
+def ethanol(finished_forces):
+    atoms = molecule("CH3CH2OH")
+    atoms.rattle(0.05, seed=1)
+    atoms.calc = HyenaCalculator(finished_forces)
+    return atoms
+
+
+def test_energy_and_forces_are_those_of_the_network_in_the_units_of_ase(finished_forces, ethanol):
+    model, info = load_model(finished_forces)
+    z = torch.from_numpy(ethanol.numbers).long()
+    output = model.double()(z, torch.from_numpy(ethanol.positions)).detach()
+    expected = float(info.scaling.to_property(output, z, torch.zeros_like(z)))
+    assert ethanol.get_potential_energy() == pytest.approx(expected)
+    assert ethanol.get_potential_energy(force_consistent=True) == pytest.approx(expected)
+    assert ethanol.calc.implemented_properties == ["energy", "free_energy", "forces"]
+
+
+def test_energies_in_kcal_become_ev(finished_forces, ethanol, tmp_path):
+    path = tmp_path / "kcal.pt"
+    content = torch.load(finished_forces / "model.pt", weights_only=True)
+    torch.save({**content, "unit": "kcal/mol"}, path)
+    other = ethanol.copy()
+    other.calc = HyenaCalculator(path)
+    factor = units.kcal / units.mol
+    assert other.get_potential_energy() == pytest.approx(ethanol.get_potential_energy() * factor)
+    assert np.allclose(other.get_forces(), ethanol.get_forces() * factor)
+
+
+def test_forces_equal_finite_differences(ethanol):
+    forces, differences = gradient_test(ethanol, indices=[0, 2, 5])
+    assert np.abs(forces - differences).max() < 1e-6 * np.abs(forces).max()
+
+
+def test_an_optimiser_relaxes_a_molecule(ethanol):
+    before = ethanol.get_potential_energy()
+    optimiser = BFGS(ethanol, logfile=None)
+    optimiser.run(fmax=0.05, steps=200)
+    assert ethanol.get_potential_energy() < before
+    assert np.abs(ethanol.get_forces()).max() < 0.1
+
+
+def test_dynamics_conserve_energy(ethanol):
+    """The drift falls with the square of the time step: nothing but the integrator makes it."""
+    BFGS(ethanol, logfile=None).run(fmax=0.05, steps=100)
+    changes = []
+    for step, number in ((0.4, 25), (0.2, 50)):
+        atoms = ethanol.copy()
+        atoms.calc = ethanol.calc
+        spread = np.sqrt(atoms.get_masses() * 300 * units.kB)[:, None]
+        atoms.set_momenta(spread * np.random.default_rng(0).standard_normal((len(atoms), 3)))
+        start = atoms.get_total_energy()
+        energies = []
+        dynamics = VelocityVerlet(atoms, step * units.fs)
+        dynamics.attach(lambda a=atoms, e=energies: e.append(a.get_total_energy()))
+        dynamics.run(number)
+        changes.append(np.abs(np.array(energies) - start).max())
+    assert 2 < changes[0] / changes[1] < 8
+
+
+def test_a_network_for_dipoles_gives_them_beside_the_energy(finished_forces, dipoles, ethanol):
+    both = HyenaCalculator(finished_forces, dipoles)
+    assert both.implemented_properties == ["energy", "free_energy", "forces", "dipole"]
+    atoms = ethanol.copy()
+    atoms.calc = both
+    model, info = load_model(dipoles)
+    z = torch.from_numpy(atoms.numbers).long()
+    output = model.double()(z, torch.from_numpy(atoms.positions))
+    debye = info.scaling.to_property(output, z, torch.zeros_like(z))[0].detach()
+    assert np.allclose(atoms.get_dipole_moment() / units.Debye, debye)
+    assert np.allclose(atoms.get_forces(), ethanol.get_forces())
+    only = HyenaCalculator(dipoles)
+    assert only.implemented_properties == ["dipole"]
+
+
+def test_what_cannot_be_computed_is_refused(finished_forces, ethanol):
+    with pytest.raises(ValueError, match="no checkpoint given"):
+        HyenaCalculator()
+    with pytest.raises(ValueError, match="predicts forces; give one network for the energy"):
+        HyenaCalculator(finished_forces, finished_forces)
+    ethanol.numbers[0] = 14
+    with pytest.raises(ValueError, match=r"elements \[14\].*knows \[1, 6, 7, 8\]"):
+        ethanol.get_potential_energy()
+    ethanol.numbers[0] = 6
+    ethanol.pbc = True
+    with pytest.raises(ValueError, match="periodic"):
+        ethanol.get_forces()
