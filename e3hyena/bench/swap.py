@@ -13,7 +13,7 @@ import torch
 from e3nn import o3
 
 from e3hyena.bench.peak import added_mebibytes, in_fresh_process
-from e3hyena.bench.report import as_dicts, caption, publish
+from e3hyena.bench.report import as_dicts, publish
 from e3hyena.bench.swap_cases import (
     CASES,
     Case,
@@ -99,6 +99,7 @@ def _measure(name: str, config: Config) -> dict[str, Any]:
     built = {row: _build(name, *setup) for row, setup in setups.items()}
     result: dict[str, Any] = {
         "errors": errors,
+        "rounds": config.repeats,
         "length": {row: length for row, (length, _, _) in setups.items()},
         "edges": {row: edges.index.shape[1] for row, (_, edges) in built.items()},
         "mebibytes": {row: in_fresh_process(_peak, name, *setup) for row, setup in setups.items()},
@@ -152,8 +153,12 @@ def _peak(name: str, length: int, radius: float, swapped: bool) -> float:
 
 def render(report: dict[str, Any]) -> str:
     """The report as a Markdown table and what follows from it."""
+    machine, threads = report["environment"], report["config"]["threads"]
+    rounds = "/".join(str(case["rounds"]) for case in report["cases"].values())
     lines = [
-        f"Forward and backward pass of one layer, float32 ({caption(report)}).",
+        "Forward and backward pass of one layer, float32 (medians of "
+        f"{rounds} interleaved rounds, {threads} threads, {machine['cpu']}, torch "
+        f"{machine['torch']}).",
         "",
         "| layer | tokens | edges | ms | MiB |",
         "|---|---|---|---|---|",

@@ -137,7 +137,8 @@ class HyenaOperator(nn.Module):
         if lead:
             if batch is not None or ptr is not None:
                 raise ValueError(
-                    f"x has shape {tuple(x.shape)}: give either leading dimensions or batch/ptr"
+                    f"x has shape {tuple(x.shape)}: give either leading dimensions or batch/ptr; "
+                    "with the latter, x.flatten(0, -2) and one entry of batch per row"
                 )
             num_tokens = x.shape[-2]
             segments = Segments((num_tokens,) * lead.numel(), x.device)

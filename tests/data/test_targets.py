@@ -1,3 +1,5 @@
+import re
+
 import numpy as np
 import pytest
 import torch
@@ -33,6 +35,38 @@ def test_units_follow_pyg_conversion():
         factor = pyg.HAR2EV if target.unit == "eV" else 1.0
         assert float(pyg.conversion[target.index]) == pytest.approx(factor, rel=1e-7)
     assert [t.name for t in TARGETS.values() if t.unit == "GHz"] == ["A", "B", "C"]
+
+
+def test_order_and_units_are_those_of_pyg():
+    """PyG publishes both as the table in the documentation of its QM9."""
+    units = {
+        *(("D", "D"), ("{a_0}^3", "a0^3"), ("{a_0}^2", "a0^2"), ("eV", "eV"), ("GHz", "GHz")),
+        (r"\frac{cal}{mol K}", "cal/(mol K)"),
+    }
+    begins = {
+        "mu": r"\mu",
+        "alpha": r"\alpha",
+        "homo": r"\epsilon_{HOMO}",
+        "gap": r"\Delta",
+        "lumo": r"\epsilon_{LUMO}",
+        "r2": r"\langle R^2",
+        "zpve": "ZPVE",
+        "cv": "c_{v}",
+        "U0": "U_0",
+        "U0_atom": "U_0^{ATOM}",
+        "U_atom": "U^{ATOM}",
+        "H_atom": "H^{ATOM}",
+        "G_atom": "G^{ATOM}",
+    }
+    plain = re.sub(r"\\textrm{([^}]*)}|:math:`([^`]*)`", r"\1\2", pyg.QM9.__doc__)
+    plain = re.sub(r"\\textrm{([^}]*)}", r"\1", plain)
+    rows = re.findall(r"\| (\d+) +\| (\S.*?) *\| .*? \| (\S.*?) *\|\n", plain)
+    assert [int(index) for index, _, _ in rows] == list(range(19))
+    for index, symbol, unit in rows:
+        target = list(TARGETS.values())[int(index)]
+        assert target.index == int(index)
+        assert symbol.startswith(begins.get(target.name, target.name))
+        assert (unit, target.unit) in units
 
 
 def test_methane_as_pyg():
