@@ -81,7 +81,7 @@ def _row(folder: Path) -> dict[str, Any]:
         **{key: model[key] for key in ("test", "parameters", "seconds", "epochs")},
         "mean_predictor": results["rows"]["mean_predictor"]["test"],
         "machine": results["machine"],
-        "training": results["config"],
+        "training": {name: results["config"][name] for name in ("seed", "model", "optim")},
         "curve": [[row["seconds"], row["val_force_mae"]] for row in history],
     }
 
