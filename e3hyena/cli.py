@@ -265,6 +265,7 @@ EXPERIMENTS = {
     "set_recall": "Compare how many pairs mixers tell apart.",
     "recall": "Compare associative recall in sequences.",
     "nbody": "Compare predictions of charged particles.",
+    "scaling": "Measure time and memory against the number of tokens.",
     "symmetry": "Measure the symmetry of every mixer with every order of the atoms.",
     "ethanol": "Report forces of ethanol, and run dynamics with them.",
     "path": "Draw energy and force while an atom is pulled through a molecule.",

@@ -23,6 +23,7 @@ from e3hyena.experiments import (
     nbody_report,
     path,
     recall_report,
+    scaling_report,
     set_recall_report,
     symmetry,
 )
@@ -38,6 +39,8 @@ ROOT = Path(__file__).parents[2]
         ("docs/experiments.md", "recall_set", "recall_set", set_recall_report.render),
         ("docs/experiments.md", "recall", "recall", recall_report.render),
         ("docs/experiments.md", "nbody", "nbody", nbody_report.render),
+        ("docs/scaling.md", "scaling", "scaling", scaling_report.render),
+        ("docs/scaling.md", "scaling_claims", "scaling", scaling_report.render_claims),
     ],
 )
 def test_experiments_agree_with_json(page: str, block: str, name: str, render) -> None:

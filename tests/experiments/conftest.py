@@ -95,6 +95,7 @@ def nbody(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> NBodyConfig:
 def page(tmp_path: Path) -> Path:
     """A document with the blocks of all experiments."""
     names = ("molecules", "molecules_short", "recall_set", "recall", "nbody")
+    names += ("scaling", "scaling_claims")
     path = tmp_path / "page.md"
     path.write_text("".join(f"<!-- {name} -->\nold\n<!-- /{name} -->\n" for name in names))
     return path

@@ -2,15 +2,22 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
+from functools import partial
 from typing import Any
 
 from e3hyena.experiments.opponents.cross_product_attention import CrossProductAttention
+from e3hyena.experiments.opponents.half_attention import HalfAttention
 from e3hyena.irreps import ChannelIrreps
+from e3hyena.mixers.base import Mixer
 from e3hyena.models.se3_hyena import SE3Hyena
 from e3hyena.nn.block import HyenaBlock
 
-CROSS_PRODUCTS = ("cross_product_fused", "cross_product_dense")
+OPPONENTS: dict[str, Callable[[ChannelIrreps], Mixer]] = {
+    "cross_product_fused": partial(CrossProductAttention, fused=True),
+    "cross_product_dense": partial(CrossProductAttention, fused=False),
+    "attention_half": HalfAttention,
+}
 
 
 def build_block(
@@ -24,7 +31,8 @@ def build_block(
         Irreps of the tokens.
     mixer : str
         A mixer of `HyenaOperator`; ``"cross_product_fused"`` or ``"cross_product_dense"`` for
-        `CrossProductAttention` between the same projections, short convolution and gate; or
+        `CrossProductAttention`, or ``"attention_half"`` for `HalfAttention`, between the same
+        projections, short convolution and gate; or
         ``"se3_hyena"`` for the paper's operator as a whole, which has no short convolution.
     short_conv, mixer_options
         See `HyenaOperator`.
@@ -35,11 +43,11 @@ def build_block(
     >>> build_block("8x0e + 8x1o", "cross_product_fused", short_conv=3)(torch.randn(12, 32)).shape
     torch.Size([12, 32])
     """
-    if mixer in CROSS_PRODUCTS:
+    if mixer in OPPONENTS:
         block = HyenaBlock(irreps, mixer="attention", short_conv=short_conv)
         assert block.operator is not None
         hidden = ChannelIrreps(block.operator.irreps_hidden)
-        block.operator.mixer = CrossProductAttention(hidden, fused=mixer == CROSS_PRODUCTS[0])
+        block.operator.mixer = OPPONENTS[mixer](hidden)
         block.operator.mixer_name = mixer
     elif mixer == "se3_hyena":
         block = HyenaBlock(irreps, mixer="attention")
