@@ -44,17 +44,23 @@ class ShortConv(nn.Module):
     def forward(self, x: Tensor, segments: Segments) -> Tensor:
         """``(C, d, T)`` -> ``(C, d, T)``."""
         taps = self.channels.expand(self.weight, dim=2)
-        position = segments.position
-        start = torch.arange(x.shape[-1], device=x.device) - position
-        size = segments.sizes[segments.index]
         y = x
         for shift, tap in enumerate(taps, start=1):
-            source = position - shift
-            shifted = x[..., start + source.remainder(size)]
-            if not self.circular:
-                shifted = torch.where(source >= 0, shifted, 0)
-            y = y + tap[..., None] * shifted
+            y = torch.addcmul(y, tap[..., None], self._shift(x, shift, segments))
         return y
+
+    def _shift(self, x: Tensor, shift: int, segments: Segments) -> Tensor:
+        """Every token's value moved on by ``shift`` places within its graph."""
+        if len(set(segments.lengths)) == 1:  # no indices: several times faster
+            graphs = x.unflatten(-1, (len(segments.lengths), segments.lengths[0]))
+            if self.circular:
+                return graphs.roll(shift, dims=-1).flatten(-2)
+            return nn.functional.pad(graphs, (shift, 0))[..., : graphs.shape[-1]].flatten(-2)
+        position = segments.position
+        start = torch.arange(x.shape[-1], device=x.device) - position
+        source = position - shift
+        shifted = x[..., start + source.remainder(segments.sizes[segments.index])]
+        return shifted if self.circular else torch.where(source >= 0, shifted, 0)
 
     def extra_repr(self) -> str:
         return f"kernel_size={self.kernel_size}, circular={self.circular}"

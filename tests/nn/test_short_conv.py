@@ -10,11 +10,14 @@ from e3hyena.ops.segments import Segments
 from e3hyena.testing import assert_batch_independent, assert_equivariant
 
 LENGTHS = (5, 0, 1, 2, 7)
+EQUAL = ((6,) * 3, (1, 1), (0, 0), (2,))
 
 
-def loops(x: Tensor, weight: Tensor, dims: list[int], circular: bool) -> Tensor:
+def loops(
+    x: Tensor, weight: Tensor, dims: list[int], lengths: tuple[int, ...], circular: bool
+) -> Tensor:
     y, start = x.clone(), 0
-    for length in LENGTHS:
+    for length in lengths:
         for i in range(length):
             for shift in range(1, len(weight) + 1):
                 source = (i - shift) % length if circular else i - shift
@@ -30,16 +33,22 @@ def loops(x: Tensor, weight: Tensor, dims: list[int], circular: bool) -> Tensor:
     return y
 
 
+@pytest.mark.parametrize("lengths", [LENGTHS, *EQUAL], ids=str)
 @pytest.mark.parametrize("boundary", ["circular", "causal", "same"])
 @pytest.mark.parametrize("kernel_size", [2, 4])
-def test_equals_loops(boundary: str, kernel_size: int) -> None:
+def test_equals_loops(boundary: str, kernel_size: int, lengths: tuple[int, ...]) -> None:
     channels = ChannelIrreps("4x0e + 2x1o")
     layer = ShortConv(channels, kernel_size, boundary).double()
-    x = torch.randn(2, 5, sum(LENGTHS), dtype=torch.float64)
-    with torch.no_grad():
-        y = layer(x, Segments(LENGTHS))
-    expected = loops(x, layer.weight.detach(), [1, 1, 3], boundary == "circular")
-    torch.testing.assert_close(y, expected, rtol=1e-13, atol=1e-13)
+    x = torch.randn(2, 5, sum(lengths), dtype=torch.float64, requires_grad=True)
+    found = layer(x, Segments(lengths))
+    expected = loops(x, layer.weight, [1, 1, 3], lengths, boundary == "circular")
+    torch.testing.assert_close(found, expected, rtol=1e-13, atol=1e-13)
+    cotangent = torch.randn_like(found)
+    inputs = [x, layer.weight]
+    gradients = torch.autograd.grad(found, inputs, cotangent)
+    wanted = torch.autograd.grad(expected, inputs, cotangent, materialize_grads=True)
+    for gradient, reference in zip(gradients, wanted, strict=True):
+        torch.testing.assert_close(gradient, reference, rtol=1e-12, atol=1e-12)
 
 
 @pytest.mark.parametrize("mixer", ["query_key", "filter", "coordinate"])
