@@ -95,7 +95,7 @@ def train(values: dict[str, Any], folder: Path) -> dict[str, Any]:
     Returns
     -------
     result : dict
-        Mean square error of the test, step of the state kept, parameters, seconds of training.
+        Mean square error of the test, step of the state kept, parameters, processor seconds of training.
     """
     torch.manual_seed(values["seed"])
     data = {split: load(folder.parents[1] / "data", values, split) for split in SPLITS}
@@ -106,7 +106,7 @@ def train(values: dict[str, Any], folder: Path) -> dict[str, Any]:
     steps, every = values["steps"], max(1, values["steps"] // VALIDATIONS)
     batches = _shuffled(data["train"], values["particles_per_step"] // values["num_particles"])
     best, best_step, kept, losses, curve = float("inf"), 0, model.state_dict(), [], []
-    start = time.perf_counter()
+    start = time.process_time()
     for step in range(1, steps + 1):
         factor = learning_rate_factor("cosine", values["warmup"], step / steps)
         optimizer.param_groups[0]["lr"] = values["lr"] * factor
@@ -124,7 +124,7 @@ def train(values: dict[str, Any], folder: Path) -> dict[str, Any]:
             losses.clear()
             if error < best:
                 best, best_step, kept = error, step, copy.deepcopy(model.state_dict())
-    seconds = time.perf_counter() - start
+    seconds = time.process_time() - start
     model.load_state_dict(kept)
     write_json(folder / "curve.json", curve)
     torch.save(kept, folder / "weights.pt")

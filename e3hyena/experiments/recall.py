@@ -34,7 +34,7 @@ ROWS = {
 }
 # The dense form of the paper's attention gives what the fused one gives, at many times the cost.
 DEFAULT_ROWS = [row for row in ROWS if row != "cross_product_dense"]
-PARTS = ("random", "fixed", "long", "vocabulary", "tensor")
+PARTS = ("random", "fixed", "long", "vocabulary", "tensor", "ablation")
 
 
 class Task(NamedTuple):
@@ -59,7 +59,8 @@ class Config:
         Folder of all trainings. The same folder again continues.
     parts : list of str
         random, fixed: the paper's two tables, vocabulary of 4. long: longer sequences. vocabulary:
-        larger vocabularies. tensor: l = 2. The last three are for `extension_rows` and random.
+        larger vocabularies. tensor: l = 2. These three are for `extension_rows` and random.
+        ablation: changes of the network, one at a time, for `ablation_rows`.
     rows : list of str
         Which networks in the paper's tables.
     extension_rows : list of str
@@ -67,11 +68,17 @@ class Config:
     lengths : list of int
         Lengths of the paper's tables.
     long_lengths : list of int
-        Lengths of the part long.
+        Lengths of the part long, whose networks see all of them in turn, and are tested at each.
     vocabularies : list of int
         Vocabularies of the part vocabulary, in sequences of four tokens per pair, at least 64.
     tensor_lengths : list of int
         Lengths of the part tensor.
+    ablation_rows : list of str
+        Which networks are changed.
+    ablation_length : int
+        Length of the sequences for that.
+    ablation_steps : int
+        Training steps for that.
     trained_length : int
         Networks of this length (random, vocabulary of 4) are also tested at other lengths.
     tested_lengths : list of int
@@ -112,9 +119,12 @@ class Config:
         default_factory=lambda: ["query_key", "coordinate_square", "attention", "linear_attention"]
     )
     lengths: list[int] = field(default_factory=lambda: [32, 64, 128, 256])
-    long_lengths: list[int] = field(default_factory=lambda: [512, 1024, 2048, 4096])
+    long_lengths: list[int] = field(default_factory=lambda: [2**n for n in range(6, 13)])
     vocabularies: list[int] = field(default_factory=lambda: [8, 16, 32, 64])
     tensor_lengths: list[int] = field(default_factory=lambda: [32])
+    ablation_rows: list[str] = field(default_factory=lambda: ["query_key", "attention"])
+    ablation_length: int = 64
+    ablation_steps: int = 1000
     trained_length: int = 128
     tested_lengths: list[int] = field(default_factory=lambda: [32, 64, 256, 512, 1024, 2048])
     seeds: list[int] = field(default_factory=lambda: [0, 1, 2])
@@ -132,7 +142,7 @@ class Config:
     documents: list[str] = field(default_factory=list)
 
     def __post_init__(self) -> None:
-        check_rows([*self.rows, *self.extension_rows], ROWS)
+        check_rows([*self.rows, *self.extension_rows, *self.ablation_rows], ROWS)
         for part in self.parts:
             if part not in PARTS:
                 raise ValueError(f"parts: {part!r} is unknown; use some of {', '.join(PARTS)}")
@@ -161,7 +171,8 @@ def run(config: Config) -> dict[str, Any] | None:
         stop_after_failures(failures, len(cells))
     if config.stage not in ("all", "report"):
         return None
-    labels = {row: ROWS[row].label for row in ROWS if row in config.rows + config.extension_rows}
+    used = {*config.rows, *config.extension_rows, *config.ablation_rows}
+    labels = {row: ROWS[row].label for row in ROWS if row in used}
     report = recall_report.collect(
         dataclasses.asdict(config), labels, read_cells(cells, config.output)
     )
@@ -184,10 +195,12 @@ def list_tasks(config: Config, part: str) -> list[Task]:
     >>> [task.length for task in list_tasks(Config(), "vocabulary")]
     [64, 64, 128, 256]
     """
+    if part == "ablation":
+        return [Task("random", config.ablation_length, 4, 1)]
     if part in ("random", "fixed"):
         return [Task(part, length, 4, 1) for length in config.lengths]
     if part == "long":
-        return [Task("random", length, 4, 1) for length in config.long_lengths]
+        return [Task("random", max(config.long_lengths), 4, 1)]
     if part == "tensor":
         return [Task("random", length, 4, 2) for length in config.tensor_lengths]
     return [Task("random", max(64, 4 * v), v, 1) for v in config.vocabularies]
@@ -197,19 +210,65 @@ def list_cells(config: Config) -> list[Cell]:
     """All trainings; those of one seed come before the next seed."""
     cells = {}
     for seed, part in itertools.product(config.seeds, config.parts):
-        rows = config.rows if part in ("random", "fixed") else config.extension_rows
-        for task, row in itertools.product(list_tasks(config, part), rows):
-            cell = _cell(config, task, row, seed)
-            cells[cell.name] = cell  # parts may share cells
+        for task, row in itertools.product(list_tasks(config, part), _rows(config, part)):
+            for cell in _parts_of(config, part, _cell(config, task, row, seed)):
+                cells[cell.name] = cell  # parts may share cells
     return list(cells.values())
 
 
+def _rows(config: Config, part: str) -> list[str]:
+    if part == "ablation":
+        return config.ablation_rows
+    return config.rows if part in ("random", "fixed") else config.extension_rows
+
+
+def list_variants(config: Config) -> dict[str, dict[str, Any]]:
+    """Changes of the network or of its training, one at a time.
+
+    Examples
+    --------
+    >>> list_variants(Config())["two blocks"]
+    {'num_blocks': 2}
+    """
+    fewer = config.num_blocks - 1
+    return {
+        "as in the tables": {},
+        "no short convolution": {"short_conv": 0},
+        f"short convolutions of {config.short_conv + 2}": {"short_conv": config.short_conv + 2},
+        "read from the last token": {"pool": "last"},
+        f"{'two' if fewer == 2 else fewer} blocks": {"num_blocks": fewer},
+        "l = 2 as well": {"irreps": _with_tensors(config.irreps)},
+        "half the learning rate": {"lr": config.lr / 2},
+        "twice the learning rate": {"lr": 2 * config.lr},
+    }
+
+
+def _with_tensors(irreps: str) -> str:
+    return f"{irreps} + {irreps.split('x')[0]}x2e"
+
+
+def _parts_of(config: Config, part: str, cell: Cell) -> list[Cell]:
+    """The cell as a part has it: of all lengths, of every variant, or as it is."""
+    if part == "long":
+        lengths = sorted(config.long_lengths)
+        values = {**cell.config, "trained": lengths, "tested": lengths, "variant": "long"}
+        return [Cell(f"long-{cell.name}", values)]
+    if part == "ablation":
+        short = {**cell.config, "steps": config.ablation_steps, "tested": []}
+        return [
+            Cell(f"ablation-{place}-{cell.name}", {**short, **changes, "variant": variant})
+            for place, (variant, changes) in enumerate(list_variants(config).items())
+        ]
+    return [cell]
+
+
 def _cell(config: Config, task: Task, row: str, seed: int) -> Cell:
-    irreps = config.irreps
-    if task.degree > 1:
-        irreps += f" + {irreps.split('x')[0]}x2e"
+    irreps = config.irreps if task.degree == 1 else _with_tensors(config.irreps)
     at_trained_length = task == Task("random", config.trained_length, 4, 1)
-    shared = ("num_blocks", "short_conv", "pool", "steps", "lr", "warmup", "weight_decay")
+    shared = (
+        *("num_blocks", "short_conv", "pool"),
+        *("steps", "tokens_per_step", "lr", "warmup", "weight_decay"),
+    )
     values = {
         "row": row,
         "mixer": ROWS[row].mixer,
@@ -217,7 +276,8 @@ def _cell(config: Config, task: Task, row: str, seed: int) -> Cell:
         "equivariant": ROWS[row].equivariant,
         "irreps": irreps,
         "seed": seed,
-        "batch_size": max(1, config.tokens_per_step // task.length),
+        "variant": None,
+        "trained": [task.length],
         "tested": config.tested_lengths if at_trained_length else [],
         **task._asdict(),
         **{name: getattr(config, name) for name in shared},

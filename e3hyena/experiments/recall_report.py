@@ -21,7 +21,7 @@ PAPER = {
 }
 PAPER_LENGTHS = [32, 64, 128, 256]
 NOTHING = "Not measured yet."
-KEYS = ("row", "kind", "length", "vocabulary", "degree", "seed")
+KEYS = ("row", "variant", "kind", "length", "vocabulary", "degree", "seed")
 
 
 def collect(
@@ -54,7 +54,8 @@ def collect(
 
 
 def select(report: dict[str, Any], **wanted: Any) -> list[dict[str, Any]]:
-    """Cells with these values."""
+    """Cells with these values; as in the paper's tables if no variant is asked for."""
+    wanted = {"variant": None, **wanted}
     return [
         cell for cell in report["cells"] if all(cell[key] == value for key, value in wanted.items())
     ]
@@ -70,7 +71,7 @@ def render(report: dict[str, Any]) -> str:
         f"{config['short_conv']}, {config['steps']:,} steps of {config['tokens_per_step']:,} "
         f"tokens, learning rate {config['lr']:g}; the answer is read from {pooled}. One thread, "
         f"{report['environment']['cpu']}, torch {report['environment']['torch']}. "
-        "Minutes are wall time of a training beside others. A dash: not measured yet."
+        "Minutes are processor time of a training. A dash: not measured yet."
     )
     plot = "![Error against length, vocabulary and tested length](results/recall.png)"
     parts = [caption]
@@ -79,14 +80,24 @@ def render(report: dict[str, Any]) -> str:
         ("fixed", "**One fixed vocabulary** of 4 pairs, by length:"),
     ):
         parts += [title, _paper_table(report, kind)]
-    parts += ["**Longer sequences**, random vocabularies of 4 pairs, by length:"]
-    parts += [_extension_table(report, "length", config["long_lengths"], vocabulary=4, degree=1)]
+    parts += [
+        "**Longer sequences**, random vocabularies of 4 pairs: one network for all lengths, which "
+        "trains on one of them at every step, by length of the test:"
+    ]
+    parts += [_by_length_table(report, config["long_lengths"], variant="long")]
     parts += ["**Larger vocabularies**, random, relative to predicting zero, by vocabulary:"]
     parts += [_extension_table(report, "vocabulary", config["vocabularies"], relative=True)]
     parts += ["**Tensors** (`2e`), random vocabularies of 4 pairs, by length:"]
     parts += [_extension_table(report, "length", config["tensor_lengths"], vocabulary=4, degree=2)]
     parts += [f"**Trained at length {config['trained_length']}**, tested at:"]
-    parts += [_tested_table(report), plot]
+    trained = {"length": config["trained_length"], "vocabulary": 4, "degree": 1}
+    parts += [_by_length_table(report, config["tested_lengths"], kind="random", **trained)]
+    parts += [
+        f"**One change at a time**, length {config['ablation_length']}, "
+        f"{config['ablation_steps']:,} steps:",
+        _ablation_table(report),
+        plot,
+    ]
     return "\n\n".join(parts)
 
 
@@ -140,16 +151,33 @@ def _extension_table(
     return markdown(["", *map(str, values)], lines) if found else NOTHING
 
 
-def _tested_table(report: dict[str, Any]) -> str:
-    config = report["config"]
-    tested, lines = config["tested_lengths"], []
+def _by_length_table(report: dict[str, Any], lengths: list[int], **wanted: Any) -> str:
+    lines = []
     for row, label in report["labels"].items():
-        cells = _of(report, row, kind="random", length=config["trained_length"])
+        cells = select(report, row=row, **wanted)
         if cells:
             lines.append(
-                [label, *(spread((cell["by_length"][str(n)] for cell in cells), 5) for n in tested)]
+                [label, *(spread((c["by_length"][str(n)] for c in cells), 5) for n in lengths)]
             )
-    return markdown(["", *map(str, tested)], lines) if lines else NOTHING
+    return markdown(["", *map(str, lengths)], lines) if lines else NOTHING
+
+
+def _ablation_table(report: dict[str, Any]) -> str:
+    variants = {
+        cell["variant"]: None for cell in report["cells"] if cell["variant"] not in (None, "long")
+    }
+    rows = report["config"]["ablation_rows"]
+    lines = [
+        [
+            variant,
+            *(
+                spread((c["mse"] for c in select(report, row=row, variant=variant)), 4)
+                for row in rows
+            ),
+        ]
+        for variant in variants
+    ]
+    return markdown(["", *(report["labels"][row] for row in rows)], lines) if lines else NOTHING
 
 
 def draw(report: dict[str, Any], figure: Any) -> None:
@@ -157,12 +185,17 @@ def draw(report: dict[str, Any], figure: Any) -> None:
     config = report["config"]
     figure.set_size_inches(14.5, 4.6)
     by_length, by_vocabulary, tested = figure.subplots(1, 3)
-    lengths = sorted({*config["lengths"], *config["long_lengths"]})
     vocabularies = sorted({*config["vocabularies"]})
     for place, (row, label) in enumerate(report["labels"].items()):
         style = {"color": f"C{place % 10}", "marker": "os^vDPX*<>"[place % 10], "markersize": 4}
-        at = {n: _of(report, row, kind="random", length=n) for n in lengths}
-        _line(by_length, {n: [c["mse"] for c in cells] for n, cells in at.items()}, label, style)
+        at = {
+            n: [c["mse"] for c in _of(report, row, kind="random", length=n)]
+            for n in config["lengths"]
+        }
+        _line(by_length, at, label, style)
+        longer = select(report, row=row, variant="long")
+        beyond = {n: [c["by_length"][str(n)] for c in longer] for n in config["long_lengths"]}
+        _line(by_length, beyond, "", {**style, "linestyle": "--", "alpha": 0.6})
         of = {v: select(report, row=row, kind="random", vocabulary=v) for v in vocabularies}
         ratios = {v: [c["mse"] / c["zero"] for c in cells] for v, cells in of.items()}
         _line(by_vocabulary, ratios, label, style)
@@ -173,7 +206,10 @@ def draw(report: dict[str, Any], figure: Any) -> None:
     published = report["published"]
     for line, (label, errors) in zip(("--", ":"), published["random"].items(), strict=True):
         by_length.plot(published["lengths"], errors, line, color="black", label=label)
-    by_length.set(xlabel="length", ylabel="mean square error, random vocabularies")
+    by_length.set(
+        xlabel="length (dashed: one network for all)",
+        ylabel="mean square error, random vocabularies",
+    )
     by_vocabulary.set(xlabel="vocabulary", ylabel="error relative to predicting zero")
     tested.set(xlabel=f"tested length, trained at {config['trained_length']}")
     for axes in (by_length, by_vocabulary, tested):

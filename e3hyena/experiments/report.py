@@ -14,7 +14,17 @@ from e3hyena.training.files import atomic_path, check_writable, write_json
 
 MISSING = "–"
 _ENTRY = (  # what tells the entries of a table apart, in any experiment
-    *("target", "size", "kind", "length", "vocabulary", "degree", "protocol", "num_particles"),
+    *(
+        "target",
+        "size",
+        "variant",
+        "kind",
+        "length",
+        "vocabulary",
+        "degree",
+        "protocol",
+        "num_particles",
+    ),
 )
 
 

@@ -12,7 +12,7 @@ from e3hyena.bench.documents import read_block
 from e3hyena.cli import main
 from e3hyena.data.recall import Recall
 from e3hyena.experiments import recall_cell, recall_report
-from e3hyena.experiments.recall import PARTS, ROWS, Config, list_cells
+from e3hyena.experiments.recall import PARTS, ROWS, Config, list_cells, list_variants
 
 from .conftest import as_words
 
@@ -41,11 +41,13 @@ def test_cells_cover_what_the_paper_and_its_extensions_need() -> None:
     seeds = [cell.config["seed"] for cell in cells]
     assert seeds == sorted(seeds)
     random = {c.config["length"] for c in cells if c.config["row"] == "query_key"}
-    assert random == {32, 64, 128, 256, 512, 1024, 2048, 4096}
+    assert random == {32, 64, 128, 256, 4096}
     assert {c.config["vocabulary"] for c in cells} == {4, 8, 16, 32, 64}
     assert {c.config["degree"] for c in cells} == {1, 2}
-    assert all(c.config["batch_size"] * c.config["length"] <= 4096 for c in cells)
-    tested = [c.config for c in cells if c.config["tested"]]
+    longest = [c.config for c in cells if c.config["variant"] == "long"]
+    assert all(c["trained"] == c["tested"] == [2**n for n in range(6, 13)] for c in longest)
+    assert {c["row"] for c in longest} == set(Config().extension_rows)
+    tested = [c.config for c in cells if c.config["tested"] and not c.config["variant"]]
     assert {(c["kind"], c["length"], c["vocabulary"], c["degree"]) for c in tested} == {
         ("random", 128, 4, 1)
     }
@@ -56,8 +58,34 @@ def test_cells_cover_what_the_paper_and_its_extensions_need() -> None:
 def test_parts_share_cells() -> None:
     options = {"seeds": [0], "rows": ["attention"], "extension_rows": ["attention"]}
     one = list_cells(Config(parts=["random"], lengths=[64], **options))
-    both = list_cells(Config(parts=["random", "long"], lengths=[64], long_lengths=[64], **options))
+    both = list_cells(
+        Config(parts=["random", "vocabulary"], lengths=[64], vocabularies=[4], **options)
+    )
     assert one == both
+
+
+def test_variants_change_one_thing_at_a_time() -> None:
+    cells = list_cells(Config(parts=["ablation"], seeds=[0], ablation_rows=["filter"]))
+    assert [cell.config["variant"] for cell in cells] == list(list_variants(Config()))
+    first = cells[0].config
+    assert first["steps"] == Config().ablation_steps and not first["tested"]
+    for cell in cells[1:]:
+        changed = {key for key in first if cell.config[key] != first[key]}
+        assert len(changed) == 2 and "variant" in changed
+
+
+def test_lengths_are_drawn_in_turn() -> None:
+    torch.manual_seed(0)
+    sets = [Recall("train", length=n) for n in (4, 16, 128)]
+    shapes = {recall_cell._draw(sets, 64).x.shape for _ in range(30)}
+    assert shapes == {(16, 5, 3), (4, 17, 3), (1, 129, 3)}
+
+
+def test_validation_of_some_sequences() -> None:
+    data = Recall("val", length=8)
+    y = data.batch(list(range(5))).y
+    some = recall_cell.test(Answers(0.0), data, tokens=40)
+    assert some == pytest.approx(float(y.square().mean()))
 
 
 @pytest.mark.parametrize("row", ROWS)
@@ -76,9 +104,11 @@ def test_every_row_trains(row: str, sequence_recall, tmp_path) -> None:
 
 @pytest.mark.parametrize("part", PARTS)
 def test_every_part_trains(part: str, sequence_recall, tmp_path) -> None:
-    config = dataclasses.replace(sequence_recall, parts=[part], steps=1, rows=["query_key"])
-    (cell,) = list_cells(config)
-    assert recall_cell.train(cell.config, tmp_path)["mse"] > 0
+    config = dataclasses.replace(
+        sequence_recall, parts=[part], steps=1, ablation_steps=1, rows=["query_key"]
+    )
+    for cell in list_cells(config):
+        assert recall_cell.train(cell.config, tmp_path)["mse"] > 0
 
 
 def test_the_seed_decides(sequence_recall, tmp_path) -> None:
@@ -120,11 +150,12 @@ def made_up_report(config: Config, errors: dict[tuple[str, int], float]) -> dict
 def test_tables(sequence_recall) -> None:
     config = dataclasses.replace(
         sequence_recall,
-        parts=["random", "long", "vocabulary"],
+        parts=["random", "long", "vocabulary", "ablation"],
         lengths=[8, 256],
         rows=["query_key", "attention", "filter"],
     )
     errors = {("query_key", 8): 0.5, ("attention", 8): 0.25, ("query_key", 64): 0.5}
+    errors["query_key", 16] = 0.75  # the longest, of the part long
     text = recall_report.render(made_up_report(config, errors))
     lines = text.splitlines()
     assert "| `query_key` | 0.50000 | – | 1,000 | 1.5 |" in lines
@@ -134,7 +165,10 @@ def test_tables(sequence_recall) -> None:
     assert "| predicting zero | 2.00 | – |  |  |" in lines
     assert "| `query_key` | 0.25000 |" in lines, "vocabulary of 8 relative to predicting zero"
     assert "| `query_key` | 0.12500 | 0.12500 |" in lines, "tested at other lengths"
-    assert text.count("Not measured yet.") == 3  # fixed, long, tensor
+    assert text.count("| `query_key` | 0.12500 |") == 2, "long, with one length; at other lengths"
+    assert "| no short convolution | 0.5000 |" in lines
+    assert "| l = 2 as well | 0.5000 |" in lines
+    assert text.count("Not measured yet.") == 2  # fixed, tensor
     assert "one seed" in text and "the mean of all tokens" in text
 
 
