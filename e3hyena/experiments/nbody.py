@@ -16,7 +16,6 @@ from e3hyena.experiments.rows import Row, check_rows
 ROWS = {
     "linear": Row("linear dynamics", None),
     "egnn": Row("EGNN", None),
-    "lgatr": Row("L-GATr-slim", None),
     "query_key": Row("`query_key`, as listed", "query_key"),
     "filter": Row("`filter`, as listed", "filter"),
     "coordinate": Row("`coordinate`", "coordinate"),

@@ -13,7 +13,6 @@ from torch import Tensor, nn
 
 from e3hyena.data.nbody import SPLITS, NBody
 from e3hyena.experiments.opponents.egnn import EGNN
-from e3hyena.experiments.opponents.lgatr_slim import LGATrSlim
 from e3hyena.experiments.opponents.linear_dynamics import LinearDynamics
 from e3hyena.models.hyena_net import HyenaNet
 from e3hyena.ops.segments import Segments
@@ -54,30 +53,6 @@ class ParticleNet(nn.Module):
         features = torch.cat([vel.square().sum(dim=-1, keepdim=True), vel], dim=-1)
         moved = self.net(kind, pos, segments, edge_index=edge_index, features=features)
         return pos + moved
-
-
-class LGATrParticles(nn.Module):
-    """`LGATrSlim` that predicts displacements from the same as `ParticleNet`.
-
-    Parameters
-    ----------
-    irreps : str
-        Hidden irreps.
-    num_layers : int
-    """
-
-    def __init__(self, irreps: str, num_layers: int) -> None:
-        super().__init__()
-        self.net = LGATrSlim("2x0e + 2x1o", "1o", irreps, num_blocks=num_layers)
-
-    def forward(
-        self, pos: Tensor, vel: Tensor, charge: Tensor, edge_index: Tensor, segments: Segments
-    ) -> Tensor:
-        """Particles one system after the other -> later positions ``(T, 3)``."""
-        systems = pos.unflatten(0, (len(segments.lengths), -1))
-        centred = (systems - systems.mean(dim=1, keepdim=True)).flatten(0, 1)
-        scalars = [charge, vel.square().sum(dim=-1, keepdim=True)]
-        return pos + self.net(torch.cat([*scalars, centred, vel], dim=-1), segments)
 
 
 def train(values: dict[str, Any], folder: Path) -> dict[str, Any]:
@@ -143,8 +118,6 @@ def build(values: dict[str, Any]) -> nn.Module:
         return LinearDynamics()
     if values["row"] == "egnn":
         return EGNN()
-    if values["row"] == "lgatr":
-        return LGATrParticles(values["irreps"], values["num_layers"])
     return ParticleNet(
         irreps_hidden=values["irreps"],
         num_layers=values["num_layers"],

@@ -10,7 +10,6 @@ from e3nn import o3
 from torch import Tensor, nn
 
 from e3hyena.experiments.opponents.blocks import build_block
-from e3hyena.experiments.opponents.lgatr_slim import LGATrSlim
 from e3hyena.irreps import ChannelIrreps
 from e3hyena.nn.feed_forward import FeedForward
 from e3hyena.ops.segments import Segments
@@ -30,7 +29,7 @@ class RecallNet(nn.Module):
         Irreps between the blocks.
     num_blocks : int
     mixer : str
-        See `build_block`; or ``"lgatr_slim"``, whose blocks are its own.
+        See `build_block`.
     mixer_options : dict
     short_conv : int
     pool : {"mean", "last"}
@@ -76,12 +75,8 @@ class RecallNet(nn.Module):
             f"{CODE_WIDTH}x0e + {irreps_token}", irreps, ChannelIrreps(irreps)
         )
         self.blocks = nn.ModuleList(
-            [LGATrSlim(irreps, irreps, irreps, num_blocks=num_blocks)]
-            if mixer == "lgatr_slim"
-            else [
-                build_block(irreps, mixer, short_conv=short_conv, mixer_options=mixer_options)
-                for _ in range(num_blocks)
-            ]
+            build_block(irreps, mixer, short_conv=short_conv, mixer_options=mixer_options)
+            for _ in range(num_blocks)
         )
         self.readout = FeedForward(irreps, irreps_token, ChannelIrreps(irreps))
 
