@@ -28,6 +28,7 @@ ROWS = {
     "se3_hyena": Row("the paper's operator, `SE3Hyena`", "se3_hyena"),
     "cross_product": Row("the paper's attention, fused", "cross_product_fused"),
     "cross_product_dense": Row("the paper's attention, dense", "cross_product_dense"),
+    "lgatr": Row("LGATr-slim", "lgatr_slim"),
     "hyena": Row("Hyena, no symmetry, 3x wider", "filter", equivariant=False),
     "transformer": Row("transformer, no symmetry, 3x wider", "attention", equivariant=False),
 }

@@ -5,12 +5,50 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
+from torch import nn
+
 from e3hyena.experiments.opponents.cross_product_attention import CrossProductAttention
+from e3hyena.experiments.opponents.lgatr_slim import SpatialLGATrSlim
 from e3hyena.irreps import ChannelIrreps
 from e3hyena.models.se3_hyena import SE3Hyena
 from e3hyena.nn.block import HyenaBlock
 
 CROSS_PRODUCTS = ("cross_product_fused", "cross_product_dense")
+
+
+def build_blocks(
+    irreps: str,
+    mixer: str,
+    number: int,
+    *,
+    short_conv: int = 0,
+    mixer_options: Mapping[str, Any] | None = None,
+) -> nn.ModuleList:
+    """Modules of ``(tokens, batch)`` to be called one after the other.
+
+    Parameters
+    ----------
+    irreps : str
+        Irreps of the tokens.
+    mixer : str
+        See `build_block`; or ``"lgatr_slim"`` for one module, `SpatialLGATrSlim` with as many of
+        its own blocks, which have no short convolution.
+    number : int
+        Number of blocks.
+    short_conv, mixer_options
+        See `HyenaOperator`.
+
+    Examples
+    --------
+    >>> [type(block).__name__ for block in build_blocks("8x0e + 8x1o", "attention", 2)]
+    ['HyenaBlock', 'HyenaBlock']
+    """
+    if mixer == "lgatr_slim":
+        return nn.ModuleList([SpatialLGATrSlim(irreps, irreps, irreps, number)])
+    return nn.ModuleList(
+        build_block(irreps, mixer, short_conv=short_conv, mixer_options=mixer_options)
+        for _ in range(number)
+    )
 
 
 def build_block(
