@@ -32,7 +32,7 @@ def build_blocks(
         Irreps of the tokens.
     mixer : str
         See `build_block`; or ``"lgatr_slim"`` for one module, `SpatialLGATrSlim` with as many of
-        its own blocks, which have no short convolution.
+        its own blocks.
     number : int
         Number of blocks.
     short_conv, mixer_options
@@ -44,7 +44,8 @@ def build_blocks(
     ['HyenaBlock', 'HyenaBlock']
     """
     if mixer == "lgatr_slim":
-        return nn.ModuleList([SpatialLGATrSlim(irreps, irreps, irreps, number)])
+        net = SpatialLGATrSlim(irreps, irreps, irreps, number, short_conv=short_conv)
+        return nn.ModuleList([net])
     return nn.ModuleList(
         build_block(irreps, mixer, short_conv=short_conv, mixer_options=mixer_options)
         for _ in range(number)

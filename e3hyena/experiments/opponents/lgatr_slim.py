@@ -7,6 +7,7 @@ from e3nn import o3
 from torch import Tensor, nn
 
 from e3hyena._extras import require
+from e3hyena.experiments.opponents.lgatr_short_conv import ConvolvedSlimLinear
 from e3hyena.irreps import ChannelIrreps, IrrepsLike, TokenLayout, parse_irreps
 from e3hyena.mixers.attention import Attention
 from e3hyena.mixers.heads import check_heads
@@ -28,14 +29,17 @@ class SpatialLGATrSlim(nn.Module):
     What is left of the Lorentz group is O(3). Its blocks gate vectors by inner products of vectors
     and scalars by scalars, so that the time components are where scalars meet vectors; the result
     takes vectors from space components, and scalars from both time components and scalars. There
-    are no cross products: the network is equivariant under reflections as well, and under
-    permutations. O(N^2) time.
+    are no cross products: the network is equivariant under reflections as well, and, without short
+    convolutions, under permutations. O(N^2) time.
 
     Parameters
     ----------
     irreps_in, irreps_hidden, irreps_out : o3.Irreps or str
         Scalars ``0e`` and vectors ``1o``; the hidden ones are the channels of the blocks.
     num_blocks : int
+    short_conv : int
+        Kernel size of a short convolution of q, k and v along the order of the tokens, as in
+        `HyenaOperator`, and no part of LGATr-slim; 0 for none.
 
     Raises
     ------
@@ -57,6 +61,8 @@ class SpatialLGATrSlim(nn.Module):
         irreps_hidden: IrrepsLike,
         irreps_out: IrrepsLike,
         num_blocks: int,
+        *,
+        short_conv: int = 0,
     ) -> None:
         super().__init__()
         self.irreps_in = _parse(irreps_in, "irreps_in", needed=("0e", "1o"))
@@ -74,6 +80,10 @@ class SpatialLGATrSlim(nn.Module):
             out_s_channels=self.irreps_out.count("0e"),
             num_heads=check_heads(None, channels, default=Attention.default_heads),
         )
+        if short_conv:
+            for block in self.net.blocks:
+                qkv = block.attention.linear_in
+                block.attention.linear_in = ConvolvedSlimLinear(qkv, short_conv)
 
     def forward(self, x: Tensor, batch: Tensor | Segments | None = None) -> Tensor:
         """``(T, irreps_in.dim)`` -> ``(T, irreps_out.dim)``; tokens see those of their graph."""

@@ -33,6 +33,15 @@ def test_symmetry(irreps_out: str) -> None:
     assert_batch_independent(build(irreps_out), seeds=1)
 
 
+def test_short_convolutions_see_the_order_and_keep_the_other_symmetries() -> None:
+    net = SpatialLGATrSlim("3x0e + 2x1o", "8x0e + 8x1o", "3x0e + 2x1o", 2, short_conv=3)
+    options = {"kwargs": {"batch": torch.arange(12) // 5}, "tolerance": NETWORK_TOLERANCE}
+    assert_equivariant(net, seeds=2, **options)
+    assert_batch_independent(net, seeds=1)
+    with pytest.raises(AssertionError, match="depends on the order of tokens"):
+        assert_permutation_equivariant(net, seeds=1, **options)
+
+
 def test_four_vectors() -> None:
     scalars, vectors = torch.randn(2, 1, 5), torch.randn(1, 3, 5)
     made = _four_vectors(scalars, vectors)
