@@ -92,6 +92,8 @@ class Config:
         Tokens of all sequences of a step, at least one sequence.
     lr : float
         Largest learning rate of AdamW; cosine schedule.
+    lgatr_lr : float
+        The same for LGATr-slim.
     warmup : float
         Fraction of the steps spent warming up.
     weight_decay : float
@@ -125,6 +127,7 @@ class Config:
     steps: int = 4000
     tokens_per_step: int = 2048
     lr: float = 1e-2
+    lgatr_lr: float = 3e-3
     warmup: float = 0.05
     weight_decay: float = 1e-5
     jobs: int = 2
@@ -209,7 +212,7 @@ def _cell(config: Config, task: Task, row: str, seed: int) -> Cell:
     if task.degree > 1:
         irreps += f" + {irreps.split('x')[0]}x2e"
     at_trained_length = task == Task("random", config.trained_length, 4, 1)
-    shared = ("num_blocks", "short_conv", "pool", "steps", "lr", "warmup", "weight_decay")
+    shared = ("num_blocks", "short_conv", "pool", "steps", "warmup", "weight_decay")
     values = {
         "row": row,
         "mixer": ROWS[row].mixer,
@@ -217,6 +220,7 @@ def _cell(config: Config, task: Task, row: str, seed: int) -> Cell:
         "equivariant": ROWS[row].equivariant,
         "irreps": irreps,
         "seed": seed,
+        "lr": config.lgatr_lr if row == "lgatr" else config.lr,
         "batch_size": max(1, config.tokens_per_step // task.length),
         "tested": config.tested_lengths if at_trained_length else [],
         **task._asdict(),
