@@ -16,6 +16,7 @@ from e3hyena.experiments.rows import Row, check_rows
 ROWS = {
     "linear": Row("linear dynamics", None),
     "egnn": Row("EGNN", None),
+    "lgatr": Row("LGATr-slim", None),
     "query_key": Row("`query_key`, as listed", "query_key"),
     "filter": Row("`filter`, as listed", "filter"),
     "coordinate": Row("`coordinate`", "coordinate"),

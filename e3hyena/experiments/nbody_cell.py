@@ -13,6 +13,7 @@ from torch import Tensor, nn
 
 from e3hyena.data.nbody import SPLITS, NBody
 from e3hyena.experiments.opponents.egnn import EGNN
+from e3hyena.experiments.opponents.lgatr_particles import LGATrParticles
 from e3hyena.experiments.opponents.linear_dynamics import LinearDynamics
 from e3hyena.models.hyena_net import HyenaNet
 from e3hyena.ops.segments import Segments
@@ -118,6 +119,8 @@ def build(values: dict[str, Any]) -> nn.Module:
         return LinearDynamics()
     if values["row"] == "egnn":
         return EGNN()
+    if values["row"] == "lgatr":
+        return LGATrParticles(values["irreps"], values["num_layers"])
     return ParticleNet(
         irreps_hidden=values["irreps"],
         num_layers=values["num_layers"],

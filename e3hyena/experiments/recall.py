@@ -28,6 +28,7 @@ ROWS = {
     "se3_hyena": Row("the paper's operator, `SE3Hyena`", "se3_hyena"),
     "cross_product": Row("the paper's attention, fused", "cross_product_fused"),
     "cross_product_dense": Row("the paper's attention, dense", "cross_product_dense"),
+    "lgatr": Row("LGATr-slim", "lgatr_slim"),
     "hyena": Row("Hyena, no symmetry, 3x wider", "filter", equivariant=False),
     "transformer": Row("transformer, no symmetry, 3x wider", "attention", equivariant=False),
 }
@@ -98,6 +99,8 @@ class Config:
         Tokens of all sequences of a step, at least one sequence.
     lr : float
         Largest learning rate of AdamW; cosine schedule.
+    lgatr_lr : float
+        The same for LGATr-slim.
     warmup : float
         Fraction of the steps spent warming up.
     weight_decay : float
@@ -134,6 +137,7 @@ class Config:
     steps: int = 4000
     tokens_per_step: int = 2048
     lr: float = 1e-2
+    lgatr_lr: float = 3e-3
     warmup: float = 0.05
     weight_decay: float = 1e-5
     jobs: int = 2
@@ -266,7 +270,7 @@ def _cell(config: Config, task: Task, row: str, seed: int) -> Cell:
     at_trained_length = task == Task("random", config.trained_length, 4, 1)
     shared = (
         *("num_blocks", "short_conv", "pool"),
-        *("steps", "tokens_per_step", "lr", "warmup", "weight_decay"),
+        *("steps", "tokens_per_step", "warmup", "weight_decay"),
     )
     values = {
         "row": row,
@@ -277,6 +281,7 @@ def _cell(config: Config, task: Task, row: str, seed: int) -> Cell:
         "seed": seed,
         "variant": None,
         "trained": [task.length],
+        "lr": config.lgatr_lr if row == "lgatr" else config.lr,
         "tested": config.tested_lengths if at_trained_length else [],
         **task._asdict(),
         **{name: getattr(config, name) for name in shared},

@@ -9,7 +9,7 @@ import torch
 from e3nn import o3
 from torch import Tensor, nn
 
-from e3hyena.experiments.opponents.blocks import build_block
+from e3hyena.experiments.opponents.blocks import build_blocks
 from e3hyena.irreps import ChannelIrreps
 from e3hyena.nn.feed_forward import FeedForward
 from e3hyena.ops.segments import Segments
@@ -29,7 +29,7 @@ class RecallNet(nn.Module):
         Irreps between the blocks.
     num_blocks : int
     mixer : str
-        See `build_block`.
+        See `build_blocks`.
     mixer_options : dict
     short_conv : int
     pool : {"mean", "last"}
@@ -74,9 +74,8 @@ class RecallNet(nn.Module):
         self.embedding = FeedForward(
             f"{CODE_WIDTH}x0e + {irreps_token}", irreps, ChannelIrreps(irreps)
         )
-        self.blocks = nn.ModuleList(
-            build_block(irreps, mixer, short_conv=short_conv, mixer_options=mixer_options)
-            for _ in range(num_blocks)
+        self.blocks = build_blocks(
+            irreps, mixer, num_blocks, short_conv=short_conv, mixer_options=mixer_options
         )
         self.readout = FeedForward(irreps, irreps_token, ChannelIrreps(irreps))
 

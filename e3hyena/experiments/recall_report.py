@@ -65,12 +65,13 @@ def render(report: dict[str, Any]) -> str:
     """Captions, tables and plot in Markdown, for a page in docs."""
     config = report["config"]
     pooled = "the mean of all tokens" if config["pool"] == "mean" else "the last token"
+    own_lr = f" (LGATr-slim {config['lgatr_lr']:g})" if "lgatr" in report["labels"] else ""
     caption = (
         f"Mean square error of the test, mean ± standard deviation over {count_seeds(report)}. "
         f"{config['irreps']}, {config['num_blocks']} blocks, short convolutions of "
         f"{config['short_conv']}, {config['steps']:,} steps of {config['tokens_per_step']:,} "
-        f"tokens, learning rate {config['lr']:g}; the answer is read from {pooled}. One thread, "
-        f"{report['environment']['cpu']}, torch {report['environment']['torch']}. "
+        f"tokens, learning rate {config['lr']:g}{own_lr}; the answer is read from {pooled}. One "
+        f"thread, {report['environment']['cpu']}, torch {report['environment']['torch']}. "
         "Minutes are processor time of a training. A dash: not measured yet."
     )
     plot = "![Error against length, vocabulary and tested length](results/recall.png)"

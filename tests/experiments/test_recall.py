@@ -55,6 +55,17 @@ def test_cells_cover_what_the_paper_and_its_extensions_need() -> None:
     assert any("16x2e" in cell.config["irreps"] for cell in cells)
 
 
+def test_lgatr_has_a_learning_rate_of_its_own(sequence_recall) -> None:
+    config = dataclasses.replace(sequence_recall, rows=["query_key", "lgatr"], lgatr_lr=0.002)
+    rates = {cell.config["row"]: cell.config["lr"] for cell in list_cells(config)}
+    assert rates == {"query_key": 0.01, "lgatr": 0.002}
+    report = made_up_report(config, {("lgatr", 8): 0.25})
+    assert "learning rate 0.01 (LGATr-slim 0.002);" in recall_report.render(report)
+    without = dataclasses.replace(config, rows=["query_key"])
+    report = made_up_report(without, {("query_key", 8): 0.25})
+    assert "learning rate 0.01;" in recall_report.render(report)
+
+
 def test_parts_share_cells() -> None:
     options = {"seeds": [0], "rows": ["attention"], "extension_rows": ["attention"]}
     one = list_cells(Config(parts=["random"], lengths=[64], **options))

@@ -19,7 +19,9 @@ class AsSequences(torch.nn.Module):
         return self.net(x.unflatten(0, (2, -1)))
 
 
-@pytest.mark.parametrize("mixer", ["query_key", "attention", "cross_product_fused", "se3_hyena"])
+@pytest.mark.parametrize(
+    "mixer", ["query_key", "attention", "cross_product_fused", "se3_hyena", "lgatr_slim"]
+)
 @pytest.mark.parametrize("pool", ["mean", "last"])
 def test_equivariant(mixer: str, pool: str) -> None:
     net = RecallNet("1x1o", "4x0e + 4x1o", 2, mixer, short_conv=3, pool=pool, scale=1.5)

@@ -6,8 +6,11 @@ from collections.abc import Callable, Mapping
 from functools import partial
 from typing import Any
 
+from torch import nn
+
 from e3hyena.experiments.opponents.cross_product_attention import CrossProductAttention
 from e3hyena.experiments.opponents.half_attention import HalfAttention
+from e3hyena.experiments.opponents.lgatr_slim import SpatialLGATrSlim
 from e3hyena.irreps import ChannelIrreps
 from e3hyena.mixers.base import Mixer
 from e3hyena.models.se3_hyena import SE3Hyena
@@ -18,6 +21,42 @@ OPPONENTS: dict[str, Callable[[ChannelIrreps], Mixer]] = {
     "cross_product_dense": partial(CrossProductAttention, fused=False),
     "attention_half": HalfAttention,
 }
+
+
+def build_blocks(
+    irreps: str,
+    mixer: str,
+    number: int,
+    *,
+    short_conv: int = 0,
+    mixer_options: Mapping[str, Any] | None = None,
+) -> nn.ModuleList:
+    """Modules of ``(tokens, batch)`` to be called one after the other.
+
+    Parameters
+    ----------
+    irreps : str
+        Irreps of the tokens.
+    mixer : str
+        See `build_block`; or ``"lgatr_slim"`` for one module, `SpatialLGATrSlim` with as many of
+        its own blocks.
+    number : int
+        Number of blocks.
+    short_conv, mixer_options
+        See `HyenaOperator`.
+
+    Examples
+    --------
+    >>> [type(block).__name__ for block in build_blocks("8x0e + 8x1o", "attention", 2)]
+    ['HyenaBlock', 'HyenaBlock']
+    """
+    if mixer == "lgatr_slim":
+        net = SpatialLGATrSlim(irreps, irreps, irreps, number, short_conv=short_conv)
+        return nn.ModuleList([net])
+    return nn.ModuleList(
+        build_block(irreps, mixer, short_conv=short_conv, mixer_options=mixer_options)
+        for _ in range(number)
+    )
 
 
 def build_block(
