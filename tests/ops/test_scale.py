@@ -4,7 +4,7 @@ import torch
 from torch.autograd import gradcheck, gradgradcheck
 
 from e3hyena.irreps import ChannelIrreps
-from e3hyena.nn.scale import scale_irreps
+from e3hyena.ops.scale import scale_irreps
 
 CHANNELS = ChannelIrreps("4x0e + 2x1o + 2x2e")
 
