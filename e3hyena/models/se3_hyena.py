@@ -5,7 +5,7 @@ from __future__ import annotations
 import torch
 from torch import Tensor, nn
 
-from e3hyena.irreps import ChannelIrreps, IrrepsLike, parse_irreps
+from e3hyena.irreps import ChannelIrreps, IrrepsLike, RowLayout, parse_irreps
 from e3hyena.nn.feed_forward import TensorProductMLP
 from e3hyena.nn.operator import check_features
 from e3hyena.nn.precision import to_working
@@ -72,6 +72,7 @@ class SE3Hyena(nn.Module):
                 "only, for example '16x0e + 1x1o'; use HyenaOperator for other irreps"
             )
         hidden, total = self.irreps_hidden, self.num_scalars + self.num_vectors
+        self.layout = RowLayout(self.irreps_in)
         self.projection = TensorProductMLP(self.irreps_in, 3 * hidden, num_channels)
         context = f"{self.num_scalars}x0e + {self.num_vectors}x1e"
         self.gate = TensorProductMLP(context, f"{total}x0e", num_channels)
@@ -86,7 +87,7 @@ class SE3Hyena(nn.Module):
         self, x: Tensor, batch: Tensor | Segments | None = None, *, ptr: Tensor | None = None
     ) -> Tensor:
         """``(num_tokens, irreps_in.dim)`` -> ``(num_tokens, irreps_out.dim)``."""
-        check_features(x, self.irreps_in)
+        check_features(x, self.layout)
         segments = Segments.build(len(x), batch, ptr, x.device)
         with full_precision(x):
             return self._operator(to_working(x, self), segments).to(x.dtype)

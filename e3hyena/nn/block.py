@@ -76,14 +76,14 @@ class HyenaBlock(nn.Module):
             )
         self.feed_forward_norm = TokenNorm(self.irreps_in)
         wide = expansion * default_hidden(self.irreps_in)
-        rows = RowLayout(self.irreps_in)
-        self.feed_forward = FeedForward(rows, rows, ChannelIrreps(wide))
+        self.layout = RowLayout(self.irreps_in)
+        self.feed_forward = FeedForward(self.layout, self.layout, ChannelIrreps(wide))
 
     def forward(
         self, x: Tensor, batch: Tensor | Segments | None = None, *, ptr: Tensor | None = None
     ) -> Tensor:
         """``(num_tokens, irreps.dim)`` -> the same; arguments as in :class:`HyenaOperator`."""
-        check_features(x, self.irreps_in)
+        check_features(x, self.layout)
         with full_precision(x):
             y = to_working(x, self).flatten(0, -2).t().contiguous()  # rows until the end
             if self.operator is not None:

@@ -94,7 +94,8 @@ class HyenaOperator(nn.Module):
         self.irreps_hidden = hidden.irreps
         self.mixer_name = mixer
         self.mixer = build_mixer(mixer, hidden, boundary, mixer_options)
-        self.project = Linear(RowLayout(self.irreps_in), hidden, groups=3)
+        self.layout = RowLayout(self.irreps_in)
+        self.project = Linear(self.layout, hidden, groups=3)
         self.short_conv: ShortConv | None = None
         if short_conv:
             stacked = ChannelIrreps(3 * hidden.irreps, 3 * hidden.num_channels)
@@ -131,11 +132,11 @@ class HyenaOperator(nn.Module):
         Tensor
             Shape ``(..., num_tokens, irreps_out.dim)``, dtype of ``x``.
         """
-        check_features(x, self.irreps_in)
+        check_features(x, self.layout)
         segments = segments_of(x, batch, ptr)
         with full_precision(x):
             y = self.rows(to_working(x, self).flatten(0, -2).t().contiguous(), segments)
-            return y.t().contiguous().view(*x.shape[:-1], self.irreps_out.dim).to(x.dtype)
+            return y.t().contiguous().view(*x.shape[:-1], len(y)).to(x.dtype)
 
     def rows(self, x: Tensor, segments: Segments) -> Tensor:
         """The same, components by tokens: ``(irreps_in.dim, T)`` -> ``(irreps_out.dim, T)``."""
@@ -191,14 +192,14 @@ def default_hidden(*irreps: o3.Irreps) -> o3.Irreps:
     return o3.Irreps([(largest, ir) for _, ir in kinds])
 
 
-def check_features(x: Tensor, irreps: o3.Irreps) -> None:
+def check_features(x: Tensor, layout: RowLayout) -> None:
     """Raise an error that names shape and irreps where features do not fit."""
     if not x.is_floating_point():
         raise TypeError(f"features are {x.dtype}; convert them to a floating type")
-    if x.dim() < 2 or x.shape[-1] != irreps.dim:
+    if x.dim() < 2 or x.shape[-1] != layout.dim:
         raise ValueError(
-            f"features have shape {tuple(x.shape)}; irreps_in={irreps} wants "
-            f"(num_tokens, {irreps.dim})"
+            f"features have shape {tuple(x.shape)}; irreps_in={layout.irreps} wants "
+            f"(num_tokens, {layout.dim})"
         )
 
 

@@ -59,9 +59,7 @@ def _(x: Tensor, weight: Tensor, scale: Tensor, eps: float) -> Tensor:
 
 
 @_norm_backward.register_fake
-def _(
-    grad: Tensor, x: Tensor, weight: Tensor, scale: Tensor, eps: float
-) -> tuple[Tensor, Tensor]:
+def _(grad: Tensor, x: Tensor, weight: Tensor, scale: Tensor, eps: float) -> tuple[Tensor, Tensor]:
     return x.new_empty(x.shape), scale.new_empty(scale.shape)
 
 
@@ -71,8 +69,9 @@ def _save(ctx: Any, inputs: Any, output: Any) -> None:
 
 
 def _gradient(ctx: Any, grad: Tensor) -> tuple[Tensor, None, Tensor, None]:
+    x, weight, scale = ctx.saved_tensors
     backward = eager_rows.norm_backward if torch.is_grad_enabled() else _norm_backward
-    by_x, by_scale = backward(grad, *ctx.saved_tensors, ctx.eps)
+    by_x, by_scale = backward(grad, x, weight, scale, ctx.eps)
     return by_x, None, by_scale, None
 
 

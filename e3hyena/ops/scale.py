@@ -12,9 +12,7 @@ from e3hyena.irreps import ChannelIrreps
 from e3hyena.ops.backends import eager_rows, select
 
 
-def scale_irreps(
-    x: Tensor, factors: Tensor, channels: ChannelIrreps, gain: float = 1.0
-) -> Tensor:
+def scale_irreps(x: Tensor, factors: Tensor, channels: ChannelIrreps, gain: float = 1.0) -> Tensor:
     """Multiply every irrep copy by its factor, ``(C, d, T)`` by ``(C, copies, T)``, and by a gain.
 
     The factors are never spread over components, which would cost as much memory as ``x``.
@@ -64,8 +62,9 @@ def _save(ctx: Any, inputs: Any, output: Any) -> None:
 
 
 def _gradient(ctx: Any, grad: Tensor) -> tuple[Tensor, Tensor, None, None]:
+    x, factors = ctx.saved_tensors
     backward = eager_rows.scale_backward if torch.is_grad_enabled() else _scale_backward
-    return *backward(grad, *ctx.saved_tensors, ctx.widths, ctx.gain), None, None
+    return *backward(grad, x, factors, ctx.widths, ctx.gain), None, None
 
 
 _scale.register_autograd(_gradient, setup_context=_save)

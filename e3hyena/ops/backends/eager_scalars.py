@@ -16,9 +16,7 @@ def scalars(x: Tensor, channels: ChannelIrreps, with_angles: bool) -> Tensor:
     return torch.cat([invariants(x, channels), angles(x, channels)], dim=1)
 
 
-def scalars_backward(
-    grad: Tensor, x: Tensor, channels: ChannelIrreps, with_angles: bool
-) -> Tensor:
+def scalars_backward(grad: Tensor, x: Tensor, channels: ChannelIrreps, with_angles: bool) -> Tensor:
     """Gradient by x."""
     copies_of_all = list(channels.copies.values())
     by_all, by_angles = grad.tensor_split([sum(copies_of_all)], dim=1)

@@ -107,9 +107,7 @@ def scalars(x: Tensor, channels: ChannelIrreps, with_angles: bool) -> Tensor:
     return out
 
 
-def scalars_backward(
-    grad: Tensor, x: Tensor, channels: ChannelIrreps, with_angles: bool
-) -> Tensor:
+def scalars_backward(grad: Tensor, x: Tensor, channels: ChannelIrreps, with_angles: bool) -> Tensor:
     """See :func:`e3hyena.ops.backends.eager_scalars.scalars_backward`."""
     if not supported(x):
         return eager_scalars.scalars_backward(grad, x, channels, with_angles)
