@@ -61,7 +61,8 @@ def _blocks(x: Tensor, y: Tensor) -> list[slice]:
     length = x.shape[-1]
     column = x.shape[0] * x.shape[1] * y.shape[1] * x.element_size()
     size = max(16, BLOCK_BYTES // max(column, 1))
-    return [slice(start, start + size) for start in range(0, length, size)]
+    size = -(-length // max(1, round(length / size)))  # equal shares, no short rest
+    return [slice(start, start + size) for start in range(0, length, max(size, 1))]
 
 
 def _outer(x: Tensor, y: Tensor, conjugate: bool) -> Tensor:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ctypes
+import functools
 import os
 
 KEPT_BYTES = 2**29
@@ -10,6 +11,7 @@ _LARGEST_BYTES = 2**25  # what the GNU C library allows; larger blocks are mappe
 _TRIM_THRESHOLD, _MMAP_THRESHOLD = -1, -3
 
 
+@functools.cache
 def keep_freed_pages() -> None:
     """Have the GNU C library keep up to 512 MiB of freed memory for the next allocation.
 

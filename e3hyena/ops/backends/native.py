@@ -19,7 +19,6 @@ from torch import Tensor
 
 from e3hyena.ops import spectral
 from e3hyena.ops.backends import eager, native_moments, native_rows, native_scalars, transforms
-from e3hyena.ops.backends.heap import keep_freed_pages
 from e3hyena.ops.backends.native_build import compiler, library
 from e3hyena.ops.backends.native_direct_source import num_pairs
 from e3hyena.ops.backends.transforms import functions, plan
@@ -54,7 +53,6 @@ def available() -> bool:
             stacklevel=2,
         )
         return False
-    keep_freed_pages()
     return torch.allclose(result, eager.contract(paths, 2, x, y, weight), atol=1e-5)
 
 
