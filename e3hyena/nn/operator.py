@@ -155,7 +155,8 @@ class HyenaOperator(nn.Module):
         assert self.paths is not None
         if self.mixer.companion == "v":
             return tensor_product(u, v, self.weight, self.paths)
-        return (u + tensor_product(u, q, self.weight, self.paths)) * 2**-0.5
+        product = tensor_product(u, q, self.weight * 2**-0.5, self.paths)
+        return torch.add(product, u, alpha=2**-0.5)
 
     def _warn_many_paths(self, hidden: ChannelIrreps) -> None:
         assert self.paths is not None
