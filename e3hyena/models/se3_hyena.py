@@ -92,6 +92,10 @@ class SE3Hyena(nn.Module):
         with full_precision(x):
             return self._operator(to_working(x, self), segments).to(x.dtype)
 
+    def rows(self, x: Tensor, segments: Segments) -> Tensor:
+        """The same, components by tokens, as a block wants it."""
+        return self._operator(x.t(), segments).t()
+
     def _operator(self, x: Tensor, segments: Segments) -> Tensor:
         q, k, v = self.projection(x).chunk(3, dim=-1)
         q_s, q_e = self._streams(q)
