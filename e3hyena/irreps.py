@@ -59,20 +59,20 @@ def expand_irreps(irreps: IrrepsLike) -> o3.Irreps:
     )
 
 
-class TokenLayout:
-    """e3nn's layout ``(num_tokens, irreps.dim)``, read and written as blocks by kind of irrep.
+class RowLayout:
+    """e3nn's components by tokens, ``(dim, num_tokens)``, read and written by kind of irrep.
 
     A block is ``(mul, 2l+1, num_tokens)``, where ``mul`` counts every copy of that irrep, in the
     order of the irreps.
 
     Examples
     --------
-    >>> layout = TokenLayout(o3.Irreps("1o + 2x0e + 1o"))
-    >>> blocks = layout.read(torch.randn(5, 8))
+    >>> layout = RowLayout(o3.Irreps("1o + 2x0e + 1o"))
+    >>> blocks = layout.read(torch.randn(8, 5))
     >>> {str(ir): tuple(block.shape) for ir, block in blocks.items()}
     {'1o': (2, 3, 5), '0e': (2, 1, 5)}
     >>> layout.write(blocks).shape
-    torch.Size([5, 8])
+    torch.Size([8, 5])
     """
 
     def __init__(self, irreps: o3.Irreps) -> None:
@@ -82,30 +82,34 @@ class TokenLayout:
         self.widths = {str(ir): ir.dim for mul, ir in irreps if mul}
         self.multiplicities = {ir: irreps.count(ir) for ir in self.widths}
 
+    def num_tokens(self, x: Tensor) -> int:
+        """How many tokens the features are of."""
+        return x.shape[1]
+
     def read(self, x: Tensor) -> dict[str, Tensor]:
-        """``(num_tokens, dim)`` -> ``{ir: (mul, 2l+1, num_tokens)}``; one transpose of all."""
+        """``(dim, num_tokens)`` -> ``{ir: (mul, 2l+1, num_tokens)}``."""
         parts: dict[str, list[Tensor]] = {ir: [] for ir in self.widths}
-        for ir, _, place in self.places(x.t().contiguous()):
+        for ir, _, place in self.places(x):
             parts[ir].append(place)
         return {ir: torch.cat(p) if len(p) > 1 else p[0] for ir, p in parts.items()}
 
     def write(self, blocks: Mapping[str, Tensor]) -> Tensor:
-        """``{ir: (mul, 2l+1, num_tokens)}`` -> ``(num_tokens, dim)``."""
+        """``{ir: (mul, 2l+1, num_tokens)}`` -> ``(dim, num_tokens)``."""
         used = dict.fromkeys(blocks, 0)
         rows = []
         for mul, ir in self.entries:
             if mul:
                 rows.append(blocks[ir][used[ir] : used[ir] + mul].flatten(0, 1))
                 used[ir] += mul
-        return self.finish(torch.cat(rows) if len(rows) > 1 else rows[0])
+        return torch.cat(rows) if len(rows) > 1 else rows[0]
 
     def empty(self, num_tokens: int, like: Tensor) -> Tensor:
         """Rows ``(dim, num_tokens)`` of no value yet."""
         return like.new_empty(self.dim, num_tokens)
 
     def finish(self, rows: Tensor) -> Tensor:
-        """``(dim, num_tokens)`` -> ``(num_tokens, dim)``."""
-        return rows.t().contiguous()
+        """The features that the rows are."""
+        return rows
 
     def places(self, rows: Tensor) -> Iterator[tuple[str, slice, Tensor]]:
         """Kind, which copies of it, and where they stand: a view ``(copies, 2l+1, T)``."""
@@ -118,6 +122,38 @@ class TokenLayout:
                 yield ir, slice(used[ir], used[ir] + mul), view
                 used[ir] += mul
                 row = end
+
+
+class TokenLayout(RowLayout):
+    """e3nn's layout ``(num_tokens, dim)``, read and written by kind of irrep.
+
+    Reading and writing transpose everything at once; blocks are those of :class:`RowLayout`.
+
+    Examples
+    --------
+    >>> layout = TokenLayout(o3.Irreps("1o + 2x0e + 1o"))
+    >>> blocks = layout.read(torch.randn(5, 8))
+    >>> {str(ir): tuple(block.shape) for ir, block in blocks.items()}
+    {'1o': (2, 3, 5), '0e': (2, 1, 5)}
+    >>> layout.write(blocks).shape
+    torch.Size([5, 8])
+    """
+
+    def num_tokens(self, x: Tensor) -> int:
+        """How many tokens the features are of."""
+        return x.shape[0]
+
+    def read(self, x: Tensor) -> dict[str, Tensor]:
+        """``(num_tokens, dim)`` -> ``{ir: (mul, 2l+1, num_tokens)}``."""
+        return super().read(x.t().contiguous())
+
+    def write(self, blocks: Mapping[str, Tensor]) -> Tensor:
+        """``{ir: (mul, 2l+1, num_tokens)}`` -> ``(num_tokens, dim)``."""
+        return self.finish(super().write(blocks))
+
+    def finish(self, rows: Tensor) -> Tensor:
+        """``(dim, num_tokens)`` -> ``(num_tokens, dim)``."""
+        return rows.t().contiguous()
 
 
 class ChannelIrreps:
@@ -165,6 +201,10 @@ class ChannelIrreps:
             [(1, ir) for ir, copies in self.copies.items() for _ in range(copies)]
         )
         self.dim = self.per_channel.dim
+
+    def num_tokens(self, x: Tensor) -> int:
+        """How many tokens the features are of."""
+        return x.shape[2]
 
     def read(self, x: Tensor) -> dict[str, Tensor]:
         """``(C, d, T)`` -> ``{ir: (mul, 2l+1, T)}``."""

@@ -5,7 +5,7 @@ from __future__ import annotations
 import torch
 from torch import Tensor, nn
 
-from e3hyena.irreps import ChannelIrreps, IrrepsLike, TokenLayout, parse_irreps
+from e3hyena.irreps import ChannelIrreps, IrrepsLike, RowLayout, parse_irreps
 from e3hyena.nn.feed_forward import TensorProductMLP
 from e3hyena.nn.operator import check_features
 from e3hyena.nn.precision import to_working
@@ -72,7 +72,7 @@ class SE3Hyena(nn.Module):
                 "only, for example '16x0e + 1x1o'; use HyenaOperator for other irreps"
             )
         hidden, total = self.irreps_hidden, self.num_scalars + self.num_vectors
-        self.tokens = TokenLayout(self.irreps_in)
+        self.layout = RowLayout(self.irreps_in)
         self.projection = TensorProductMLP(self.irreps_in, 3 * hidden, num_channels)
         context = f"{self.num_scalars}x0e + {self.num_vectors}x1e"
         self.gate = TensorProductMLP(context, f"{total}x0e", num_channels)
@@ -87,10 +87,14 @@ class SE3Hyena(nn.Module):
         self, x: Tensor, batch: Tensor | Segments | None = None, *, ptr: Tensor | None = None
     ) -> Tensor:
         """``(num_tokens, irreps_in.dim)`` -> ``(num_tokens, irreps_out.dim)``."""
-        check_features(x, self.tokens)
+        check_features(x, self.layout)
         segments = Segments.build(len(x), batch, ptr, x.device)
         with full_precision(x):
             return self._operator(to_working(x, self), segments).to(x.dtype)
+
+    def rows(self, x: Tensor, segments: Segments) -> Tensor:
+        """The same, components by tokens, as a block wants it."""
+        return self._operator(x.t(), segments).t()
 
     def _operator(self, x: Tensor, segments: Segments) -> Tensor:
         q, k, v = self.projection(x).chunk(3, dim=-1)

@@ -8,10 +8,10 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from e3hyena.irreps import ChannelIrreps, IrrepsLike, TokenLayout, parse_irreps
+from e3hyena.irreps import ChannelIrreps, IrrepsLike, RowLayout, parse_irreps
 from e3hyena.nn.feed_forward import FeedForward
-from e3hyena.nn.norm import RMSNorm
-from e3hyena.nn.operator import HyenaOperator, check_features, default_hidden
+from e3hyena.nn.norm import TokenNorm
+from e3hyena.nn.operator import HyenaOperator, check_features, default_hidden, segments_of
 from e3hyena.nn.precision import to_working
 from e3hyena.ops.precision import full_precision
 from e3hyena.ops.segments import Segments
@@ -76,20 +76,21 @@ class HyenaBlock(nn.Module):
             )
         self.feed_forward_norm = TokenNorm(self.irreps_in)
         wide = expansion * default_hidden(self.irreps_in)
-        self.tokens = TokenLayout(self.irreps_in)
-        self.feed_forward = FeedForward(self.tokens, self.tokens, ChannelIrreps(wide))
+        self.layout = RowLayout(self.irreps_in)
+        self.feed_forward = FeedForward(self.layout, self.layout, ChannelIrreps(wide))
 
     def forward(
         self, x: Tensor, batch: Tensor | Segments | None = None, *, ptr: Tensor | None = None
     ) -> Tensor:
         """``(num_tokens, irreps.dim)`` -> the same; arguments as in :class:`HyenaOperator`."""
-        check_features(x, self.tokens)
+        check_features(x, self.layout)
         with full_precision(x):
-            y = to_working(x, self)
+            y = to_working(x, self).flatten(0, -2).t().contiguous()  # rows until the end
             if self.operator is not None:
-                y = residual(y, self.operator(self.norm(y), batch, ptr=ptr))
-            normed = self.feed_forward_norm(y).flatten(0, -2)
-            return residual(y, self.feed_forward(normed).view(y.shape)).to(x.dtype)
+                segments = segments_of(x, batch, ptr)
+                y = residual(y, self.operator.rows(self.norm.rows(y), segments))
+            y = residual(y, self.feed_forward(self.feed_forward_norm.rows(y)))
+            return y.t().contiguous().view(x.shape).to(x.dtype)
 
     def extra_repr(self) -> str:
         numel = sum(p.numel() for p in self.parameters())
@@ -100,34 +101,3 @@ class HyenaBlock(nn.Module):
 def residual(x: Tensor, update: Tensor) -> Tensor:
     """``(x + a update) / sqrt(1 + a^2)``: unit variance in both, unit variance out."""
     return torch.add(x, update, alpha=_STEP).mul_((1 + _STEP**2) ** -0.5)
-
-
-class TokenNorm(RMSNorm):
-    """:class:`RMSNorm` of features in e3nn's layout ``(..., dim)``."""
-
-    columns: Tensor
-
-    def __init__(self, irreps: IrrepsLike) -> None:
-        super().__init__(ChannelIrreps(irreps, 1))
-        self.tokens = TokenLayout(parse_irreps(irreps))
-        copies = torch.arange(self.scale.shape[1]).view(1, -1, 1)  # of every column
-        blocks = self.channels.read(self.channels.expand(copies, dim=1))
-        columns = self.tokens.write(blocks).flatten() if self.channels.dim else copies.flatten()
-        self.register_buffer("columns", columns, persistent=False)
-
-    def forward(self, x: Tensor) -> Tensor:
-        """``(..., dim)`` -> ``(..., dim)``."""
-        if not self.channels.dim:
-            return x
-        sizes = [mul * self.tokens.widths.get(ir, 0) for mul, ir in self.tokens.entries]
-        squares: dict[str, Tensor] = {}
-        for (_, ir), part in zip(self.tokens.entries, x.split(sizes, dim=-1), strict=True):
-            if ir in self.tokens.widths:
-                total = part.square().sum(dim=-1, keepdim=True)
-                squares[ir] = squares[ir] + total if ir in squares else total
-        means = [
-            total / (self.tokens.multiplicities[ir] * self.tokens.widths[ir])
-            for ir, total in squares.items()
-        ]
-        factor = (torch.cat(means, dim=-1).mean(dim=-1, keepdim=True) + self.eps).rsqrt()
-        return x * factor * self.scale.flatten()[self.columns]

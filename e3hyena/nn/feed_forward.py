@@ -18,7 +18,7 @@ class FeedForward(nn.Module):
 
     Parameters
     ----------
-    layout_in, layout_out : TokenLayout, ChannelIrreps, Irreps or str
+    layout_in, layout_out : RowLayout, TokenLayout, ChannelIrreps, Irreps or str
         Operands; irreps stand for e3nn's ``(T, dim)``.
     hidden : ChannelIrreps
         Irreps between the two linear maps.

@@ -8,8 +8,8 @@ import torch
 from torch import Tensor, nn
 
 from e3hyena.irreps import ChannelIrreps
-from e3hyena.nn.scale import scale_irreps
-from e3hyena.ops.invariants import invariants
+from e3hyena.ops.scale import scale_irreps
+from e3hyena.ops.token_scalars import token_scalars
 
 # <sigmoid(x)^2>^(-1/2) for unit normal x: keeps the second moment, as e3nn's activations do
 _SECOND_MOMENT = 1.8462
@@ -53,9 +53,8 @@ class Gate(nn.Module):
         """``(C, d, T)`` -> ``(C, d, T)``."""
         if not self.channels.dim:
             return x
-        features = invariants(x, self.channels).flatten(0, 1)
-        logits = torch.addmm(
-            self.bias[:, None], self.weight, features, alpha=1 / math.sqrt(len(features))
-        )
-        gates = (_SECOND_MOMENT * logits.sigmoid()).unflatten(0, (x.shape[0], -1))
-        return scale_irreps(x, gates, self.channels)
+        features = token_scalars(x, self.channels, with_angles=False)
+        logits = torch.mm(self.weight / math.sqrt(len(features)), features)
+        logits += self.bias[:, None]  # in place: addmm would first copy the bias to every token
+        gates = logits.sigmoid().unflatten(0, (x.shape[0], -1))
+        return scale_irreps(x, gates, self.channels, _SECOND_MOMENT)

@@ -8,7 +8,7 @@ import torch
 from e3nn import o3
 from torch import Tensor, nn
 
-from e3hyena.irreps import IrrepsLike, TokenLayout, distinct_irreps, parse_irreps
+from e3hyena.irreps import IrrepsLike, RowLayout, distinct_irreps, parse_irreps
 from e3hyena.nn.linear import Linear
 from e3hyena.nn.operator import check_features
 from e3hyena.nn.precision import to_working
@@ -82,7 +82,7 @@ class Interaction(nn.Module):
         super().__init__()
         self.irreps_in = self.irreps_out = parse_irreps(irreps)
         self.irreps_edge = _edge_irreps(irreps_edge, self.irreps_in)
-        self._tokens = TokenLayout(self.irreps_in)
+        self._layout = RowLayout(self.irreps_in)
         self._degrees = self.irreps_edge.ls
         if not cutoff > 0:
             raise ValueError(f"cutoff={cutoff} must be a positive length")
@@ -165,11 +165,11 @@ class Interaction(nn.Module):
         return self.down(torch.cat(sums, dim=1) * self.avg_num_neighbors**-0.5)
 
     def _check(self, x: Tensor, pos: Tensor, edge_index: Tensor) -> None:
-        check_features(x, self._tokens)
+        check_features(x, self._layout)
         if x.dim() != 2 or pos.shape != (len(x), 3):
             raise ValueError(
                 f"x has shape {tuple(x.shape)} and pos {tuple(pos.shape)}; wanted "
-                f"(num_atoms, {self._tokens.dim}) and (num_atoms, 3)"
+                f"(num_atoms, {self._layout.dim}) and (num_atoms, 3)"
             )
         if edge_index.dim() != 2 or edge_index.shape[0] != 2:
             raise ValueError(

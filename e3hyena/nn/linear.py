@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-from typing import Any
+from typing import Any, NamedTuple
 
 import torch
 from torch import Tensor, nn
 
-from e3hyena.irreps import ChannelIrreps, IrrepsLike, TokenLayout, parse_irreps
+from e3hyena.irreps import ChannelIrreps, IrrepsLike, RowLayout, TokenLayout, parse_irreps
 
-Layout = TokenLayout | ChannelIrreps
+Layout = RowLayout | ChannelIrreps
 
 
 class Linear(nn.Module):
@@ -22,7 +22,7 @@ class Linear(nn.Module):
 
     Parameters
     ----------
-    layout_in, layout_out : TokenLayout, ChannelIrreps, Irreps or str
+    layout_in, layout_out : RowLayout, TokenLayout, ChannelIrreps, Irreps or str
         How the operands are laid out; irreps stand for e3nn's ``(T, dim)``.
     groups : int
         Number of results computed in one product (3 for query, key and value).
@@ -71,8 +71,11 @@ class Linear(nn.Module):
 
     def forward(self, x: Tensor) -> Tensor | list[Tensor]:
         """One result, or a list of ``groups`` results."""
-        weights = [self.weight[ir] for ir in _kinds(self.layout_in, self.layout_out)]
-        results = _Map.apply(self.layout_in, self.layout_out, self.groups, x, self.bias, *weights)
+        kinds = [ir for ir in self.mul_out if ir in self.mul_in]
+        product = _Product(self.layout_in, self.layout_out, 1, self.groups)
+        scales = [(ir, self.mul_in[ir] ** -0.5) for ir in kinds]
+        weights = [self.weight[ir] for ir in kinds]
+        results = _Map.apply(product, scales, self.bias, x, *weights)
         return list(results) if self.groups > 1 else results[0]
 
     def extra_repr(self) -> str:
@@ -83,81 +86,83 @@ class Linear(nn.Module):
         )
 
 
+class _Product(NamedTuple):
+    """Between which layouts, of how many operands and results."""
+
+    layout_in: Layout
+    layout_out: Layout
+    operands: int
+    results: int
+
+
 class _Map(torch.autograd.Function):
-    """The map; matrix products write straight into the layout of the result."""
+    """Sums over operands, written straight into the layouts of the results.
+
+    Weights are ``(operands * mul_in, results * mul_out)``. The gradient by the operands is the map
+    of the transposed weights, so torch differentiates it again.
+    """
 
     @staticmethod
     def forward(
         ctx: Any,
-        layout_in: Layout,
-        layout_out: Layout,
-        groups: int,
-        x: Tensor,
+        product: _Product,
+        scales: list[tuple[str, float]],
         bias: Tensor | None,
-        *weights: Tensor,
+        *tensors: Tensor,
     ) -> tuple[Tensor, ...]:
-        ctx.save_for_backward(x, *weights)
-        ctx.layouts = layout_in, layout_out
-        read = layout_in.read(x) if x.numel() else {}
-        blocks = {ir: block.flatten(1) for ir, block in read.items()}
-        num_tokens = x.shape[0] if isinstance(layout_in, TokenLayout) else x.shape[-1]
-        by_kind = dict(zip(_kinds(layout_in, layout_out), weights, strict=True))
+        ctx.save_for_backward(*tensors)
+        ctx.product, ctx.scales = product, scales
+        layout_in, layout_out, operands, groups = product
+        xs, weights = tensors[:operands], tensors[operands:]
+        blocks = [layout_in.read(x) if x.numel() else {} for x in xs]
+        by_kind = {ir: (w, scale) for (ir, scale), w in zip(scales, weights, strict=True)}
         results = []
         for group in range(groups):
-            result = layout_out.empty(num_tokens, x)
+            result = layout_out.empty(layout_in.num_tokens(xs[0]), xs[0])
             for ir, copies, place in layout_out.places(result):
-                if ir in blocks and ir in by_kind:
-                    weight = by_kind[ir].chunk(groups, dim=1)[group][:, copies].T
-                    scale = len(blocks[ir]) ** -0.5
-                    place.flatten(1).addmm_(weight, blocks[ir], beta=0, alpha=scale)
-                else:
+                if ir not in by_kind or not xs[0].numel():
                     place.zero_()
-                if bias is not None and ir == "0e":
-                    place += bias.chunk(groups)[group][copies, None, None]
+                    continue
+                weight, scale = by_kind[ir]
+                columns = weight.chunk(groups, dim=1)[group][:, copies]
+                for i, rows in enumerate(columns.chunk(operands)):
+                    block = blocks[i][ir].flatten(1)
+                    place.flatten(1).addmm_(rows.T, block, beta=min(i, 1), alpha=scale)
+            if bias is not None:
+                for ir, copies, place in layout_out.places(result):
+                    if ir == "0e":
+                        place += bias.chunk(groups)[group][copies, None, None]
             results.append(layout_out.finish(result))
         return tuple(results)
 
     @staticmethod
     def backward(ctx: Any, *grads: Tensor) -> tuple[Any, ...]:
         """In terms that torch differentiates again."""
-        x, *weights = ctx.saved_tensors
-        layout_in, layout_out = ctx.layouts
-        kinds = _kinds(layout_in, layout_out)
-        parts = [layout_out.read(grad) for grad in grads]
-        by_x: Tensor | None = None
-        by_bias: Tensor | None = None
+        layout_in, layout_out, operands, groups = ctx.product
+        xs, weights = ctx.saved_tensors[:operands], ctx.saved_tensors[operands:]
+        by_xs: tuple[Tensor | None, ...] = (None,) * operands
         by_weights: list[Tensor | None] = [None] * len(weights)
-        if ctx.needs_input_grad[3] and x.numel():
-            blocks = (
-                layout_in.read(torch.zeros_like(x)) if len(kinds) < len(layout_in.widths) else {}
-            )
-            for ir, weight in zip(kinds, weights, strict=True):
-                total = sum(
-                    (w * len(w) ** -0.5) @ part[ir].flatten(1)
-                    for w, part in zip(weight.chunk(len(grads), dim=1), parts, strict=True)
-                )
-                blocks[ir] = total.unflatten(1, (layout_in.widths[ir], -1))
-            by_x = layout_in.write(blocks)
-        elif ctx.needs_input_grad[3]:
-            by_x = torch.zeros_like(x)
-        if ctx.needs_input_grad[4]:
-            by_bias = torch.cat([part["0e"].sum(dim=(1, 2)) for part in parts])
-        if any(ctx.needs_input_grad[5:]):
-            read = {ir: block.flatten(1) for ir, block in layout_in.read(x).items()}
+        by_bias: Tensor | None = None
+        if any(ctx.needs_input_grad[3 : 3 + operands]):
+            back = _Product(layout_out, layout_in, groups, operands)
+            by_xs = _Map.apply(back, ctx.scales, None, *grads, *(w.T for w in weights))
+        if ctx.needs_input_grad[2] or any(ctx.needs_input_grad[3 + operands :]):
+            parts = [layout_out.read(grad) for grad in grads]
+            if ctx.needs_input_grad[2]:
+                by_bias = torch.cat([part["0e"].sum(dim=(1, 2)) for part in parts])
+            reads = [layout_in.read(x) for x in xs]
             by_weights = [
-                torch.cat([read[ir] @ part[ir].flatten(1).T for part in parts], dim=1)
-                * len(weight) ** -0.5
-                for ir, weight in zip(kinds, weights, strict=True)
+                torch.cat([_gram(read[ir], parts, ir) for read in reads]) * scale
+                for ir, scale in ctx.scales
             ]
-        return None, None, None, by_x, by_bias, *by_weights
+        return None, None, by_bias, *by_xs, *by_weights
 
 
-def _kinds(layout_in: Layout, layout_out: Layout) -> list[str]:
-    """Kinds of irreps on both sides, in the order of the weights."""
-    return [ir for ir in layout_out.multiplicities if ir in layout_in.multiplicities]
+def _gram(block: Tensor, parts: list[dict[str, Tensor]], ir: str) -> Tensor:
+    return torch.cat([block.flatten(1) @ part[ir].flatten(1).T for part in parts], dim=1)
 
 
 def _layout(layout: Layout | IrrepsLike) -> Layout:
-    if isinstance(layout, (TokenLayout, ChannelIrreps)):
+    if isinstance(layout, (RowLayout, ChannelIrreps)):
         return layout
     return TokenLayout(parse_irreps(layout))

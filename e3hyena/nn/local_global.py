@@ -6,8 +6,9 @@ from typing import Any
 
 from torch import Tensor, nn
 
-from e3hyena.irreps import IrrepsLike, TokenLayout, parse_irreps
-from e3hyena.nn.block import HyenaBlock, TokenNorm
+from e3hyena.irreps import IrrepsLike, RowLayout, parse_irreps
+from e3hyena.nn.block import HyenaBlock
+from e3hyena.nn.norm import TokenNorm
 from e3hyena.nn.operator import check_features
 from e3hyena.nn.precision import to_working
 from e3hyena.ops.precision import full_precision
@@ -64,7 +65,7 @@ class LocalGlobalBlock(nn.Module):
     ) -> None:
         super().__init__()
         self.irreps_in = self.irreps_out = parse_irreps(irreps)
-        self._tokens = TokenLayout(self.irreps_in)
+        self._layout = RowLayout(self.irreps_in)
         self.norm: TokenNorm | None = None
         if interaction is not None:
             if not isinstance(interaction, nn.Module):
@@ -101,7 +102,7 @@ class LocalGlobalBlock(nn.Module):
         Tensor
             ``(num_nodes, irreps.dim)``, dtype of ``x``.
         """
-        check_features(x, self._tokens)
+        check_features(x, self._layout)
         with full_precision(x):
             y = to_working(x, self)
             if self.norm is not None:

@@ -5,8 +5,8 @@ from __future__ import annotations
 import torch
 from torch import Tensor, nn
 
-from e3hyena.irreps import ChannelIrreps
-from e3hyena.nn.scale import scale_irreps
+from e3hyena.irreps import ChannelIrreps, IrrepsLike, RowLayout, parse_irreps
+from e3hyena.ops.norm import norm
 
 
 class RMSNorm(nn.Module):
@@ -32,19 +32,56 @@ class RMSNorm(nn.Module):
     1.0
     """
 
+    copies: Tensor
+    sizes: Tensor
+
     def __init__(self, channels: ChannelIrreps, eps: float = 1e-5) -> None:
         super().__init__()
         self.channels = channels
         self.eps = eps
-        self.scale = nn.Parameter(torch.ones(channels.num_channels, len(channels.per_channel)))
+        shape = channels.num_channels, len(channels.per_channel)
+        self.scale = nn.Parameter(torch.ones(shape))
+        kinds = len(channels.copies)
+        sizes = [
+            kinds * channels.multiplicities[str(ir)] * ir.dim for _, ir in channels.per_channel
+        ]
+        # of every component: its irrep copy, and the number of components of its kind times K
+        copies = torch.arange(self.scale.numel()).view(shape)
+        for name, value in (("copies", copies), ("sizes", torch.tensor(sizes).expand(shape))):
+            self.register_buffer(name, self._of_components(value), persistent=False)
+
+    def _of_components(self, per_copy: Tensor) -> Tensor:
+        """``(C, copies)`` -> one value for every row that is normalised."""
+        return self.channels.expand(per_copy, dim=1).flatten()
 
     def forward(self, x: Tensor) -> Tensor:
         """``(C, d, T)`` -> ``(C, d, T)``."""
+        return self.rows(x.flatten(0, 1)).view(x.shape)
+
+    def rows(self, x: Tensor) -> Tensor:
+        """The same, components by tokens: ``(R, T)`` -> ``(R, T)``."""
         if not self.channels.dim:
             return x
-        squares = [part.square().mean(dim=(0, 1)) for part in self.channels.split(x).values()]
-        factor = torch.rsqrt(torch.stack(squares).mean(dim=0) + self.eps)
-        return scale_irreps(x, factor * self.scale[..., None], self.channels)
+        weight = self.sizes.to(x.dtype).reciprocal()
+        return norm(x, weight, self.scale.flatten()[self.copies], self.eps)
 
     def extra_repr(self) -> str:
         return f"{self.channels.irreps}"
+
+
+class TokenNorm(RMSNorm):
+    """:class:`RMSNorm` of features in e3nn's layout ``(..., dim)``."""
+
+    def __init__(self, irreps: IrrepsLike) -> None:
+        self.layout = RowLayout(parse_irreps(irreps))
+        super().__init__(ChannelIrreps(irreps, 1))
+
+    def _of_components(self, per_copy: Tensor) -> Tensor:
+        if not self.channels.dim:
+            return per_copy.flatten()
+        components = self.channels.expand(per_copy, dim=1)[..., None]
+        return self.layout.write(self.channels.read(components)).flatten()
+
+    def forward(self, x: Tensor) -> Tensor:
+        """``(..., dim)`` -> ``(..., dim)``."""
+        return self.rows(x.flatten(0, -2).t()).t().view(x.shape)

@@ -10,7 +10,7 @@ import torch
 from e3nn import o3
 from torch import Tensor, nn
 
-from e3hyena.irreps import ChannelIrreps, IrrepsLike, TokenLayout, parse_irreps
+from e3hyena.irreps import ChannelIrreps, IrrepsLike, RowLayout, parse_irreps
 from e3hyena.mixers import build_mixer
 from e3hyena.nn.gate import Gate
 from e3hyena.nn.linear import Linear
@@ -94,8 +94,8 @@ class HyenaOperator(nn.Module):
         self.irreps_hidden = hidden.irreps
         self.mixer_name = mixer
         self.mixer = build_mixer(mixer, hidden, boundary, mixer_options)
-        self.tokens = TokenLayout(self.irreps_in)
-        self.project = Linear(self.tokens, hidden, groups=3)
+        self.layout = RowLayout(self.irreps_in)
+        self.project = Linear(self.layout, hidden, groups=3)
         self.short_conv: ShortConv | None = None
         if short_conv:
             stacked = ChannelIrreps(3 * hidden.irreps, 3 * hidden.num_channels)
@@ -109,7 +109,7 @@ class HyenaOperator(nn.Module):
             self.weight = nn.Parameter(torch.randn(self.paths.num_paths, hidden.num_channels))
             result = hidden
             self._warn_many_paths(hidden)
-        self.output = Linear(result, TokenLayout(self.irreps_out))
+        self.output = Linear(result, RowLayout(self.irreps_out))
 
     def forward(
         self, x: Tensor, batch: Tensor | Segments | None = None, *, ptr: Tensor | None = None
@@ -132,25 +132,14 @@ class HyenaOperator(nn.Module):
         Tensor
             Shape ``(..., num_tokens, irreps_out.dim)``, dtype of ``x``.
         """
-        lead = x.shape[:-2]
-        check_features(x, self.tokens)
-        if lead:
-            if batch is not None or ptr is not None:
-                raise ValueError(
-                    f"x has shape {tuple(x.shape)}: give either leading dimensions or batch/ptr; "
-                    "with the latter, x.flatten(0, -2) and one entry of batch per row"
-                )
-            num_tokens = x.shape[-2]
-            segments = Segments((num_tokens,) * lead.numel(), x.device)
-            x = x.reshape(-1, x.shape[-1])
-        else:
-            segments = Segments.build(len(x), batch, ptr, x.device)
+        check_features(x, self.layout)
+        segments = segments_of(x, batch, ptr)
         with full_precision(x):
-            y = self._operate(to_working(x, self), segments)
-        y = y.to(x.dtype)
-        return y.unflatten(0, (*lead, num_tokens)) if lead else y
+            y = self.rows(to_working(x, self).flatten(0, -2).t().contiguous(), segments)
+            return y.t().contiguous().view(*x.shape[:-1], len(y)).to(x.dtype)
 
-    def _operate(self, x: Tensor, segments: Segments) -> Tensor:
+    def rows(self, x: Tensor, segments: Segments) -> Tensor:
+        """The same, components by tokens: ``(irreps_in.dim, T)`` -> ``(irreps_out.dim, T)``."""
         q, k, v = self.project(x)
         if self.short_conv is not None:
             q, k, v = self.short_conv(torch.cat([q, k, v]), segments).chunk(3)
@@ -166,7 +155,8 @@ class HyenaOperator(nn.Module):
         assert self.paths is not None
         if self.mixer.companion == "v":
             return tensor_product(u, v, self.weight, self.paths)
-        return (u + tensor_product(u, q, self.weight, self.paths)) * 2**-0.5
+        product = tensor_product(u, q, self.weight * 2**-0.5, self.paths)
+        return torch.add(product, u, alpha=2**-0.5)
 
     def _warn_many_paths(self, hidden: ChannelIrreps) -> None:
         assert self.paths is not None
@@ -203,7 +193,7 @@ def default_hidden(*irreps: o3.Irreps) -> o3.Irreps:
     return o3.Irreps([(largest, ir) for _, ir in kinds])
 
 
-def check_features(x: Tensor, layout: TokenLayout) -> None:
+def check_features(x: Tensor, layout: RowLayout) -> None:
     """Raise an error that names shape and irreps where features do not fit."""
     if not x.is_floating_point():
         raise TypeError(f"features are {x.dtype}; convert them to a floating type")
@@ -212,3 +202,16 @@ def check_features(x: Tensor, layout: TokenLayout) -> None:
             f"features have shape {tuple(x.shape)}; irreps_in={layout.irreps} wants "
             f"(num_tokens, {layout.dim})"
         )
+
+
+def segments_of(x: Tensor, batch: Tensor | Segments | None, ptr: Tensor | None) -> Segments:
+    """Graphs of the tokens, given by ``batch`` or ``ptr`` or else by leading dimensions."""
+    lead = x.shape[:-2]
+    if not lead:
+        return Segments.build(len(x), batch, ptr, x.device)
+    if batch is not None or ptr is not None:
+        raise ValueError(
+            f"x has shape {tuple(x.shape)}: give either leading dimensions or batch/ptr; "
+            "with the latter, x.flatten(0, -2) and one entry of batch per row"
+        )
+    return Segments((x.shape[-2],) * lead.numel(), x.device)

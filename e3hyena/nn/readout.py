@@ -5,8 +5,8 @@ from __future__ import annotations
 from torch import Tensor, nn
 
 from e3hyena.irreps import ChannelIrreps, IrrepsLike, TokenLayout, parse_irreps
-from e3hyena.nn.block import TokenNorm
 from e3hyena.nn.feed_forward import FeedForward
+from e3hyena.nn.norm import TokenNorm
 from e3hyena.nn.operator import default_hidden
 from e3hyena.ops.harmonics import solid_harmonics, weighted_harmonics
 

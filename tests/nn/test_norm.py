@@ -3,8 +3,7 @@
 import torch
 
 from e3hyena.irreps import ChannelIrreps
-from e3hyena.nn import RMSNorm
-from e3hyena.nn.block import TokenNorm
+from e3hyena.nn import RMSNorm, TokenNorm
 from e3hyena.testing import assert_batch_independent, assert_equivariant, perturb_parameters
 
 IRREPS = "4x0e + 2x0o + 2x1o + 6x2e"
@@ -25,7 +24,7 @@ def test_formula() -> None:
 
 def test_unit_mean_square_whatever_the_scale() -> None:
     norm = TokenNorm(IRREPS)
-    irreps = norm.tokens.irreps
+    irreps = norm.layout.irreps
     for scale in (1e-1, 1.0, 1e6):
         y = norm(scale * irreps.randn(50, -1))
         kinds = [y[:, part].square().mean(dim=1) for part in irreps.slices()]
@@ -40,7 +39,7 @@ def test_ratio_of_kinds_survives() -> None:
 
 def test_equivariant() -> None:
     norm = perturb_parameters(TokenNorm(IRREPS))
-    norm.irreps_in = norm.irreps_out = norm.tokens.irreps
+    norm.irreps_in = norm.irreps_out = norm.layout.irreps
     assert_equivariant(norm)
     assert_batch_independent(lambda x, batch: TokenNorm(IRREPS).to(x.dtype)(x), IRREPS)
 
@@ -53,7 +52,7 @@ def test_any_order_of_irreps() -> None:
 
 
 def test_finite_at_zero() -> None:
-    x = torch.zeros(3, TokenNorm(IRREPS).tokens.dim, dtype=torch.float64, requires_grad=True)
+    x = torch.zeros(3, TokenNorm(IRREPS).layout.dim, dtype=torch.float64, requires_grad=True)
     y = TokenNorm(IRREPS).double()(x)
     (grad,) = torch.autograd.grad(y.sum(), x, create_graph=True)
     (second,) = torch.autograd.grad(grad.square().sum(), x)

@@ -106,12 +106,12 @@ class TestDefinition:
         operator = perturb_parameters(build("query_key", boundary)).double()
         x = torch.randn(11, 16, dtype=torch.float64)
         with torch.no_grad():
-            q, k, v = operator.project(x)
+            q, k, v = operator.project(x.t())
             mixer = operator.mixer
             u = naive.tensor_product_long_conv(q, k, mixer.weight, mixer.paths, boundary=boundary)
             u = operator.gate(u * 11**-0.5)
             y = naive.tensor_product(u, v, operator.weight, operator.paths)
-            expected = operator.output(y)
+            expected = operator.output(y).t()
             torch.testing.assert_close(operator(x), expected, rtol=1e-12, atol=1e-12)
 
     @pytest.mark.parametrize("mixer", ["filter", "coordinate"])
@@ -119,10 +119,10 @@ class TestDefinition:
         operator = perturb_parameters(build(mixer)).double()
         x, one = torch.randn(11, 16, dtype=torch.float64), Segments((11,))
         with torch.no_grad():
-            q, k, v = operator.project(x)
+            q, k, v = operator.project(x.t())
             u = operator.gate(operator.mixer(q, k, v, one))
             y = naive.tensor_product(u, q, operator.weight, operator.paths)
-            expected = operator.output((u + y) / 2**0.5)
+            expected = operator.output((u + y) / 2**0.5).t()
             torch.testing.assert_close(operator(x), expected, rtol=1e-12, atol=1e-12)
 
     @pytest.mark.parametrize("mixer", ["attention", "linear_attention"])
@@ -130,8 +130,8 @@ class TestDefinition:
         operator = perturb_parameters(build(mixer)).double()
         x, one = torch.randn(11, 16, dtype=torch.float64), Segments((11,))
         with torch.no_grad():
-            u = operator.gate(operator.mixer(*operator.project(x), one))
-            torch.testing.assert_close(operator(x), operator.output(u), rtol=1e-12, atol=1e-12)
+            u = operator.gate(operator.mixer(*operator.project(x.t()), one))
+            torch.testing.assert_close(operator(x), operator.output(u).t(), rtol=1e-12, atol=1e-12)
 
 
 class TestBatches:

@@ -16,6 +16,7 @@ from types import ModuleType
 from torch import Tensor
 
 from e3hyena.ops.backends import eager, native, triton
+from e3hyena.ops.backends.heap import keep_freed_pages
 
 BACKENDS: dict[str, ModuleType] = {"eager": eager, "native": native, "triton": triton}
 _chosen: list[str] = []
@@ -46,6 +47,8 @@ def use_backend(name: str) -> Iterator[None]:
 
 def select(x: Tensor) -> ModuleType:
     """The back-end for an operand."""
+    if x.device.type == "cpu":
+        keep_freed_pages()
     name = _chosen[-1] if _chosen else _check(os.environ.get("E3HYENA_BACKEND", "auto"))
     if name != "auto":
         return BACKENDS[name]

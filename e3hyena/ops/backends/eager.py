@@ -12,7 +12,7 @@ import torch
 from torch import Tensor
 
 from e3hyena.ops import spectral
-from e3hyena.ops.backends import eager_moments, eager_scalars
+from e3hyena.ops.backends import eager_moments, eager_rows, eager_scalars
 from e3hyena.ops.paths import Paths
 
 BLOCK_BYTES = 2 * 2**20
@@ -51,6 +51,8 @@ def contract_weight(paths: Paths, x1: Tensor, x2: Tensor, x3: Tensor) -> Tensor:
 moments, moments_backward = eager_moments.moments, eager_moments.moments_backward
 read, read_backward = eager_moments.read, eager_moments.read_backward
 scalars, scalars_backward = eager_scalars.scalars, eager_scalars.scalars_backward
+scale, scale_backward = eager_rows.scale, eager_rows.scale_backward
+norm, norm_backward = eager_rows.norm, eager_rows.norm_backward
 convolve = functools.partial(spectral.convolve, contract)
 convolve_weight = functools.partial(spectral.convolve_weight, contract_weight)
 
@@ -59,7 +61,8 @@ def _blocks(x: Tensor, y: Tensor) -> list[slice]:
     length = x.shape[-1]
     column = x.shape[0] * x.shape[1] * y.shape[1] * x.element_size()
     size = max(16, BLOCK_BYTES // max(column, 1))
-    return [slice(start, start + size) for start in range(0, length, size)]
+    size = -(-length // max(1, round(length / size)))  # equal shares, no short rest
+    return [slice(start, start + size) for start in range(0, length, max(size, 1))]
 
 
 def _outer(x: Tensor, y: Tensor, conjugate: bool) -> Tensor:

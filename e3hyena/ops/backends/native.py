@@ -18,7 +18,7 @@ import torch
 from torch import Tensor
 
 from e3hyena.ops import spectral
-from e3hyena.ops.backends import eager, native_moments, native_scalars, transforms
+from e3hyena.ops.backends import eager, native_moments, native_rows, native_scalars, transforms
 from e3hyena.ops.backends.native_build import compiler, library
 from e3hyena.ops.backends.native_direct_source import num_pairs
 from e3hyena.ops.backends.transforms import functions, plan
@@ -28,6 +28,8 @@ from e3hyena.ops.spectrum import Bucket, buckets
 moments, moments_backward = native_moments.moments, native_moments.moments_backward
 read, read_backward = native_moments.read, native_moments.read_backward
 scalars, scalars_backward = native_scalars.scalars, native_scalars.scalars_backward
+scale, scale_backward = native_rows.scale, native_rows.scale_backward
+norm, norm_backward = native_rows.norm, native_rows.norm_backward
 _MAX_NONZEROS = 1024  # beyond, compiling takes half a minute
 _BLOCK = 4096
 _ALIGNED = 4096

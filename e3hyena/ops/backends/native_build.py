@@ -17,6 +17,7 @@ import tempfile
 from pathlib import Path
 
 import torch
+from torch import Tensor
 
 from e3hyena.ops.backends.native_source import source
 from e3hyena.ops.paths import paths_from_key
@@ -88,3 +89,36 @@ def _build(code: str, target: Path) -> None:
             if done.returncode:
                 raise OSError(f"{' '.join(command[:2])} failed: {done.stderr.strip()[:400]}")
         os.replace(whole, target)
+
+
+def call(source: str, name: str, *arguments: Tensor | int | float) -> None:
+    """Call a function of C source in which SCALAR and SQRT stand for those of the first operand.
+
+    Tensors are passed as pointers, ints as long, floats as double; the number of threads is last.
+    """
+    double = arguments[0].dtype == torch.float64  # type: ignore[union-attr]
+    function = getattr(_template(source, double), name)
+    function(*(_argument(a) for a in (*arguments, torch.get_num_threads())))
+
+
+@functools.cache
+def _template(source: str, double: bool) -> ctypes.CDLL:
+    scalar, root = ("double", "sqrt") if double else ("float", "sqrtf")
+    return load(source.replace("SCALAR", scalar).replace("SQRT", root))
+
+
+def _argument(value: Tensor | int | float) -> ctypes.c_void_p | ctypes.c_long | ctypes.c_double:
+    if isinstance(value, Tensor):
+        return ctypes.c_void_p(value.data_ptr())
+    return ctypes.c_long(value) if isinstance(value, int) else ctypes.c_double(value)
+
+
+def rows(x: Tensor) -> tuple[Tensor, int, int]:
+    """``(C, d, T)`` with contiguous tokens, and the strides of channel and component."""
+    x = x if x.stride(-1) == 1 else x.contiguous()
+    return x, x.stride(0), x.stride(1)
+
+
+def supported(x: Tensor) -> bool:
+    """Whether :func:`call` takes such operands."""
+    return x.dtype in (torch.float32, torch.float64) and x.device.type == "cpu"

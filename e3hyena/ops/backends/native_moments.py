@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ctypes
+import functools
 
 import torch
 from torch import Tensor
@@ -77,6 +78,11 @@ def read_backward(
     return by_moments.sum(dim=2), by_coordinate, by_x, by_frequencies.sum(dim=(1, 2))
 
 
+@functools.cache
+def _library(modes: int, rows: int, degree: int, double: bool) -> ctypes.CDLL:
+    return load(moments_source(modes, rows, degree, double, vector_bytes()))
+
+
 class _Functions:
     """The compiled functions for one shape of heads, and what all their calls share."""
 
@@ -88,7 +94,7 @@ class _Functions:
         self.features = 2 * modes - 1 + self.rows * degree
         self.chunks = -(-self.tokens // CHUNK)
         double = x.dtype == torch.float64
-        self.library = load(moments_source(modes, self.rows, degree, double, vector_bytes()))
+        self.library = _library(modes, self.rows, degree, double)
 
     def sums(self, *shape: int) -> Tensor:
         """What the tasks sum, every task in a place of its own."""

@@ -5,14 +5,12 @@ Loops are plain; a block of tokens of three neighbouring channels stays in cache
 
 from __future__ import annotations
 
-import ctypes
-
 import torch
 from torch import Tensor
 
 from e3hyena.irreps import ChannelIrreps
 from e3hyena.ops.backends import eager_scalars
-from e3hyena.ops.backends.native_build import load
+from e3hyena.ops.backends.native_build import call, rows, supported
 
 _SOURCE = r"""
 #include <math.h>
@@ -46,9 +44,10 @@ void scalars(const T *x_all, long channel, long row, const long *widths, long co
       T p[BLOCK], s[BLOCK], after[BLOCK];
       if (!width) { memcpy(out, x, size * sizeof(T)); continue; }
       mean(x, x, width, row, size, s);
+      TOKENS out[t] = s[t] / SQRT(1 + s[t]);
+      if (!angles) continue;
       mean(y, y, width, row, size, after);
       mean(x, y, width, row, size, p);
-      TOKENS out[t] = s[t] / SQRT(1 + s[t]);
       TOKENS angle[t] = p[t] / SQRT(1 + s[t] + after[t]);
       angle += n;
     }
@@ -70,6 +69,11 @@ void scalars_back(const T *by_all, const T *x_all, long channel, long row, const
       T s[BLOCK], s_before[BLOCK], s_after[BLOCK], p[BLOCK], p_before[BLOCK];
       if (!width) { memcpy(out, by, size * sizeof(T)); out += n; continue; }
       mean(x, x, width, row, size, s);
+      if (!angles) {
+        TOKENS s[t] = by[t] * (2 + s[t]) / ((1 + s[t]) * SQRT(1 + s[t])) / width;
+        for (long i = 0; i < width; i++, out += n) TOKENS out[t] = s[t] * x[i * row + t];
+        continue;
+      }
       mean(before, before, width, row, size, s_before);
       mean(after, after, width, row, size, s_after);
       mean(before, x, width, row, size, p_before);
@@ -93,49 +97,28 @@ void scalars_back(const T *by_all, const T *x_all, long channel, long row, const
 """
 
 
-def scalars(x: Tensor, channels: ChannelIrreps) -> Tensor:
+def scalars(x: Tensor, channels: ChannelIrreps, with_angles: bool) -> Tensor:
     """See :func:`e3hyena.ops.backends.eager_scalars.scalars`."""
-    if not _supported(x):
-        return eager_scalars.scalars(x, channels)
-    widths, copies, angles = _widths(channels)
+    if not supported(x):
+        return eager_scalars.scalars(x, channels, with_angles)
+    widths, copies, angles = _widths(channels, with_angles)
     out = x.new_empty(len(x), copies + angles, x.shape[2])
-    _call("scalars", *_rows(x), widths, copies, angles, out, len(x), x.shape[2])
+    call(_SOURCE, "scalars", *rows(x), widths, copies, angles, out, len(x), x.shape[2])
     return out
 
 
-def scalars_backward(grad: Tensor, x: Tensor, channels: ChannelIrreps) -> Tensor:
+def scalars_backward(grad: Tensor, x: Tensor, channels: ChannelIrreps, with_angles: bool) -> Tensor:
     """See :func:`e3hyena.ops.backends.eager_scalars.scalars_backward`."""
-    if not _supported(x):
-        return eager_scalars.scalars_backward(grad, x, channels)
+    if not supported(x):
+        return eager_scalars.scalars_backward(grad, x, channels, with_angles)
     out = x.new_empty(x.shape)
-    operands = grad.contiguous(), *_rows(x), *_widths(channels)
-    _call("scalars_back", *operands, out, len(x), x.shape[2])
+    operands = grad.contiguous(), *rows(x), *_widths(channels, with_angles)
+    call(_SOURCE, "scalars_back", *operands, out, len(x), x.shape[2])
     return out
 
 
-def _widths(channels: ChannelIrreps) -> tuple[Tensor, int, int]:
+def _widths(channels: ChannelIrreps, with_angles: bool) -> tuple[Tensor, int, int]:
     """Components of every copy, 0 for an even scalar; numbers of copies and of angles."""
     widths = [0 if str(ir) == "0e" else ir.dim for _, ir in channels.per_channel]
-    return torch.tensor(widths), len(widths), sum(width > 0 for width in widths)
-
-
-def _call(name: str, *arguments: Tensor | int) -> None:
-    double = arguments[0].dtype == torch.float64  # type: ignore[union-attr]
-    scalar, root = ("double", "sqrt") if double else ("float", "sqrtf")
-    library = load(_SOURCE.replace("SCALAR", scalar).replace("SQRT", root))
-    getattr(library, name)(
-        *(
-            ctypes.c_void_p(a.data_ptr()) if isinstance(a, Tensor) else ctypes.c_long(a)
-            for a in (*arguments, torch.get_num_threads())
-        )
-    )
-
-
-def _rows(x: Tensor) -> tuple[Tensor, int, int]:
-    """Contiguous tokens, and the strides of channel and component."""
-    x = x if x.stride(-1) == 1 else x.contiguous()
-    return x, x.stride(0), x.stride(1)
-
-
-def _supported(x: Tensor) -> bool:
-    return x.dtype in (torch.float32, torch.float64) and x.device.type == "cpu"
+    angles = sum(width > 0 for width in widths) if with_angles else 0
+    return torch.tensor(widths), len(widths), angles

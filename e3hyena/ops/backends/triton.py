@@ -66,6 +66,8 @@ def contract_weight(paths: Paths, x1: Tensor, x2: Tensor, x3: Tensor) -> Tensor:
 moments, moments_backward = eager.moments, eager.moments_backward
 read, read_backward = eager.read, eager.read_backward
 scalars, scalars_backward = eager.scalars, eager.scalars_backward
+scale, scale_backward = eager.scale, eager.scale_backward
+norm, norm_backward = eager.norm, eager.norm_backward
 convolve = functools.partial(spectral.convolve, contract)
 convolve_weight = functools.partial(spectral.convolve_weight, contract_weight)
 
