@@ -41,7 +41,7 @@ test-all: $(READY)  ## run all tests
 
 bench: $(READY)  ## measure speed and memory, rewrite the tables in README and docs (20 minutes)
 	$(BIN)/e3hyena bench operator --output docs/results/operator.json --documents '[README.md]'
-	for what in convolution ragged block sets gridding transforms memory; do \
+	for what in convolution ragged block sets gridding transforms memory pages; do \
 	  $(BIN)/e3hyena bench $$what --output docs/results/$$what.json \
 	    --documents '[docs/performance.md]' || exit 1; done
 	$(BIN)/e3hyena bench swap --output docs/results/swap.json --documents '[docs/replace-attention.md]'

@@ -21,6 +21,9 @@ __all__ = ["main"]
 # Lets the parser write shell completions (extra `completion`): --print_completion shtab-bash
 os.environ.setdefault("JSONARGPARSE_ADD_PRINT_COMPLETION_ARGUMENT", "true")
 
+# Read by torch when it first allocates: large tensors in huge pages, see docs/performance.md.
+os.environ.setdefault("THP_MEM_ALLOC_ENABLE", "1")
+
 # Errors whose message is written for users; any other is a surprise.
 EXPECTED = (ValueError, TypeError, OSError, ImportError, RuntimeError)
 
@@ -259,6 +262,7 @@ BENCHMARKS = {
     "transforms": "Time real transforms by length.",
     "swap": "Time and measure e3nn attention layers before and after the swap.",
     "memory": "Measure peak memory, and what is kept for the gradient.",
+    "pages": "Measure what memory that stays mapped and huge pages gain.",
 }
 EXPERIMENTS = {
     "molecules": "Compare all mixers on QM9 at equal budget.",

@@ -9,7 +9,7 @@ import resource
 import sys
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 import torch
 from torch import Tensor
@@ -18,6 +18,8 @@ from e3hyena.irreps import ChannelIrreps
 from e3hyena.nn.operator import HyenaOperator
 from e3hyena.ops import Paths, tensor_product_long_conv
 from e3hyena.ops.backends import use_backend
+
+T = TypeVar("T")
 
 
 def peak_memory(irreps: str, mixer: str, length: int, *, backward: bool = False) -> float:
@@ -33,7 +35,7 @@ def peak_of_convolution(irreps: str, length: int, backend: str, threads: int) ->
     return in_fresh_process(_convolution, irreps, length, backend, threads)
 
 
-def in_fresh_process(measure: Callable[..., float], *arguments: Any) -> float:
+def in_fresh_process(measure: Callable[..., T], *arguments: Any) -> T:
     """Result of ``measure(*arguments)`` in a process that did nothing else, with one thread."""
     context = multiprocessing.get_context("spawn")
     with context.Pool(1, initializer=torch.set_num_threads, initargs=(1,)) as pool:

@@ -71,7 +71,8 @@ def train(values: dict[str, Any], folder: Path) -> dict[str, Any]:
     Returns
     -------
     result : dict
-        Mean square error of the test, step of the state kept, parameters, processor seconds of training.
+        Mean square error of the test, step of the state kept, parameters, processor seconds of
+        training.
     """
     torch.manual_seed(values["seed"])
     data = {split: load(folder.parents[1] / "data", values, split) for split in SPLITS}

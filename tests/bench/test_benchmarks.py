@@ -1,12 +1,13 @@
 """Every benchmark runs at a small size and renders what its JSON holds."""
 
 import json
+import os
 from pathlib import Path
 from types import ModuleType
 
 import pytest
 
-from e3hyena.bench import block, convolution, memory, ragged, transforms
+from e3hyena.bench import block, convolution, memory, pages, ragged, transforms
 
 SMALL = {
     convolution: {"lengths": [64], "uneven": [32, 31], "attention_length": 64, "repeats": 2},
@@ -43,6 +44,20 @@ def test_memory(tmp_path: Path) -> None:
         )
     )
     assert "| 4x0e+4x1o | 65536 | `eager` |" in memory.render(json.loads(output.read_text()))
+
+
+def test_pages(tmp_path: Path) -> None:
+    output = tmp_path / "report.json"
+    before = os.environ.get(pages.HUGE_PAGES)
+    pages.run(
+        pages.Config("4x0e+4x1o", lengths=[64, 128], repeats=1, threads=1, output=str(output))
+    )
+    assert os.environ.get(pages.HUGE_PAGES) == before
+    report = json.loads(output.read_text())
+    assert all(min(times) > 0 for times in report["seconds"].values())
+    header, *_, last = pages.render(report).splitlines()[2:]
+    assert header == "| tokens | neither | freed memory kept | huge pages | both |"
+    assert last.startswith("| 128 |") and last.count("|") == 6
 
 
 def test_transforms() -> None:

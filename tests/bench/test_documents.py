@@ -11,6 +11,7 @@ from e3hyena.bench import (
     gridding,
     memory,
     operator,
+    pages,
     ragged,
     sets,
     swap,
@@ -51,7 +52,7 @@ def test_experiments_agree_with_json(page: str, block: str, name: str, render) -
 
 @pytest.mark.parametrize(
     "module",
-    [block, convolution, gridding, memory, ragged, sets, transforms],
+    [block, convolution, gridding, memory, pages, ragged, sets, transforms],
     ids=lambda m: m.BLOCK,
 )
 def test_performance_agrees_with_json(module) -> None:
