@@ -21,7 +21,7 @@ from e3hyena.training.files import write_json
 from e3hyena.training.module import learning_rate_factor
 
 VALIDATIONS = 40
-DATA_SEED = 0
+DATA_SEED = 43  # that of EGNN's data
 
 
 class Systems(NamedTuple):
