@@ -57,8 +57,8 @@ class NBody(InMemoryDataset):
 
     Positions are normal with standard deviation :math:`(n/5)^{1/3}`, velocities isotropic of
     length 1/2, masses one. ``standard`` is the recipe of Satorras et al. (EGNN), which SEGNN, CGENN
-    and others follow: charges of either sign, input after 3,100 steps; with the default seed these are
-    the very systems of its script (``--num-train 10000 --seed 43``). ``paper`` is that of
+    and others follow: charges of either sign, input after 3,100 steps; with the default seed these
+    are the very systems of its script (``--num-train 10000 --seed 43``). ``paper`` is that of
     Moskalev et al. (SE(3)-Hyena), as far as it is published: 1,000 training systems, one-hot
     charges, input at the start; three kinds of charges (negative, none, positive) bring its linear
     baseline close to the published one, two do not.

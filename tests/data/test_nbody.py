@@ -2,6 +2,7 @@
 
 import dataclasses
 
+import numpy as np
 import pytest
 import torch
 
@@ -101,7 +102,7 @@ def test_the_simulation_has_its_symmetries() -> None:
 
 @pytest.fixture
 def brief(monkeypatch):
-    protocol = Protocol((6, 3, 2), (-1.0, 0.0, 1.0), 4, 3)
+    protocol = Protocol((6, 3, 2), (8, 3, 2), (-1.0, 0.0, 1.0), 4, 3)
     monkeypatch.setitem(nbody.PROTOCOLS, "paper", protocol)
     return protocol
 
@@ -119,6 +120,32 @@ def test_dataset(brief, tmp_path) -> None:
     assert not torch.allclose(train[0].pos, val[0].pos)
 
 
+def test_numbers_are_drawn_in_the_order_of_the_recipe(tmp_path, monkeypatch) -> None:
+    protocol = dataclasses.replace(
+        nbody.PROTOCOLS["standard"], sizes=(2, 1, 1), drawn=(5, 1, 1), start=0, horizon=0
+    )
+    monkeypatch.setitem(nbody.PROTOCOLS, "standard", protocol)
+    random = np.random.RandomState(43)
+    drawn = []
+    for _ in range(7):
+        charge = random.choice(np.array([-1.0, 0.0, 1.0]), size=(5, 1), p=[0.5, 0, 0.5])
+        drawn.append((charge, random.randn(3, 5).T, random.randn(3, 5).T))
+        for _ in range(2):
+            random.randn(49, 3, 5)
+    for split, place, number in (("train", 0, 0), ("train", 1, 1), ("val", 0, 5), ("test", 0, 6)):
+        data = NBody(tmp_path, split)[place]
+        charge, pos, vel = drawn[number]
+        assert np.array_equal(data.charge, charge)
+        assert np.allclose(data.pos, pos)
+        assert np.allclose(data.vel, 0.5 * vel / np.linalg.norm(vel, axis=1, keepdims=True))
+
+
+def test_the_first_system_is_that_of_the_field(tmp_path) -> None:
+    data = NBody(tmp_path, "train", fraction=1e-4)[0]  # the numbers are of EGNN's script
+    assert torch.allclose(data.pos[0], torch.tensor([2.989116, 1.76937, -1.171294]), atol=1e-5)
+    assert torch.allclose(data.y[0], torch.tensor([4.1655, 2.191309, -1.382619]), atol=1e-5)
+
+
 def test_the_cache_is_read_and_the_seed_decides(brief, tmp_path, monkeypatch) -> None:
     first = NBody(tmp_path, protocol="paper")[2]
     other = NBody(tmp_path, protocol="paper", seed=1)[2]
@@ -130,7 +157,8 @@ def test_the_cache_is_read_and_the_seed_decides(brief, tmp_path, monkeypatch) ->
 
 
 def test_initial_state_and_fraction(tmp_path, monkeypatch) -> None:
-    still = dataclasses.replace(nbody.PROTOCOLS["paper"], sizes=(400, 2, 2), horizon=0)
+    sizes = (400, 2, 2)
+    still = dataclasses.replace(nbody.PROTOCOLS["paper"], sizes=sizes, drawn=sizes, horizon=0)
     monkeypatch.setitem(nbody.PROTOCOLS, "paper", still)
     data = NBody(tmp_path, protocol="paper", num_particles=40, fraction=0.5)
     assert len(data) == 200
