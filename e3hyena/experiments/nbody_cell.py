@@ -10,12 +10,13 @@ from typing import Any, NamedTuple
 
 import torch
 from torch import Tensor, nn
+from torch.optim.swa_utils import AveragedModel, get_ema_multi_avg_fn
 
 from e3hyena.data.nbody import SPLITS, NBody
 from e3hyena.experiments.opponents.egnn import EGNN
 from e3hyena.experiments.opponents.lgatr_particles import LGATrParticles
 from e3hyena.experiments.opponents.linear_dynamics import LinearDynamics
-from e3hyena.models.hyena_net import HyenaNet
+from e3hyena.experiments.particle_net import ParticleNet
 from e3hyena.ops.segments import Segments
 from e3hyena.training.files import write_json
 from e3hyena.training.module import learning_rate_factor
@@ -33,37 +34,14 @@ class Systems(NamedTuple):
     y: Tensor
 
 
-class ParticleNet(nn.Module):
-    """`HyenaNet` that predicts displacements from positions, velocities and charges.
-
-    Parameters
-    ----------
-    options
-        Of `HyenaNet`.
-    """
-
-    def __init__(self, **options: Any) -> None:
-        super().__init__()
-        self.net = HyenaNet("1o", irreps_features="0e + 1o", pool=None, ordered=True, **options)
-
-    def forward(
-        self, pos: Tensor, vel: Tensor, charge: Tensor, edge_index: Tensor, segments: Segments
-    ) -> Tensor:
-        """Particles one system after the other -> later positions ``(T, 3)``."""
-        kind = charge.squeeze(-1).round().long() + 2  # a positive number for every charge
-        features = torch.cat([vel.square().sum(dim=-1, keepdim=True), vel], dim=-1)
-        moved = self.net(kind, pos, segments, edge_index=edge_index, features=features)
-        return pos + moved
-
-
 def train(values: dict[str, Any], folder: Path) -> dict[str, Any]:
-    """Train a network, keep the state that validates best, test it.
+    """Train a network, keep the averaged state that validates best, test it.
 
     Parameters
     ----------
     values : dict
         Row, mixer, mixer_options, cutoff, irreps, num_layers; protocol, num_particles, fraction,
-        seed; steps, particles_per_step, lr, warmup, weight_decay.
+        seed; steps, particles_per_step, lr, warmup, weight_decay, loss_scale, averaging.
     folder : Path
         Receives the learning curve, ``curve.json``, and ``weights.pt``. Simulations are cached in
         the folder ``data`` beside its parent.
@@ -80,6 +58,7 @@ def train(values: dict[str, Any], folder: Path) -> dict[str, Any]:
     optimizer = torch.optim.AdamW(
         model.parameters(), lr=values["lr"], weight_decay=values["weight_decay"]
     )
+    average = AveragedModel(model, multi_avg_fn=get_ema_multi_avg_fn(values["averaging"]))
     steps, every = values["steps"], max(1, values["steps"] // VALIDATIONS)
     batches = _shuffled(data["train"], values["particles_per_step"] // values["num_particles"])
     best, best_step, kept, losses, curve = float("inf"), 0, model.state_dict(), [], []
@@ -87,20 +66,21 @@ def train(values: dict[str, Any], folder: Path) -> dict[str, Any]:
     for step in range(1, steps + 1):
         factor = learning_rate_factor("cosine", values["warmup"], step / steps)
         optimizer.param_groups[0]["lr"] = values["lr"] * factor
-        loss = squared_error(model, next(batches)).mean()
+        loss = _loss(squared_error(model, next(batches)), values["loss_scale"])
         if not torch.isfinite(loss):
             raise ValueError(f"the loss became {float(loss.detach())} at step {step}")
         optimizer.zero_grad()
         loss.backward()
         nn.utils.clip_grad_norm_(model.parameters(), 1.0)
         optimizer.step()
+        average.update_parameters(model)
         losses.append(loss.detach())
         if step % every == 0 or step == steps:
-            error = test(model, data["val"], values["particles_per_step"])
+            error = test(average, data["val"], values["particles_per_step"])
             curve.append({"step": step, "train": float(torch.stack(losses).mean()), "val": error})
             losses.clear()
             if error < best:
-                best, best_step, kept = error, step, copy.deepcopy(model.state_dict())
+                best, best_step, kept = error, step, copy.deepcopy(average.module.state_dict())
     seconds = time.process_time() - start
     model.load_state_dict(kept)
     write_json(folder / "curve.json", curve)
@@ -123,8 +103,8 @@ def build(values: dict[str, Any]) -> nn.Module:
     if values["row"] == "lgatr":
         return LGATrParticles(values["irreps"], values["num_layers"])
     return ParticleNet(
-        irreps_hidden=values["irreps"],
-        num_layers=values["num_layers"],
+        values["irreps"],
+        values["num_layers"],
         mixer=values["mixer"],
         mixer_options=values["mixer_options"],
         cutoff=values["cutoff"],
@@ -172,6 +152,12 @@ def pairs(number: int, n: int) -> Tensor:
     """
     edges = (~torch.eye(n, dtype=torch.bool)).nonzero().T
     return (edges[:, None] + n * torch.arange(number)[:, None]).flatten(1)
+
+
+def _loss(squares: Tensor, scale: float) -> Tensor:
+    """Mean of sqrt(d^2 + scale^2) - scale over the errors d of all particles, without rounding."""
+    squares = squares.sum(dim=-1)
+    return (squares / ((squares + scale**2).sqrt() + scale)).mean()
 
 
 @torch.no_grad()

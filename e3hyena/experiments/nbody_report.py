@@ -95,7 +95,9 @@ def render(report: dict[str, Any]) -> str:
         f"{count_seeds(report)}. Ours: {config['irreps']}, {config['num_layers']} layers, messages "
         f"within {config['cutoff']:g}; every row {config['steps']:,} steps of "
         f"{config['particles_per_step']:,} particles, learning rate {config['lr']:g} (EGNN "
-        f"{config['egnn_lr']:g}). Minutes: processor time of one training of the first column, "
+        f"{config['egnn_lr']:g}), running mean of the weights, loss: the distance, quadratic below "
+        f"{config['loss_scale']:g} (linear dynamics: the square). Minutes: processor time of "
+        "one training of the first column, "
         f"{report['environment']['cpu']}, torch {report['environment']['torch']}. "
         "A dash: not measured yet."
     )

@@ -12,9 +12,7 @@ from e3hyena.bench.documents import read_block
 from e3hyena.cli import main
 from e3hyena.experiments import nbody_cell, nbody_report
 from e3hyena.experiments.nbody import ROWS, Config, list_cells
-from e3hyena.experiments.nbody_cell import ParticleNet, Systems, pairs
-from e3hyena.ops.segments import Segments
-from e3hyena.testing import NETWORK_TOLERANCE, assert_equivariant, assert_permutation_equivariant
+from e3hyena.experiments.nbody_cell import Systems, pairs
 
 from .conftest import as_words
 
@@ -51,41 +49,19 @@ def test_the_seed_decides_and_the_paper_has_neutral_particles(nbody, tmp_path) -
     assert charge.unique().tolist() == [-1.0, 0.0, 1.0]
 
 
-@pytest.mark.parametrize(
-    "options",
-    [
-        {"mixer": "coordinate"},
-        {"mixer": "attention", "cutoff": 5.0},
-        {"mixer": "query_key"},
-        {"mixer": None, "cutoff": 5.0},
-    ],
-)
-def test_symmetry(options: dict[str, Any]) -> None:
-    net = ParticleNet(irreps_hidden="4x0e + 4x1o", num_layers=1, **options)
-
-    class OneSystem(torch.nn.Module):
-        def __init__(self) -> None:
-            super().__init__()
-            self.net = net
-
-        def forward(self, pos, vel, charge):
-            edges, segments = pairs(1, len(pos)), Segments((len(pos),))
-            return self.net(pos, vel, charge.sign(), edges, segments)
-
-    points = "cartesian_points"
-    inputs = [points, "1o", "0e"]
-    checks = {"num_tokens": 6, "seeds": 2, "tolerance": NETWORK_TOLERANCE}
-    assert_equivariant(OneSystem(), inputs, points, translation=True, **checks)
-    if options["mixer"] != "query_key":
-        assert_permutation_equivariant(OneSystem(), inputs, **checks)
-
-
 def test_error_and_test_in_parts() -> None:
     systems = Systems(*(torch.randn(7, 5, width) for width in (3, 3, 1, 3)))
     net = nbody_cell.build({"row": "linear"})
     expected = (systems.pos + 0.7 * systems.vel - systems.y).square().mean()
     assert nbody_cell.test(net, systems, 15) == pytest.approx(float(expected))
     assert nbody_cell.squared_error(net, systems).mean().detach() == pytest.approx(float(expected))
+
+
+@pytest.mark.parametrize(("scale", "power"), [(1e-4, 1), (1e4, 2)])
+def test_loss_is_a_distance_beyond_its_scale_and_a_square_below(scale: float, power: int) -> None:
+    errors = torch.randn(50, 3)
+    loss = nbody_cell._loss(errors.square(), scale) * (1 if power == 1 else 2 * scale)
+    assert float(loss) == pytest.approx(float((errors.norm(dim=1) ** power).mean()), rel=1e-3)
 
 
 def test_pairs_stay_within_systems() -> None:
