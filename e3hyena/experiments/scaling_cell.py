@@ -17,7 +17,7 @@ from torch.nn.attention import SDPBackend, sdpa_kernel
 from e3hyena.bench.peak import added_mebibytes
 from e3hyena.experiments.opponents.blocks import build_block
 
-ENOUGH_SECONDS = 20.0  # of repeated passes where a length is measured alone
+ENOUGH_SECONDS = 20.0  # of all passes where a length is measured alone
 MOST_REPEATS = 11  # the first ones still fault fresh memory in
 
 
@@ -31,7 +31,7 @@ def measure(values: dict[str, Any], folder: Path) -> dict[str, Any]:
     ----------
     values : dict
         mixers (row to mixer of `build_block`), irreps, pass, lengths, rounds (of the turns; None:
-        as many as fit in 20 seconds, by the first pass), memory_limit, time_limit, threads, device.
+        as many as fit in 20 seconds), memory_limit, time_limit, threads, device.
     folder : Path
         Not used.
 
@@ -160,17 +160,27 @@ def _first(
     """Time and memory of the first pass; why there is none, if it fails for want of memory."""
     start = time.perf_counter()
     try:
-        with _memory_limited(values["memory_limit"]):
+        limit = min(values["memory_limit"], _available())
+        with _memory_limited(limit):
             added = _added(call, values["device"])
     except (RuntimeError, MemoryError) as error:
         if not any(word in str(error) for word in ("allocate", "out of memory")):
             raise
-        return f"more than {values['memory_limit']:g} GiB"
+        return f"more than {limit:.3g} GiB"
     seconds = time.perf_counter() - start
     points.append({"length": length, "seconds": seconds, "mebibytes": added})
     if seconds > values["time_limit"]:
         return f"{seconds:.0f} s"
     return None
+
+
+def _available() -> float:
+    """GiB of memory that can be had without killing anybody."""
+    file = Path("/proc/meminfo")
+    if not file.exists():
+        return math.inf
+    line = next(text for text in file.read_text().splitlines() if text.startswith("MemAvailable"))
+    return 0.97 * int(line.split()[1]) / 2**20
 
 
 def _added(call: Callable[[], None], device: str) -> float:
@@ -186,19 +196,15 @@ def _repeat(
     calls: dict[str, Callable[[], None]], results: dict[str, Any], rounds: int | None
 ) -> dict[str, float]:
     """Medians of further passes, taken in turns; the first pass where it took long enough."""
-    seconds: dict[str, list[float]] = {}
-    repeats = {}
-    for row in calls:
-        first = results[row]["points"][-1]["seconds"]
-        repeats[row] = min(MOST_REPEATS, int(ENOUGH_SECONDS / first)) if rounds is None else rounds
-        seconds[row] = [] if repeats[row] else [first]
-    for turn in range(max(repeats.values(), default=0)):
+    first = {row: results[row]["points"][-1]["seconds"] for row in calls}
+    seconds: dict[str, list[float]] = {row: [] for row in calls}
+    for _ in range(MOST_REPEATS if rounds is None else rounds):
         for row, call in calls.items():
-            if turn < repeats[row]:
+            if rounds is not None or sum(seconds[row], first[row]) < ENOUGH_SECONDS:
                 start = time.perf_counter()
                 call()
                 seconds[row].append(time.perf_counter() - start)
-    return {row: statistics.median(values) for row, values in seconds.items()}
+    return {row: statistics.median(seconds[row] or [first[row]]) for row in calls}
 
 
 @contextlib.contextmanager
