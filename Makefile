@@ -56,7 +56,7 @@ experiments: $(READY)  ## run or continue the comparisons and rewrite their tabl
 	$(BIN)/e3hyena experiment nbody --output runs/nbody \
 	  --results docs/results --documents '[docs/experiments.md]'
 	$(BIN)/e3hyena experiment scaling --output runs/scaling \
-	  --results docs/results --documents '[docs/scaling.md]'
+	  --results docs/results --documents '[docs/scaling.md, README.md]'
 	$(BIN)/e3hyena experiment symmetry --output docs/results/symmetry.json \
 	  --documents '[docs/order-and-symmetry.md]' --summaries '[README.md]'
 	$(BIN)/e3hyena experiment path --output docs/results/path.json --plot docs/results/path.png \

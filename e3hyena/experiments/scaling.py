@@ -64,7 +64,8 @@ class Config:
     results : str or None
         Folder of the report, scaling.json and scaling.png; null: the output folder.
     documents : list of str
-        Markdown files whose blocks ``scaling`` and ``scaling_claims`` are rewritten.
+        Markdown files whose blocks ``scaling``, ``scaling_claims`` and ``scaling_short`` are
+        rewritten.
     """
 
     stage: Literal["all", "measure", "report"] = "all"
@@ -126,6 +127,7 @@ def run(config: Config) -> dict[str, Any] | None:
         {
             "scaling": scaling_report.render(report),
             "scaling_claims": scaling_report.render_claims(report),
+            "scaling_short": scaling_report.render_short(report),
         },
         lambda figure: scaling_report.draw(report, figure),
         config.documents,

@@ -7,7 +7,6 @@ from collections.abc import Mapping
 from typing import Any
 
 from e3hyena.experiments.report import MISSING, markdown
-from e3hyena.experiments.scaling_cell import extrapolate
 
 PASS_LABELS = {
     "forward": "Forward",
@@ -16,6 +15,7 @@ PASS_LABELS = {
 }
 OURS = ("query_key", "coordinate")
 OPPONENT = "attention"
+SHORT_LENGTH, SHORT_ROWS = 20000, (*OURS, "linear_attention", "attention", "cross_product")
 FIT_FROM, FIT_TO = 2**14, 2**20
 
 
@@ -99,16 +99,7 @@ def render(report: dict[str, Any]) -> str:
 def _turns_table(report: dict[str, Any], length: int) -> str:
     passes, lines = report["config"]["passes"], []
     for row, label in report["labels"].items():
-        entries = []
-        for name in passes:
-            rows = turns(report, name, length) or {}
-            point = _at(rows.get(row), length)
-            ratio = _ratio(rows, row, "query_key", length)
-            if point:
-                text = f"{_seconds(point['seconds'])}, {_memory(point['mebibytes'])}"
-                entries.append(text + (f" ({ratio:.2g}x)" if ratio else ""))
-            else:
-                entries.append(rows[row]["stopped"] if row in rows else MISSING)
+        entries = [_turn(turns(report, name, length) or {}, row, length) for name in passes]
         lines.append([label, *entries])
     return markdown(["", *(PASS_LABELS[name].lower() for name in passes)], lines)
 
@@ -171,16 +162,36 @@ def exponent(points: list[dict[str, float]]) -> float | None:
     return round(covariance / sum((x - x_mean) ** 2 for x, _ in pairs), 6)
 
 
-def context(result: dict[str, Any], gibibytes: float) -> float:
-    """Tokens that fit in so much memory, by the power law between or beyond the points."""
-    points = [p for p in result["points"] if p["mebibytes"] > 1]
+def _reached(report: dict[str, Any], name: str, row: str) -> list[dict[str, float]]:
+    """What a row reached with the first irreps, in turns or alone."""
+    points = [
+        point
+        for cell in report["cells"]
+        if (cell["irreps"], cell["pass"]) == (report["config"]["irreps"][0], name)
+        for point in cell["rows"].get(row, {"points": []})["points"]
+    ]
+    return sorted(points, key=lambda point: point["length"])
+
+
+def context(points: list[dict[str, float]], gibibytes: float) -> float:
+    """Tokens that fit in so much memory, by the power law between points around or below it.
+
+    Memory grows at least as the number of tokens.
+
+    Examples
+    --------
+    >>> context([{"length": n, "mebibytes": n / 100} for n in (1000, 4000, 4100)], 1.0)
+    102400.0
+    """
     wanted = 1024 * gibibytes
-    if len(points) < 2:
+    points = [p for p in points if p["mebibytes"] > 1]
+    last = next((p for p in points if p["mebibytes"] >= wanted), points[-1] if points else None)
+    apart = [p for p in points if last and p["length"] <= last["length"] / 2]
+    if not last or not apart:
         return math.nan
-    place = next((i for i, p in enumerate(points) if p["mebibytes"] >= wanted), len(points) - 1)
-    pair = points[max(0, place - 1) : max(0, place - 1) + 2]
-    swapped = [{"length": p["mebibytes"], "tokens": p["length"]} for p in pair]
-    return extrapolate(swapped, wanted, "tokens")
+    growth = math.log(last["mebibytes"] / apart[-1]["mebibytes"])
+    power = max(1.0, growth / math.log(last["length"] / apart[-1]["length"]))
+    return round(last["length"] * (wanted / last["mebibytes"]) ** (1 / power), 6)
 
 
 def crossover(found: Mapping[str, Any], row: str) -> int | None:
@@ -216,13 +227,40 @@ def render_claims(report: dict[str, Any]) -> str:
                 f"; {last['length']:,} tokens take {_seconds(last['seconds'])} and "
                 f"{_memory(last['mebibytes'])}"
             )
+            for other in (OPPONENT, "cross_product_dense"):
+                if other in found:
+                    mine, theirs = (_reached(report, name, each) for each in (row, other))
+                    longer = context(mine, limit) / context(theirs, limit)
+                    text += f"; {_times(longer)} the tokens of {report['labels'][other]} "
+                    text += f"in {limit:g} GiB"
             if OPPONENT in found:
-                longer = context(found[row], limit) / context(found[OPPONENT], limit)
-                text += f"; {longer:.1f} times the tokens of attention in {limit:g} GiB"
                 start = crossover(found, row)
                 text += f"; ahead of attention from {start:,} tokens on" if start else ""
             lines.append(text)
     return "\n".join(f"- {line}." for line in lines)
+
+
+def render_short(report: dict[str, Any]) -> str:
+    """Time and memory at 20,000 tokens in a few lines, for the README."""
+    length, labels = SHORT_LENGTH, report["labels"]
+    shown = [row for row in SHORT_ROWS if row in labels]
+    lines = []
+    for name in report["config"]["passes"]:
+        rows = turns(report, name, length) or {}
+        entries = [_turn(rows, row, length) for row in shown]
+        lines.append([PASS_LABELS[name].lower(), *entries])
+    head = [f"{length:,} tokens, {report['config']['irreps'][0]}", *(labels[row] for row in shown)]
+    return markdown(head, lines)
+
+
+def _turn(rows: Mapping[str, Any], row: str, length: int) -> str:
+    """Time, memory and, in brackets, time over that of `query_key`; or why there is none."""
+    point = _at(rows.get(row), length)
+    if not point:
+        return rows[row]["stopped"] if row in rows else MISSING
+    ratio = _ratio(rows, row, "query_key", length)
+    text = f"{_seconds(point['seconds'])}, {_memory(point['mebibytes'])}"
+    return text + (f" ({_times(ratio)})" if ratio else "")
 
 
 def _claim_of_turns(report: dict[str, Any], name: str, length: int) -> str | None:
@@ -234,10 +272,16 @@ def _claim_of_turns(report: dict[str, Any], name: str, length: int) -> str | Non
         time = _ratio(rows, row, "query_key", length)
         memory = _ratio(rows, row, "query_key", length, "mebibytes")
         if time and memory:
-            parts.append(f"{report['labels'][row]} {time:.2g}x the time, {memory:.2g}x the memory")
+            parts.append(
+                f"{report['labels'][row]} {_times(time)} the time, {_times(memory)} the memory"
+            )
         elif row in rows:
             parts.append(f"{report['labels'][row]} does not run ({rows[row]['stopped']})")
     return f"{PASS_LABELS[name]} at {length:,} tokens, against `query_key`: {'; '.join(parts)}"
+
+
+def _times(ratio: float) -> str:
+    return f"{ratio:,.0f}x" if ratio >= 10 else f"{ratio:.2g}x"
 
 
 def _seconds(seconds: float) -> str:

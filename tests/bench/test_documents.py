@@ -42,6 +42,7 @@ ROOT = Path(__file__).parents[2]
         ("docs/experiments.md", "nbody", "nbody", nbody_report.render),
         ("docs/scaling.md", "scaling", "scaling", scaling_report.render),
         ("docs/scaling.md", "scaling_claims", "scaling", scaling_report.render_claims),
+        ("README.md", "scaling_short", "scaling", scaling_report.render_short),
     ],
 )
 def test_experiments_agree_with_json(page: str, block: str, name: str, render) -> None:

@@ -156,10 +156,14 @@ def test_tables_and_claims() -> None:
     assert "dense does not run (about 90 GiB)" in claims
     assert "N^1.00 from 16k to 1M" in claims
     assert "ahead of attention from 1,024 tokens on" in claims
+    head, _, forward, backward, force = scaling_report.render_short(report).splitlines()
+    assert head == "| 20,000 tokens, 32x0e+32x1o | `query_key` | `attention` |"
+    assert forward == "| forward | 20 ms, 312 MiB (1x) | 800 ms, 312 MiB (40x) |"
+    assert force.endswith("| – | – |") and backward.startswith("| forward and backward |")
 
 
 def test_context_and_crossover() -> None:
-    linear = {"points": [{"length": n, "seconds": 1.0, "mebibytes": n / 100} for n in (1000, 4000)]}
+    linear = [{"length": n, "mebibytes": n / 100} for n in (1000, 4000)]
     assert scaling_report.context(linear, 1.0) == pytest.approx(102400)
     assert scaling_report.context(linear, 20 / 1024) == pytest.approx(2000)
     square = {"points": [{"length": n, "seconds": (n / 2e3) ** 2} for n in (1000, 4000, 16000)]}
