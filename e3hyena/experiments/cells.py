@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import contextlib
 import multiprocessing
+import os
 import signal
+import threading
 import time
 import traceback
 from collections import deque
@@ -191,10 +193,19 @@ class _Worker:
 def _serve(pipe: Connection, work: Work, output: Path) -> None:
     """Life of a worker: until its parent ends it, or is gone."""
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C is the parent's, who ends the workers
+    threading.Thread(target=_end_with_parent, daemon=True).start()
     torch.set_num_threads(1)
     with contextlib.suppress(EOFError):
         while True:
             pipe.send(_compute(pipe.recv(), work, output))
+
+
+def _end_with_parent() -> None:
+    """Leave no cell running for a parent that was killed: the next call computes it again."""
+    parent = multiprocessing.parent_process()
+    assert parent is not None
+    parent.join()
+    os._exit(1)
 
 
 def _compute(cell: Cell, work: Work, output: Path) -> str | None:

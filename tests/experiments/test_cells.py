@@ -29,7 +29,8 @@ def square(config, folder):
 def slow(config, folder):
     (folder / "calls").open("a").write("x")
     if config["x"] and not (folder / "part").exists():
-        (folder / "part").write_text("half")
+        (folder / "part.new").write_text(str(os.getpid()))
+        (folder / "part.new").rename(folder / "part")
         time.sleep(600)
     return {"square": config["x"] ** 2, "continued": (folder / "part").exists()}
 """
@@ -47,6 +48,14 @@ def work(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Any:
 
 def cells(*numbers: Any) -> list[Cell]:
     return [Cell(f"n{x}", {"x": x}) for x in numbers]
+
+
+def runs(stat: Path) -> bool:
+    """Whether a process is there and not just waits to be buried."""
+    try:
+        return stat.read_text().rsplit(")", 1)[1].split()[0] != "Z"
+    except OSError:
+        return False
 
 
 def calls(output: Path, name: str) -> int:
@@ -86,9 +95,14 @@ def test_a_result_of_other_options_is_refused(work, tmp_path) -> None:
 
 
 @pytest.mark.parametrize(
-    "how", [signal.SIGINT, pytest.param(signal.SIGKILL, marks=pytest.mark.slow)]
+    ("how", "parent_alone"),
+    [
+        (signal.SIGINT, False),
+        (signal.SIGTERM, True),
+        pytest.param(signal.SIGKILL, False, marks=pytest.mark.slow),
+    ],
 )
-def test_an_interrupted_experiment_continues(work, tmp_path, how) -> None:
+def test_an_interrupted_experiment_continues(work, tmp_path, how, parent_alone) -> None:
     output = tmp_path / "out"
     script = (
         "import cell_work\n"
@@ -111,8 +125,16 @@ def test_an_interrupted_experiment_continues(work, tmp_path, how) -> None:
             assert process.poll() is None, "it ended before it could be interrupted"
             time.sleep(0.02)
     finally:
-        os.killpg(process.pid, how)  # as a terminal or a machine does
+        if parent_alone:
+            process.send_signal(how)
+        else:
+            os.killpg(process.pid, how)  # as a terminal or a machine does
         process.wait()
+    worker = Path("/proc", (output / "work" / "n1" / "part").read_text(), "stat")
+    end = time.monotonic() + 60
+    while runs(worker):
+        assert time.monotonic() < end, "a worker goes on for an experiment that has ended"
+        time.sleep(0.02)
     assert json.loads((output / "cells" / "n0.json").read_text())["result"]["square"] == 0
     assert not (output / "cells" / "n1.json").exists()
     assert run_cells(cells(0, 1), work.slow, output) == {}
