@@ -79,14 +79,14 @@ def _measure(irreps: str, config: Config) -> dict[str, Any]:
             check(irreps, 97)
     return {
         "lengths": {
-            n: as_dicts(interleave(_against_transforms(irreps, n, backends), config.repeats, 2))
+            n: as_dicts(interleave(_against_transforms(irreps, n, backends), config.repeats))
             for n in config.lengths
         },
         "uneven": as_dicts(
-            interleave({str(n): _convolution(irreps, n) for n in config.uneven}, config.repeats, 2)
+            interleave({str(n): _convolution(irreps, n) for n in config.uneven}, config.repeats)
         ),
         "uneven_operator": as_dicts(
-            interleave({str(n): _operator(irreps, n) for n in config.uneven}, config.repeats, 2)
+            interleave({str(n): _operator(irreps, n) for n in config.uneven}, config.repeats)
         ),
         "attention": as_dicts(
             interleave(_against_attention(irreps, config.attention_length), config.repeats)

@@ -100,7 +100,7 @@ def _measure(irreps: str, lengths: tuple[int, ...], config: Config) -> dict[str,
             forward, backward = _calls(operator, x, sizes)
             calls["forward"][f"{mixer} {name}"] = forward
             calls["forward_backward"][f"{mixer} {name}"] = backward
-    return {kind: as_dicts(interleave(c, config.repeats, 2)) for kind, c in calls.items()}
+    return {kind: as_dicts(interleave(c, config.repeats)) for kind, c in calls.items()}
 
 
 def _calls(

@@ -18,9 +18,11 @@ class Timing:
 
 
 def interleave(
-    candidates: Mapping[str, Callable[[], object]], repeats: int, warmup: int = 1
+    candidates: Mapping[str, Callable[[], object]], repeats: int, warmup: int = 4
 ) -> dict[str, Timing]:
     """Time every candidate once per round, after ``warmup`` uncounted rounds.
+
+    The first rounds fault fresh memory in, which the allocator keeps from then on.
 
     Examples
     --------
