@@ -95,7 +95,7 @@ class Config:
     irreps: str = "32x0e + 32x1o"
     num_layers: int = 3
     cutoff: float = 10.0
-    steps: int = 4000
+    steps: int = 2000
     particles_per_step: int = 500
     lr: float = 1e-2
     egnn_lr: float = 2e-3
