@@ -27,6 +27,8 @@ def parse_irreps(irreps: object, name: str = "irreps") -> o3.Irreps:
     2x0e+1x1o
     """
     try:
+        if irreps is None:  # e3nn reads it as no irreps at all
+            raise TypeError("no irreps")
         return o3.Irreps(irreps)  # type: ignore[arg-type]
     except (ValueError, TypeError, AttributeError, AssertionError) as error:
         raise ValueError(

@@ -32,7 +32,9 @@ def test_parse_accepts_what_e3nn_accepts(text):
     assert parse_irreps(o3.Irrep("1o")) == o3.Irreps("1o")
 
 
-@pytest.mark.parametrize("wrong", ["3 apples", "1x", "4x1z", "1o ++ 1e", "-1x0e", 7, 1.5, object()])
+@pytest.mark.parametrize(
+    "wrong", ["3 apples", "1x", "4x1z", "1o ++ 1e", "-1x0e", 7, 1.5, None, object()]
+)
 def test_parse_names_the_argument(wrong):
     with pytest.raises(ValueError, match=r"irreps_hidden=.*does not parse.*32x0e \+ 32x1o"):
         parse_irreps(wrong, "irreps_hidden")

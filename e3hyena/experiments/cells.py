@@ -71,10 +71,15 @@ def run_cells(
     Raises
     ------
     ValueError
-        If `output` holds a result, or an unfinished cell, of another configuration.
+        If there are no cells, `jobs` is not positive, or `output` holds a result, or an unfinished
+        cell, of another configuration.
     OSError
         If `output` cannot be written to.
     """
+    if not cells:
+        raise ValueError("these options select nothing to compute: some list in them is empty")
+    if jobs < 1:
+        raise ValueError(f"jobs={jobs}; at least one process must do the work")
     output = check_writable(output)
     check_writable(output / "cells")
     done = read_cells(cells, output)

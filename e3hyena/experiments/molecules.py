@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any, Literal
 
 from e3hyena.experiments.cells import Cell, read_cells, run_cells, stop_after_failures
-from e3hyena.experiments.report import publish
+from e3hyena.experiments.report import check_documents, publish
 from e3hyena.experiments.rows import Row, check_rows
 
 CANONICAL = "canonical"  # stands for the canonical order that the config names
@@ -156,6 +156,7 @@ def run(config: Config) -> dict[str, Any] | None:
     from e3hyena.training.files import check_writable
 
     check_writable(config.output)
+    check_documents(config.documents, "molecules", "molecules_short")
     cells = list_cells(config)
     if config.stage in ("all", "train"):
         failures = run_cells(cells, molecule_cell.train, config.output, jobs=config.jobs)

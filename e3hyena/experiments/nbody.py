@@ -10,7 +10,7 @@ from typing import Any, Literal
 
 from e3hyena.data.nbody import PROTOCOLS
 from e3hyena.experiments.cells import Cell, read_cells, run_cells, stop_after_failures
-from e3hyena.experiments.report import publish
+from e3hyena.experiments.report import check_documents, publish
 from e3hyena.experiments.rows import Row, check_rows
 
 ROWS = {
@@ -148,6 +148,7 @@ def run(config: Config) -> dict[str, Any] | None:
     from e3hyena.experiments import nbody_cell, nbody_report
     from e3hyena.training.files import check_writable
 
+    check_documents(config.documents, "nbody")
     cells = list_cells(config)
     output = check_writable(config.output)
     if config.stage != "report":  # once, before trainings side by side need it

@@ -8,8 +8,9 @@ from dataclasses import dataclass, field
 from typing import Any, Literal, NamedTuple
 
 from e3hyena.experiments.cells import Cell, read_cells, run_cells, stop_after_failures
-from e3hyena.experiments.report import publish
+from e3hyena.experiments.report import check_documents, publish
 from e3hyena.experiments.rows import Row, check_rows
+from e3hyena.irreps import parse_irreps
 
 _GATED = {"tensor_product_gating": True}
 ROWS = {
@@ -149,6 +150,13 @@ class Config:
         for part in self.parts:
             if part not in PARTS:
                 raise ValueError(f"parts: {part!r} is unknown; use some of {', '.join(PARTS)}")
+        parse_irreps(self.irreps)
+        for name in ("steps", "ablation_steps", "tokens_per_step", "num_blocks"):
+            if getattr(self, name) < 1:
+                raise ValueError(f"{name}={getattr(self, name)} must be positive")
+        for length in (*self.lengths, *self.long_lengths, *self.tensor_lengths):
+            if length % 2:
+                raise ValueError(f"length {length} is odd; sequences are pairs of tokens")
 
 
 def run(config: Config) -> dict[str, Any] | None:
@@ -168,6 +176,7 @@ def run(config: Config) -> dict[str, Any] | None:
     """
     from e3hyena.experiments import recall_cell, recall_report
 
+    check_documents(config.documents, "recall")
     cells = list_cells(config)
     if config.stage in ("all", "train"):
         failures = run_cells(cells, recall_cell.train, config.output, jobs=config.jobs)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from pathlib import Path
 from statistics import mean, stdev
 from typing import Any
@@ -28,13 +28,28 @@ _ENTRY = (  # what tells the entries of a table apart, in any experiment
 )
 
 
+def check_documents(documents: Iterable[str], *blocks: str) -> None:
+    """See that every document can be rewritten, before anything long is computed.
+
+    Raises
+    ------
+    ValueError
+        If one does not exist, or holds none of the blocks.
+    """
+    for document in documents:
+        if not Path(document).is_file():
+            raise ValueError(f"documents: there is no file {document!r}")
+        if not any(f"<!-- {name} -->" in Path(document).read_text() for name in blocks):
+            read_block(document, blocks[0])  # says what is missing
+
+
 def publish(
     folder: str | Path,
     name: str,
     report: dict[str, Any],
     blocks: Mapping[str, str],
     draw: Callable[[Any], None],
-    documents: Iterable[str],
+    documents: Sequence[str],
 ) -> None:
     """Print the first block, write ``<name>.json`` and ``<name>.png``, rewrite the documents.
 
@@ -49,7 +64,7 @@ def publish(
         Text of every block; a document receives those that it holds.
     draw : callable
         Fills an empty figure of matplotlib.
-    documents : iterable of str
+    documents : sequence of str
         Markdown files.
 
     Raises
@@ -67,17 +82,12 @@ def publish(
         figure.savefig(temporary)
     for suffix in ("json", "png"):
         print(f"written: {folder / name}.{suffix}")
+    check_documents(documents, *blocks)
     for document in documents:
-        _rewrite(document, blocks)
+        held = [name for name in blocks if f"<!-- {name} -->" in Path(document).read_text()]
+        for name in held:
+            write_block(document, name, blocks[name])
         print(f"written: {document}")
-
-
-def _rewrite(document: str, blocks: Mapping[str, str]) -> None:
-    held = [name for name in blocks if f"<!-- {name} -->" in Path(document).read_text()]
-    if not held:
-        read_block(document, next(iter(blocks)))  # says what is missing
-    for name in held:
-        write_block(document, name, blocks[name])
 
 
 def spread(values: Iterable[float], digits: int = 4) -> str:

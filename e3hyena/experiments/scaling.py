@@ -7,8 +7,10 @@ import itertools
 from dataclasses import dataclass, field
 from typing import Any, Literal
 
+import torch
+
 from e3hyena.experiments.cells import Cell, read_cells, run_cells, stop_after_failures
-from e3hyena.experiments.report import publish
+from e3hyena.experiments.report import check_documents, publish
 from e3hyena.experiments.rows import Row, check_rows
 from e3hyena.irreps import parse_irreps
 
@@ -92,6 +94,8 @@ class Config:
                 raise ValueError(f"passes: {name!r} is unknown; use some of {', '.join(PASSES)}")
         if self.lengths != sorted(self.lengths):
             raise ValueError(f"lengths={self.lengths} must grow, so that a sweep can stop in time")
+        if self.device == "cuda" and not torch.cuda.is_available():
+            raise ValueError("device='cuda', but torch sees no GPU: use cpu, or a CUDA build")
 
 
 def run(config: Config) -> dict[str, Any] | None:
@@ -111,6 +115,7 @@ def run(config: Config) -> dict[str, Any] | None:
     """
     from e3hyena.experiments import scaling_cell, scaling_report
 
+    check_documents(config.documents, "scaling", "scaling_claims", "scaling_short")
     cells = list_cells(config)
     if config.stage in ("all", "measure"):
         stop_after_failures(run_cells(cells, scaling_cell.measure, config.output), len(cells))

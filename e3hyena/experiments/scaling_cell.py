@@ -170,7 +170,7 @@ def _first(
     seconds = time.perf_counter() - start
     points.append({"length": length, "seconds": seconds, "mebibytes": added})
     if seconds > values["time_limit"]:
-        return f"{seconds:.0f} s"
+        return f"more than {values['time_limit']:g} s"
     return None
 
 

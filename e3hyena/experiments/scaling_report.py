@@ -80,8 +80,9 @@ def render(report: dict[str, Any]) -> str:
         f"One operator, float32, {config['threads']} threads, {device}, torch {machine['torch']}. "
         "Time of a pass and, after the comma, the memory that it adds. A row ends where the next "
         f"pass would take more than {config['time_limit']:g} s or {config['memory_limit']:g} GiB; "
-        "the last column tells what it would need there, by the growth so far. A dash: not "
-        "measured yet."
+        "the last column tells what it would need there. *About*: by the growth over the two "
+        "lengths before, which is good to a factor of two. A dash: not measured yet; as an "
+        "exponent, too few lengths."
     )
     parts = [caption]
     for length in config["together"]:
@@ -221,8 +222,10 @@ def render_claims(report: dict[str, Any]) -> str:
                 continue
             slope, limit = exponent(found[row]["points"]), report["config"]["memory_limit"]
             text = f"{PASS_LABELS[name]}, {report['labels'][row]}: "
-            text += f"time grows as N^{slope:.2f} from 16k to 1M tokens" if slope else ""
             last = found[row]["points"][-1]
+            if slope:
+                end = max(p["length"] for p in found[row]["points"] if p["length"] <= FIT_TO)
+                text += f"time grows as N^{slope:.2f} from {FIT_FROM:,} to {end:,} tokens"
             text += (
                 f"; {last['length']:,} tokens take {_seconds(last['seconds'])} and "
                 f"{_memory(last['mebibytes'])}"
@@ -235,7 +238,10 @@ def render_claims(report: dict[str, Any]) -> str:
                     text += f"in {limit:g} GiB"
             if OPPONENT in found:
                 start = crossover(found, row)
-                text += f"; ahead of attention from {start:,} tokens on" if start else ""
+                if start == min(report["config"]["lengths"]):
+                    text += "; ahead of attention at every length measured"
+                elif start:
+                    text += f"; ahead of attention from {start:,} tokens on"
             lines.append(text)
     return "\n".join(f"- {line}." for line in lines)
 

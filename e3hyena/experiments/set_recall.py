@@ -8,7 +8,7 @@ from dataclasses import dataclass, field
 from typing import Any, Literal
 
 from e3hyena.experiments.cells import Cell, read_cells, run_cells, stop_after_failures
-from e3hyena.experiments.report import publish
+from e3hyena.experiments.report import check_documents, publish
 from e3hyena.experiments.rows import Row, check_rows
 
 _GATED = {"tensor_product_gating": True}
@@ -115,6 +115,7 @@ def run(config: Config) -> dict[str, Any] | None:
     """
     from e3hyena.experiments import set_recall_cell, set_recall_report
 
+    check_documents(config.documents, "recall_set")
     cells = list_cells(config)
     if config.stage in ("all", "train"):
         failures = run_cells(cells, set_recall_cell.train, config.output, jobs=config.jobs)

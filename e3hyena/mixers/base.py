@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import ClassVar
 
+from e3nn import o3
 from torch import Tensor, nn
 
 from e3hyena.irreps import ChannelIrreps
@@ -35,6 +36,10 @@ class Mixer(nn.Module):
         super().__init__()
         self.hidden = hidden
         self.context = hidden
+
+    def reached(self) -> set[o3.Irrep]:
+        """Kinds of irreps that the result holds; all others are zero, whatever the operands."""
+        return {ir for mul, ir in self.context.per_channel if mul}
 
     def forward(self, q: Tensor, k: Tensor, v: Tensor, segments: Segments) -> Tensor:
         """Mix ``(C, d, T)`` operands within every graph; the result is ``(C, d_context, T)``."""

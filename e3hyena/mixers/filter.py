@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import ClassVar
 
 import torch
+from e3nn import o3
 from torch import Tensor, nn
 
 from e3hyena.irreps import ChannelIrreps
@@ -41,6 +42,8 @@ class Filter(Mixer):
     def __init__(self, hidden: ChannelIrreps, *, boundary: str = "same", width: int = 32) -> None:
         super().__init__(hidden)
         self.boundary = check_boundary(boundary)
+        if width < 1:
+            raise ValueError(f"width={width} of the filter's MLP; at least 1")
         self.width = width
         num_channels, copies = hidden.num_channels, len(hidden.per_channel)
         self.paths = Paths(hidden.per_channel, hidden.per_channel, hidden.per_channel)
@@ -73,6 +76,10 @@ class Filter(Mixer):
         sides = 1 if self.boundary == "causal" else 2
         envelope = torch.exp(-decay[..., None] * time.abs()) * (2 * decay / sides)[..., None].sqrt()
         return taps * envelope
+
+    def reached(self) -> set[o3.Irrep]:
+        """What the product of key and value leads to."""
+        return self.paths.reached({ir for _, ir in self.hidden.per_channel})
 
     def forward(self, q: Tensor, k: Tensor, v: Tensor, segments: Segments) -> Tensor:
         """Convolve within every graph."""

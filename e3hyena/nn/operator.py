@@ -109,6 +109,7 @@ class HyenaOperator(nn.Module):
             self.weight = nn.Parameter(torch.randn(self.paths.num_paths, hidden.num_channels))
             result = hidden
             self._warn_many_paths(hidden)
+        self._warn_if_zero()
         self.output = Linear(result, RowLayout(self.irreps_out))
 
     def forward(
@@ -169,6 +170,23 @@ class HyenaOperator(nn.Module):
                 stacklevel=3,
             )
 
+    def _warn_if_zero(self) -> None:
+        """Parity may forbid what linear maps allow: the product of two vectors holds no vector."""
+        reached = self.mixer.reached()
+        if self.paths is not None:
+            kept = reached if self.mixer.companion == "q" else set()
+            reached = self.paths.reached(reached) | kept
+        linear = (self.irreps_in, self.irreps_hidden, self.irreps_out)
+        wanted = set.intersection(*({ir for mul, ir in each if mul} for each in linear))
+        if wanted and not wanted & reached:
+            given = ", ".join(map(str, sorted(reached))) or "nothing"
+            warnings.warn(
+                f"the output is always zero: irreps_hidden={self.irreps_hidden} and "
+                f"mixer={self.mixer_name!r} give {given}, and irreps_out={self.irreps_out} holds "
+                "none of these; add scalars ('0e') to irreps_hidden",
+                stacklevel=3,
+            )
+
     def extra_repr(self) -> str:
         channels = ChannelIrreps(self.irreps_hidden)
         numel = sum(p.numel() for p in self.parameters())
@@ -195,6 +213,8 @@ def default_hidden(*irreps: o3.Irreps) -> o3.Irreps:
 
 def check_features(x: Tensor, layout: RowLayout) -> None:
     """Raise an error that names shape and irreps where features do not fit."""
+    if not isinstance(x, Tensor):
+        raise TypeError(f"features are {type(x).__name__}; give a torch.Tensor")
     if not x.is_floating_point():
         raise TypeError(f"features are {x.dtype}; convert them to a floating type")
     if x.dim() < 2 or x.shape[-1] != layout.dim:

@@ -70,6 +70,20 @@ class Paths:
         self.dims = (self.irreps1.dim, self.irreps2.dim, self.irreps_out.dim)
         self.key = f"{self.irreps1}|{self.irreps2}|{self.irreps_out}"
 
+    def reached(self, irreps1: set[o3.Irrep]) -> set[o3.Irrep]:
+        """Kinds of irreps that a path leads to, if the first operand holds these kinds only.
+
+        Examples
+        --------
+        >>> Paths("0e + 1o", "1o", "0e + 1o + 1e").reached({o3.Irrep("0e")})
+        {1o}
+        """
+        return {
+            self.irreps_out[i3].ir
+            for i1, _, i3 in self.instructions
+            if self.irreps1[i1].ir in irreps1
+        }
+
     def nonzeros(self) -> list[tuple[int, int, int, int, float]]:
         """Entries ``(path, a, b, c, value)`` of the normalised coupling coefficients."""
         return _nonzeros(self.key)

@@ -140,3 +140,14 @@ def test_an_interrupted_experiment_continues(work, tmp_path, how, parent_alone) 
     assert run_cells(cells(0, 1), work.slow, output) == {}
     assert [calls(output, name) for name in ("n0", "n1")] == [1, 2]
     assert read_cells(cells(1), output)["n1"]["result"]["continued"]
+
+
+def test_nothing_to_compute(tmp_path: Path, work: Any) -> None:
+    with pytest.raises(ValueError, match="select nothing"):
+        run_cells([], work.square, tmp_path)
+
+
+@pytest.mark.parametrize("jobs", [0, -1])
+def test_nobody_to_compute(jobs: int, tmp_path: Path, work: Any) -> None:
+    with pytest.raises(ValueError, match=f"jobs={jobs}; at least one"):
+        run_cells([Cell("a", {"x": 1})], work.square, tmp_path, jobs=jobs)

@@ -12,7 +12,7 @@ from e3hyena.bench.documents import read_block
 from e3hyena.cli import main
 from e3hyena.data.recall import Recall
 from e3hyena.experiments import recall_cell, recall_report
-from e3hyena.experiments.recall import PARTS, ROWS, Config, list_cells, list_variants
+from e3hyena.experiments.recall import PARTS, ROWS, Config, list_cells, list_variants, run
 
 from .conftest import as_words
 
@@ -188,6 +188,23 @@ def test_wrong_options() -> None:
         Config(rows=["atention"])
     with pytest.raises(ValueError, match="'short' is unknown"):
         Config(parts=["short"])
+    with pytest.raises(ValueError, match="does not parse"):
+        Config(irreps="abc")
+    with pytest.raises(ValueError, match="steps=0 must be positive"):
+        Config(steps=0)
+    with pytest.raises(ValueError, match="length 33 is odd"):
+        Config(lengths=[33])
+
+
+@pytest.mark.parametrize("held", [None, "another block"])
+def test_documents_are_read_before_anything_is_trained(held, sequence_recall, tmp_path) -> None:
+    document = tmp_path / "page.md"
+    if held:
+        document.write_text(held)
+    config = dataclasses.replace(sequence_recall, documents=[str(document)])
+    with pytest.raises(ValueError, match=r"page\.md"):
+        run(config)
+    assert not Path(config.output).exists()
 
 
 @pytest.mark.slow

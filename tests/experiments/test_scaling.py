@@ -154,8 +154,8 @@ def test_tables_and_claims() -> None:
     claims = scaling_report.render_claims(report)
     assert "`attention` 40x the time, 1x the memory" in claims
     assert "dense does not run (about 90 GiB)" in claims
-    assert "N^1.00 from 16k to 1M" in claims
-    assert "ahead of attention from 1,024 tokens on" in claims
+    assert "N^1.00 from 16,384 to 1,048,576 tokens" in claims
+    assert "ahead of attention at every length measured" in claims
     head, _, forward, backward, force = scaling_report.render_short(report).splitlines()
     assert head == "| 20,000 tokens, 32x0e+32x1o | `query_key` | `attention` |"
     assert forward == "| forward | 20 ms, 312 MiB (1x) | 800 ms, 312 MiB (40x) |"
@@ -176,6 +176,9 @@ def test_wrong_options() -> None:
         Config(passes=["backwards"])
     with pytest.raises(ValueError, match="must grow"):
         Config(lengths=[8, 4])
+    if not torch.cuda.is_available():
+        with pytest.raises(ValueError, match="sees no GPU"):
+            Config(device="cuda")
     with pytest.raises(ValueError, match="atention"):
         Config(rows=["atention"])
 

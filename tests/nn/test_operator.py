@@ -222,6 +222,26 @@ class TestIrreps:
         operator = HyenaOperator("4x0e", irreps_hidden="2x1o + 4x0e + 2x1o + 0x2e")
         assert operator.irreps_hidden == o3.Irreps("4x0e + 4x1o")
 
+    @pytest.mark.parametrize(
+        ("mixer", "irreps", "options"),
+        [
+            ("filter", "4x1o", {}),
+            ("query_key", "4x0o", {}),
+            ("filter", "8x0e + 4x1o", {"irreps_hidden": "4x1o"}),
+        ],
+    )
+    def test_parity_that_forbids_every_output(self, mixer: str, irreps: str, options: dict) -> None:
+        with pytest.warns(UserWarning, match="the output is always zero.*holds none of these"):
+            operator = HyenaOperator(irreps, mixer=mixer, **options)
+        assert not operator(operator.irreps_in.randn(9, -1)).any()
+
+    @pytest.mark.parametrize(
+        ("mixer", "irreps"), [("query_key", "4x1o"), ("coordinate", "4x0o"), ("attention", "4x1o")]
+    )
+    def test_parity_that_leaves_something(self, mixer: str, irreps: str) -> None:
+        operator = HyenaOperator(irreps, mixer=mixer)  # a warning would be an error
+        assert operator(operator.irreps_in.randn(9, -1)).abs().max() > 1e-3
+
     def test_many_paths_name_a_better_choice(self) -> None:
         with pytest.warns(UserWarning, match="893 paths each.*for example 7x0e\\+7x1o") as record:
             HyenaOperator("7x0e + 5x1o", irreps_hidden="7x0e + 5x1o")
@@ -370,6 +390,10 @@ class TestBadInput:
     def test_integer_features(self) -> None:
         with pytest.raises(TypeError, match=r"torch\.int64; convert them to a floating type"):
             build("query_key")(torch.zeros(5, 16, dtype=torch.long))
+
+    def test_features_of_another_library(self) -> None:
+        with pytest.raises(TypeError, match=r"ndarray; give a torch\.Tensor"):
+            build("query_key")(torch.zeros(5, 16).numpy())
 
     @pytest.mark.parametrize(
         ("batch", "error", "message"),
