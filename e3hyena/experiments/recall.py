@@ -8,6 +8,7 @@ from dataclasses import dataclass, field
 from typing import Any, Literal, NamedTuple
 
 from e3hyena.experiments.cells import Cell, read_cells, run_cells, stop_after_failures
+from e3hyena.experiments.recall_report import TWICE
 from e3hyena.experiments.report import check_documents, publish
 from e3hyena.experiments.rows import Row, check_rows
 from e3hyena.irreps import parse_irreps
@@ -35,7 +36,7 @@ ROWS = {
 }
 # The dense form of the paper's attention gives what the fused one gives, at many times the cost.
 DEFAULT_ROWS = [row for row in ROWS if row != "cross_product_dense"]
-PARTS = ("random", "fixed", "long", "vocabulary", "tensor", "ablation")
+PARTS = ("random", "fixed", "twice", "long", "vocabulary", "tensor", "ablation")
 
 
 class Task(NamedTuple):
@@ -59,7 +60,8 @@ class Config:
     output : str
         Folder of all trainings. The same folder again continues.
     parts : list of str
-        random, fixed: the paper's two tables, vocabulary of 4. long: longer sequences. vocabulary:
+        random, fixed: the paper's two tables, vocabulary of 4. twice: the longest of `lengths`
+        with twice the steps, random, for `ablation_rows`. long: longer sequences. vocabulary:
         larger vocabularies. tensor: l = 2. These three are for `extension_rows` and random.
         ablation: changes of the network, one at a time, for `ablation_rows`.
     rows : list of str
@@ -75,7 +77,7 @@ class Config:
     tensor_lengths : list of int
         Lengths of the part tensor.
     ablation_rows : list of str
-        Which networks are changed.
+        Which networks are changed, or trained for longer.
     ablation_length : int
         Length of the sequences for that.
     ablation_steps : int
@@ -213,6 +215,8 @@ def list_tasks(config: Config, part: str) -> list[Task]:
         return [Task(part, length, 4, 1) for length in config.lengths]
     if part == "long":
         return [Task("random", max(config.long_lengths), 4, 1)]
+    if part == "twice":
+        return [Task("random", max(config.lengths), 4, 1)]
     if part == "tensor":
         return [Task("random", length, 4, 2) for length in config.tensor_lengths]
     return [Task("random", max(64, 4 * v), v, 1) for v in config.vocabularies]
@@ -229,7 +233,7 @@ def list_cells(config: Config) -> list[Cell]:
 
 
 def _rows(config: Config, part: str) -> list[str]:
-    if part == "ablation":
+    if part in ("ablation", "twice"):
         return config.ablation_rows
     return config.rows if part in ("random", "fixed") else config.extension_rows
 
@@ -260,11 +264,14 @@ def _with_tensors(irreps: str) -> str:
 
 
 def _parts_of(config: Config, part: str, cell: Cell) -> list[Cell]:
-    """The cell as a part has it: of all lengths, of every variant, or as it is."""
+    """The cell as a part has it: trained for longer, of all lengths, of every variant, or as is."""
     if part == "long":
         lengths = sorted(config.long_lengths)
         values = {**cell.config, "trained": lengths, "tested": lengths, "variant": "long"}
         return [Cell(f"long-{cell.name}", values)]
+    if part == "twice":
+        values = {**cell.config, "steps": 2 * config.steps, "tested": [], "variant": TWICE}
+        return [Cell(f"twice-{cell.name}", values)]
     if part == "ablation":
         short = {**cell.config, "steps": config.ablation_steps, "tested": []}
         return [

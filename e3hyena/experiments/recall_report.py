@@ -21,6 +21,7 @@ PAPER = {
 }
 PAPER_LENGTHS = [32, 64, 128, 256]
 NOTHING = "Not measured yet."
+TWICE = "twice the steps"  # a variant
 KEYS = ("row", "variant", "kind", "length", "vocabulary", "degree", "seed")
 
 
@@ -81,6 +82,10 @@ def render(report: dict[str, Any]) -> str:
         ("fixed", "**One fixed vocabulary** of 4 pairs, by length:"),
     ):
         parts += [title, _paper_table(report, kind)]
+    parts += [
+        f"**Twice the steps**, random, length {max(config['lengths'])}:",
+        _twice_table(report),
+    ]
     parts += [
         "**Longer sequences**, random vocabularies of 4 pairs: one network for all lengths, which "
         "trains on one of them at every step, by length of the test:"
@@ -152,6 +157,18 @@ def _extension_table(
     return markdown(["", *map(str, values)], lines) if found else NOTHING
 
 
+def _twice_table(report: dict[str, Any]) -> str:
+    length, steps = max(report["config"]["lengths"]), report["config"]["steps"]
+    lines = []
+    for row in report["config"]["ablation_rows"]:
+        cells = [_of(report, row, kind="random", length=length, variant=v) for v in (None, TWICE)]
+        if cells[1]:
+            entries = [spread((cell["mse"] for cell in some), 5) for some in cells]
+            lines.append([report["labels"][row], *entries])
+    head = ["", f"{steps:,} steps", f"{2 * steps:,} steps"]
+    return markdown(head, lines) if lines else NOTHING
+
+
 def _by_length_table(report: dict[str, Any], lengths: list[int], **wanted: Any) -> str:
     lines = []
     for row, label in report["labels"].items():
@@ -165,7 +182,9 @@ def _by_length_table(report: dict[str, Any], lengths: list[int], **wanted: Any) 
 
 def _ablation_table(report: dict[str, Any]) -> str:
     variants = {
-        cell["variant"]: None for cell in report["cells"] if cell["variant"] not in (None, "long")
+        cell["variant"]: None
+        for cell in report["cells"]
+        if cell["variant"] not in (None, "long", TWICE)
     }
     rows = report["config"]["ablation_rows"]
     lines = [

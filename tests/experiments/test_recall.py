@@ -75,6 +75,14 @@ def test_parts_share_cells() -> None:
     assert one == both
 
 
+def test_twice_the_steps() -> None:
+    options = {"seeds": [0], "lengths": [32, 64], "rows": ["query_key"]}
+    short = list_cells(Config(parts=["random"], **options))[-1].config
+    cells = list_cells(Config(parts=["twice"], ablation_rows=["query_key"], **options))
+    changed = {"steps": 8000, "variant": "twice the steps"}
+    assert [cell.config for cell in cells] == [{**short, **changed}]
+
+
 def test_variants_change_one_thing_at_a_time() -> None:
     cells = list_cells(Config(parts=["ablation"], seeds=[0], ablation_rows=["filter"]))
     assert [cell.config["variant"] for cell in cells] == list(list_variants(Config()))
@@ -161,19 +169,21 @@ def made_up_report(config: Config, errors: dict[tuple[str, int], float]) -> dict
 def test_tables(sequence_recall) -> None:
     config = dataclasses.replace(
         sequence_recall,
-        parts=["random", "long", "vocabulary", "ablation"],
+        parts=["random", "twice", "long", "vocabulary", "ablation"],
         lengths=[8, 256],
         rows=["query_key", "attention", "filter"],
     )
     errors = {("query_key", 8): 0.5, ("attention", 8): 0.25, ("query_key", 64): 0.5}
+    errors["query_key", 256] = 0.375
     errors["query_key", 16] = 0.75  # the longest, of the part long
     text = recall_report.render(made_up_report(config, errors))
     lines = text.splitlines()
-    assert "| `query_key` | 0.50000 | – | 1,000 | 1.5 |" in lines
+    assert "| `query_key` | 0.50000 | 0.37500 | 1,000 | 1.5 |" in lines
     assert "| `attention` | 0.25000 | – | 1,000 | 1.5 |" in lines
     assert "| `filter` | – | – | – | – |" in lines
     assert "| SE(3)-Hyena, published | – | 0.0022 |  |  |" in lines
-    assert "| predicting zero | 2.00 | – |  |  |" in lines
+    assert "| predicting zero | 2.00 | 2.00 |  |  |" in lines
+    assert "| `query_key` | 0.37500 | 0.37500 |" in lines, "twice the steps"
     assert "| `query_key` | 0.25000 |" in lines, "vocabulary of 8 relative to predicting zero"
     assert "| `query_key` | 0.12500 | 0.12500 |" in lines, "tested at other lengths"
     assert text.count("| `query_key` | 0.12500 |") == 2, "long, with one length; at other lengths"
