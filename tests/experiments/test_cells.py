@@ -105,7 +105,8 @@ def test_a_result_of_other_options_is_refused(work, tmp_path) -> None:
 def test_an_interrupted_experiment_continues(work, tmp_path, how, parent_alone) -> None:
     output = tmp_path / "out"
     script = (
-        "import cell_work\n"
+        "import cell_work, signal\n"
+        "signal.signal(signal.SIGINT, signal.default_int_handler)  # a background job ignores it\n"
         "from e3hyena.experiments.cells import Cell, run_cells\n"
         "if __name__ == '__main__':\n"
         f"    run_cells([Cell(f'n{{x}}', {{'x': x}}) for x in (0, 1, 2)], cell_work.slow, "
