@@ -4,7 +4,23 @@ from __future__ import annotations
 
 import os
 import re
+from collections.abc import Iterable
 from pathlib import Path
+
+
+def check_documents(documents: Iterable[str], *blocks: str) -> None:
+    """See that every document can be rewritten, before anything long is computed.
+
+    Raises
+    ------
+    ValueError
+        If one does not exist, or holds none of the blocks.
+    """
+    for document in documents:
+        if not Path(document).is_file():
+            raise ValueError(f"documents: there is no file {document!r}")
+        if not any(f"<!-- {name} -->" in Path(document).read_text() for name in blocks):
+            read_block(document, blocks[0])  # says what is missing
 
 
 def write_block(path: str | os.PathLike[str], name: str, text: str) -> None:

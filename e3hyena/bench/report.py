@@ -10,7 +10,7 @@ from typing import Any
 
 import torch
 
-from e3hyena.bench.documents import read_block, write_block
+from e3hyena.bench.documents import check_documents, write_block
 from e3hyena.bench.environment import environment
 from e3hyena.bench.timing import Timing
 
@@ -34,8 +34,7 @@ def publish(
     render : callable
         Report to Markdown table.
     """
-    for document in config.documents:
-        read_block(document, block)  # before the work: it must exist and have the block
+    check_documents(config.documents, block)
     threads = torch.get_num_threads()
     torch.set_num_threads(config.threads)
     try:

@@ -9,7 +9,7 @@ from statistics import mean, stdev
 from typing import Any
 
 from e3hyena._extras import require
-from e3hyena.bench.documents import read_block, write_block
+from e3hyena.bench.documents import check_documents, write_block
 from e3hyena.training.files import atomic_path, check_writable, write_json
 
 MISSING = "–"
@@ -26,21 +26,6 @@ _ENTRY = (  # what tells the entries of a table apart, in any experiment
         "num_particles",
     ),
 )
-
-
-def check_documents(documents: Iterable[str], *blocks: str) -> None:
-    """See that every document can be rewritten, before anything long is computed.
-
-    Raises
-    ------
-    ValueError
-        If one does not exist, or holds none of the blocks.
-    """
-    for document in documents:
-        if not Path(document).is_file():
-            raise ValueError(f"documents: there is no file {document!r}")
-        if not any(f"<!-- {name} -->" in Path(document).read_text() for name in blocks):
-            read_block(document, blocks[0])  # says what is missing
 
 
 def publish(

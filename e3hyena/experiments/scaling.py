@@ -9,8 +9,9 @@ from typing import Any, Literal
 
 import torch
 
+from e3hyena.bench.documents import check_documents
 from e3hyena.experiments.cells import Cell, read_cells, run_cells, stop_after_failures
-from e3hyena.experiments.report import check_documents, publish
+from e3hyena.experiments.report import publish
 from e3hyena.experiments.rows import Row, check_rows
 from e3hyena.irreps import parse_irreps
 

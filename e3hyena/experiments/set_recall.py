@@ -7,8 +7,9 @@ import itertools
 from dataclasses import dataclass, field
 from typing import Any, Literal
 
+from e3hyena.bench.documents import check_documents
 from e3hyena.experiments.cells import Cell, read_cells, run_cells, stop_after_failures
-from e3hyena.experiments.report import check_documents, publish
+from e3hyena.experiments.report import publish
 from e3hyena.experiments.rows import Row, check_rows
 
 _GATED = {"tensor_product_gating": True}
