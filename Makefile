@@ -40,26 +40,26 @@ test-all: $(READY)  ## run all tests
 	$(BIN)/python -m pytest -m "slow or not slow" $(ARGS)
 
 bench: $(READY)  ## measure speed and memory, rewrite the tables in README and docs (20 minutes)
-	$(BIN)/e3hyena bench operator --output docs/results/operator.json --documents '[README.md]'
+	$(BIN)/python docs/benchmarks operator --output docs/results/operator.json --documents '[README.md]'
 	for what in convolution ragged block sets gridding transforms memory pages; do \
-	  $(BIN)/e3hyena bench $$what --output docs/results/$$what.json \
+	  $(BIN)/python docs/benchmarks $$what --output docs/results/$$what.json \
 	    --documents '[docs/performance.md]' || exit 1; done
-	$(BIN)/e3hyena bench swap --output docs/results/swap.json --documents '[docs/replace-attention.md]'
+	$(BIN)/python docs/benchmarks swap --output docs/results/swap.json --documents '[docs/replace-attention.md]'
 
 experiments: $(READY)  ## run or continue the comparisons and rewrite their tables and plots (hours)
-	$(BIN)/e3hyena experiment molecules --output runs/molecules \
+	$(BIN)/python docs/benchmarks molecules --output runs/molecules \
 	  --results docs/results --documents '[docs/experiments.md, README.md]'
-	$(BIN)/e3hyena experiment set_recall --output runs/set_recall \
+	$(BIN)/python docs/benchmarks set_recall --output runs/set_recall \
 	  --results docs/results --documents '[docs/experiments.md]'
-	$(BIN)/e3hyena experiment recall --output runs/recall \
+	$(BIN)/python docs/benchmarks recall --output runs/recall \
 	  --results docs/results --documents '[docs/experiments.md]'
-	$(BIN)/e3hyena experiment nbody --output runs/nbody \
+	$(BIN)/python docs/benchmarks nbody --output runs/nbody \
 	  --results docs/results --documents '[docs/experiments.md]'
-	$(BIN)/e3hyena experiment scaling --output runs/scaling \
+	$(BIN)/python docs/benchmarks scaling --output runs/scaling \
 	  --results docs/results --documents '[docs/scaling.md, README.md]'
-	$(BIN)/e3hyena experiment symmetry --output docs/results/symmetry.json \
+	$(BIN)/python docs/benchmarks symmetry --output docs/results/symmetry.json \
 	  --documents '[docs/order-and-symmetry.md]' --summaries '[README.md]'
-	$(BIN)/e3hyena experiment path --output docs/results/path.json --plot docs/results/path.png \
+	$(BIN)/python docs/benchmarks path --output docs/results/path.json --plot docs/results/path.png \
 	  --documents '[docs/order-and-symmetry.md]'
 
 # Both trainings side by side; each continues where it was interrupted.
@@ -68,7 +68,7 @@ ethanol: $(READY)  ## train forces of ethanol, run dynamics, rewrite docs/forces
 	$(BIN)/e3hyena train --preset ethanol & \
 	  $(BIN)/e3hyena train --preset ethanol --output runs/ethanol_local \
 	    --model.mixer null --optim.epochs 240 && wait $$!
-	$(BIN)/e3hyena experiment ethanol --runs '[runs/ethanol, runs/ethanol_local]' \
+	$(BIN)/python docs/benchmarks ethanol --runs '[runs/ethanol, runs/ethanol_local]' \
 	  --documents '[docs/forces.md]'
 
 scatter: $(READY)  ## build torch-scatter for this torch (several minutes; optional, faster segment sums)

@@ -9,9 +9,8 @@ import argparse
 import os
 import sys
 import warnings
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
-from importlib import import_module
 from typing import Any
 
 from jsonargparse import ActionConfigFile, ArgumentParser
@@ -232,53 +231,14 @@ def _describe(options: dict[str, Any]) -> None:
     print(_dataset(options["source"], options["root"]).describe())
 
 
-# ---- bench and experiment ----------------------------------------------------------------------
-
-
 def _no_arguments(parser: Any, _: Sequence[str]) -> None:
     """Nothing to add."""
 
 
-def _module(name: str, help: str) -> Command:
-    """The command of a module that holds `Config` and `run`."""
-
-    def add(parser: Any, _: Sequence[str]) -> None:
-        parser.add_class_arguments(import_module(name).Config, as_group=True)
-
-    def run(options: dict[str, Any]) -> None:
-        module = import_module(name)
-        module.run(module.Config(**options))
-
-    return Command(help, add, run)
-
-
-BENCHMARKS = {
-    "convolution": "Time the long convolution against its own transforms and the attention kernel.",
-    "operator": "Time the operator against attention of the same width.",
-    "block": "Time a whole block and tell where the time goes.",
-    "ragged": "Time batches of molecules of different sizes.",
-    "sets": "Time the mixer of sets per token, and against attention.",
-    "gridding": "Time moments on a grid against sums mode by mode.",
-    "transforms": "Time real transforms by length.",
-    "swap": "Time and measure e3nn attention layers before and after the swap.",
-    "memory": "Measure peak memory, and what is kept for the gradient.",
-    "pages": "Measure what memory that stays mapped and huge pages gain.",
-}
-EXPERIMENTS = {
-    "molecules": "Compare all mixers on QM9 at equal budget.",
-    "set_recall": "Compare how many pairs mixers tell apart.",
-    "recall": "Compare associative recall in sequences.",
-    "nbody": "Compare predictions of charged particles.",
-    "scaling": "Measure time and memory against the number of tokens.",
-    "symmetry": "Measure the symmetry of every mixer with every order of the atoms.",
-    "ethanol": "Report forces of ethanol, and run dynamics with them.",
-    "path": "Draw energy and force while an atom is pulled through a molecule.",
-}
-
-
 # ---- all of it ---------------------------------------------------------------------------------
 
-COMMANDS: dict[str, Command | tuple[str, dict[str, Command]]] = {
+Commands = Mapping[str, Command | tuple[str, dict[str, Command]]]
+COMMANDS: Commands = {
     "train": Command(
         "Train a network for molecules, or continue an interrupted training.", _add_train, _train
     ),
@@ -301,18 +261,12 @@ COMMANDS: dict[str, Command | tuple[str, dict[str, Command]]] = {
             ),
         },
     ),
-    "bench": (
-        "Measure speed and memory.",
-        {name: _module(f"e3hyena.bench.{name}", help) for name, help in BENCHMARKS.items()},
-    ),
-    "experiment": (
-        "Run the comparisons behind the documentation, or continue them.",
-        {name: _module(f"e3hyena.experiments.{name}", help) for name, help in EXPERIMENTS.items()},
-    ),
 }
 
 
-def _build(arguments: Sequence[str]) -> tuple[Any, dict[tuple[str, ...], Command]]:
+def _build(
+    arguments: Sequence[str], available: Commands, prog: str, description: str
+) -> tuple[Any, dict[tuple[str, ...], Command]]:
     """The parser, with the arguments of the chosen command only, and all commands by name.
 
     A shell completion wants the arguments of all.
@@ -330,25 +284,25 @@ def _build(arguments: Sequence[str]) -> tuple[Any, dict[tuple[str, ...], Command
             command.add(parser, arguments)
         return parser
 
-    top = _parser("Equivariant Hyena networks: train, predict, measure.", prog="e3hyena")
+    top = _parser(description, prog=prog)
     top.add_argument("--version", action="version", version=f"e3hyena {__version__}")
     top.add_argument("--debug", action="store_true", help="Show the traceback of an error.")
     subcommands = top.add_subcommands(dest="command", required=True)
-    for name, entry in COMMANDS.items():
+    for name, entry in available.items():
         if isinstance(entry, Command):
             subcommands.add_subcommand(name, leaf((name,), entry), help=entry.help)
             continue
-        description, children = entry
-        parser = _parser(description)
-        subcommands.add_subcommand(name, parser, help=description)
+        about, children = entry
+        parser = _parser(about)
+        subcommands.add_subcommand(name, parser, help=about)
         nested = parser.add_subcommands(dest="what", required=True)
         for child, command in children.items():
             nested.add_subcommand(child, leaf((name, child), command), help=command.help)
     return top, commands
 
 
-def _execute(arguments: Sequence[str]) -> None:
-    parser, commands = _build(arguments)
+def _execute(arguments: Sequence[str], available: Commands, prog: str, description: str) -> None:
+    parser, commands = _build(arguments, available, prog, description)
     chosen = parser.parse_args(list(arguments)).as_dict()
     path: tuple[str, ...] = (chosen["command"],)
     options = chosen[chosen["command"]]
@@ -358,13 +312,22 @@ def _execute(arguments: Sequence[str]) -> None:
     commands[path].run(options)
 
 
-def main(arguments: Sequence[str] | None = None) -> int:
-    """Run the command line.
+def main(
+    arguments: Sequence[str] | None = None,
+    available: Commands = COMMANDS,
+    prog: str = "e3hyena",
+    description: str = "Equivariant Hyena networks: train, predict.",
+) -> int:
+    """Run a command line.
 
     Parameters
     ----------
     arguments : sequence of str, optional
-        Words after ``e3hyena``; those of the process by default.
+        Words after the program's name; those of the process by default.
+    available : mapping
+        Commands by name.
+    prog, description : str
+        Name of the program in messages, and what its help says first.
 
     Returns
     -------
@@ -378,19 +341,20 @@ def main(arguments: Sequence[str] | None = None) -> int:
             if not debug:  # notes of dependencies to their developers
                 warnings.simplefilter("ignore", DeprecationWarning)
                 warnings.simplefilter("ignore", FutureWarning)
-            _execute([word for word in words if word != "--debug"])
+            words_left = [word for word in words if word != "--debug"]
+            _execute(words_left, available, prog, description)
     except KeyboardInterrupt:
-        print("e3hyena: interrupted", file=sys.stderr)
+        print(f"{prog}: interrupted", file=sys.stderr)
         return 130
     except Exception as error:
         if debug:
             raise
         message = " ".join(str(error).split())
         if isinstance(error, argparse.ArgumentError):
-            print(f"e3hyena: error: {message} (see --help)", file=sys.stderr)
+            print(f"{prog}: error: {message} (see --help)", file=sys.stderr)
             return 2
         if not isinstance(error, EXPECTED):
             message = f"unexpected {type(error).__name__}: {message}; --debug shows where"
-        print(f"e3hyena: error: {message}", file=sys.stderr)
+        print(f"{prog}: error: {message}", file=sys.stderr)
         return 1
     return 0

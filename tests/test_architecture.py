@@ -19,11 +19,6 @@ BELOW: dict[str, set[str]] = {
     "testing": {"irreps"},
     "training": {"_extras", "irreps", "ops", "mixers", "models", "data"},
     "ase": {"_extras", "data", "models", "training"},
-    "bench": {"irreps", "ops", "mixers", "nn", "models", "testing"},
-    "experiments": {
-        *("_extras", "irreps", "ops", "mixers", "nn", "models"),
-        *("data", "testing", "training", "bench", "ase"),
-    },
 }
 FILES = [
     (floor, path)

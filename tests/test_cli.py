@@ -50,8 +50,7 @@ for name in ("lightning", "lightning.pytorch", "matplotlib", "ase", "rdkit", "pa
     sys.modules[name] = None
 from e3hyena.cli import main
 for words in (["--help"], ["train", "--help"], ["predict", "--help"], ["data", "--help"],
-              ["data", "fetch", "--help"], ["info", "--help"], ["bench", "--help"],
-              ["experiment", "molecules", "--help"], ["experiment", "set_recall", "--help"]):
+              ["data", "fetch", "--help"], ["info", "--help"]):
     try:
         main(words)
         raise AssertionError(words)
@@ -81,7 +80,7 @@ def test_shells_can_complete_commands_and_options():
         text=True,
         check=True,
     )
-    for word in ("train", "experiment", "--optim.epochs", "--source"):
+    for word in ("train", "export", "--optim.epochs", "--source"):
         assert word in done.stdout
 
 
@@ -167,8 +166,6 @@ def test_data_describe(capsys):
         (["train", "--config", "none.yaml"], "none.yaml"),
         (["predict", "model.pt"], "files"),
         (["data", "destroy"], "destroy"),
-        (["experiment", "alchemy"], "alchemy"),
-        (["experiment", "molecules", "--stage", "dessert"], "stage"),
     ],
 )
 def test_wrong_arguments(fails, words, named):
