@@ -7,11 +7,13 @@ from typing import Any
 
 import numpy as np
 
+from e3hyena.data.catalogue import Entry
 from e3hyena.data.frames import FrameDataset, Frames, collate
 from e3hyena.data.structures import Structure, read_structures
+from e3hyena.data.targets import energies_with_forces
 from e3hyena.data.units import energy_factor, length_factor
 
-__all__ = ["ExtXYZ"]
+__all__ = ["ENTRY", "ExtXYZ"]
 
 SPLIT_SEED = 0
 SHARES = {"train": (0.0, 0.8), "val": (0.8, 0.9), "test": (0.9, 1.0)}
@@ -131,3 +133,15 @@ def _labels(structure: Structure, energy_key: str, force_key: str) -> tuple[floa
             f"it has {', '.join(known) or 'none'}"
         )
     return float(energy), force
+
+
+ENTRY = Entry(
+    ExtXYZ,
+    lambda options: energies_with_forces(options, "eV"),
+    size="files of your own",
+    holds="energies and forces",
+    download="",
+    origin="files of the user",
+    licence="the user's",
+    root="file",
+)

@@ -27,15 +27,24 @@ class Mixer(nn.Module):
         Which operand the operator combines the result with by a tensor product.
     ordered : bool
         Whether the result depends on the order of the tokens.
+    cost, purpose : str
+        For tables: time and memory, and what the mixer is for.
     """
 
     companion: str | None = None
     ordered: ClassVar[bool] = False
+    cost: ClassVar[str] = ""
+    purpose: ClassVar[str] = ""
 
     def __init__(self, hidden: ChannelIrreps) -> None:
         super().__init__()
         self.hidden = hidden
         self.context = hidden
+
+    @classmethod
+    def symmetry(cls) -> str:
+        """Under what the mixer is equivariant."""
+        return "E(3)" if cls.ordered else "E(3) and permutations, exactly"
 
     def reached(self) -> set[o3.Irrep]:
         """Kinds of irreps that the result holds; all others are zero, whatever the operands."""

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import ClassVar
+
 import torch
 from torch import Tensor, nn
 from torch.utils.checkpoint import checkpoint
@@ -71,6 +73,8 @@ class Coordinate(Mixer):
     """
 
     companion = "q"
+    cost: ClassVar[str] = "O(N M), M modes"
+    purpose: ClassVar[str] = "atoms, point clouds"
 
     def __init__(
         self,

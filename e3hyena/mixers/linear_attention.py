@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import ClassVar
+
 from torch import Tensor
 
 from e3hyena.mixers.heads import HeadsMixer
@@ -18,6 +20,9 @@ class LinearAttention(HeadsMixer):
 
     Parameters are those of :class:`~e3hyena.mixers.heads.HeadsMixer`.
     """
+
+    cost: ClassVar[str] = "O(N)"
+    purpose: ClassVar[str] = "baseline"
 
     def forward(self, q: Tensor, k: Tensor, v: Tensor, segments: Segments) -> Tensor:
         """Attend within every graph."""

@@ -2,8 +2,7 @@
 
 from typing import Any
 
-from e3hyena.data.catalogue import CATALOGUE
-from e3hyena.mixers import MIXERS
+from e3hyena.registry import CATALOGUE, MIXERS
 from e3hyena.training.tasks import get_task, metric_labels
 
 __all__ = ["render_card"]
@@ -66,7 +65,7 @@ def render_card(results: dict[str, Any]) -> str:
         "",
         "## Data",
         "",
-        f"- {entry.dataset}: {entry.holds}; {sizes} molecules",
+        f"- {entry.name}: {entry.holds}; {sizes} molecules",
         f"- origin: {entry.origin}",
         f"- licence of the data: {entry.licence}",
         "",

@@ -6,14 +6,15 @@ from typing import Any
 from e3hyena._extras import require
 from e3hyena.training.checkpoint import load_model
 from e3hyena.training.config import TrainConfig
-from e3hyena.training.device import cpu_threads, device_of
+from e3hyena.training.device import cpu_threads
 from e3hyena.training.evaluate import evaluate, guess_errors
 from e3hyena.training.files import atomic_path, check_writable, read_json, write_json, write_text
 from e3hyena.training.load import load_split, scaling_of
 from e3hyena.training.model_card import render_card
+from e3hyena.training.plan import Plan, resolve
 from e3hyena.training.plots import plot_learning_curve, plot_parity
 from e3hyena.training.report import environment, render_table
-from e3hyena.training.tasks import metric_labels, task_of
+from e3hyena.training.tasks import metric_labels
 
 __all__ = ["train"]
 
@@ -53,34 +54,29 @@ def train(config: TrainConfig) -> dict[str, Any]:
     """
     require("lightning.pytorch", "train")
     require("matplotlib.figure", "train")
-    from e3hyena.training.fit import build_model
-
-    task_of(config)
-    device_of(config.accelerator)
-    compare = config.compare_without_mixer and config.model.mixer is not None
-    trainings = {"model": True, **({"without_mixer": False} if compare else {})}
-    for mixer in trainings.values():
-        build_model(config, mixer=mixer)  # a wrong option shows now, before anything is written
+    plan = resolve(config)
+    for training in plan.trainings.values():
+        training.build_model()  # a wrong option shows now, before anything is written
     output = _prepare(config)
     if (output / "results.json").exists():
         results = read_json(output / "results.json")
         print(f"this run is finished:\n\n{render_table(results)}")
         return results
     with cpu_threads(config.threads):
-        return _run(config, output, trainings)
+        return _run(plan, output)
 
 
-def _run(config: TrainConfig, output: Path, trainings: dict[str, bool]) -> dict[str, Any]:
+def _run(plan: Plan, output: Path) -> dict[str, Any]:
     """Load, train what is not trained yet, evaluate, write."""
     from e3hyena.training.fit import fit
 
-    task, device = task_of(config), device_of(config.accelerator)
+    config, task, device = plan.config, plan.task, plan.device
     parts = {split: load_split(config.data, task, split) for split in ("train", "val", "test")}
     config.save(output / "config.yaml")
-    for name in trainings:
+    for name in plan.trainings:
         (output / name).mkdir(exist_ok=True)
     molecules, test = parts["train"], parts["test"]
-    scaling = scaling_of(config, molecules)
+    scaling = scaling_of(plan, molecules)
     guess = guess_errors(task, scaling, molecules, test)
     labels = metric_labels(task)
     metric = next(iter(labels))
@@ -90,11 +86,8 @@ def _run(config: TrainConfig, output: Path, trainings: dict[str, bool]) -> dict[
 
     rows: dict[str, Any] = {}
     histories = {}
-    for name, mixer in trainings.items():
-        title = f"{config.model.mixer} mixer" if mixer and config.model.mixer else "without mixer"
-        done = fit(
-            config, molecules, parts["val"], scaling, output / name, title=title, mixer=mixer
-        )
+    for name, training in plan.trainings.items():
+        done = fit(training, molecules, parts["val"], scaling, output / name)
         model, info = load_model(done.model)
         errors, panels = evaluate(model, info, test, device=device)
         rows[name] = {
@@ -104,7 +97,7 @@ def _run(config: TrainConfig, output: Path, trainings: dict[str, bool]) -> dict[
             "seconds": done.seconds,
             "epochs": len(done.history),
         }
-        histories[title] = done.history
+        histories[training.title] = done.history
         if name == "model":
             plot_parity(output / "parity.png", panels)
             with atomic_path(output / "model.pt") as temporary:

@@ -8,7 +8,7 @@ import pytest
 import torch
 
 from e3hyena.training import ModelConfig, OptimConfig, TrainConfig, load_model, train
-from e3hyena.training.history import History
+from e3hyena.training.callbacks.history import History
 from e3hyena.training.module import Regression
 from e3hyena.training.resume import Checkpoints
 
@@ -185,7 +185,9 @@ def test_wrong_options_show_before_anything_is_written(tiny, tmp_path, changes, 
 def test_a_time_limit_ends_the_training_and_the_schedule(tiny, tmp_path, monkeypatch):
     """Every look at the clock takes a second, so that a step does too."""
     seconds = itertools.count()
-    monkeypatch.setattr("e3hyena.training.clock.time.perf_counter", lambda: float(next(seconds)))
+    monkeypatch.setattr(
+        "e3hyena.training.callbacks.clock.time.perf_counter", lambda: float(next(seconds))
+    )
     config = tiny(max_minutes=1.0, optim=OptimConfig(epochs=500, batch_size=8))
     results = train(config)
     rows = curve(tmp_path / "run")

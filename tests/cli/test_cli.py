@@ -7,7 +7,7 @@ import pytest
 
 from e3hyena.cli import main
 
-from .training.conftest import finished, tiny_config  # noqa: F401  the fixture
+from ..training.conftest import finished, tiny_config  # noqa: F401  the fixture
 
 CH4 = "5\n\nC 0 0 0\nH .6 .6 .6\nH -.6 -.6 .6\nH .6 -.6 -.6\nH -.6 .6 -.6\n"
 TINY = [
