@@ -50,10 +50,11 @@ def test_reference_energies_of_the_elements_are_fitted(finished_forces, config):
     """An energy per atom that is added to the labels is found again, to the last digits."""
     _, info = load_model(finished_forces)
     train_part = load_split(config.data, info.task, "train")
-    scaling = scaling_of(resolve(config), train_part)
+    plan = resolve(config)
+    scaling = scaling_of(plan, train_part)
     added = Scaling(torch.tensor(1.0), torch.tensor(0.0), -13.6 * torch.arange(119.0).double() ** 2)
     atoms = train_part.z, train_part.batch, train_part.num_graphs
-    shifted = scaling_of(resolve(config), train_part._replace(label=train_part.label + added.offset(*atoms)))
+    shifted = scaling_of(plan, train_part._replace(label=train_part.label + added.offset(*atoms)))
     change = shifted.offset(*atoms) - scaling.offset(*atoms)
     assert torch.allclose(change, added.offset(*atoms), rtol=1e-9)
     assert set(shifted.atom_shift.nonzero().flatten().tolist()) == {1, 6, 7, 8}
