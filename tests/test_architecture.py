@@ -9,6 +9,7 @@ import e3hyena
 
 PACKAGE = Path(e3hyena.__file__).parent
 BELOW: dict[str, set[str]] = {
+    "_digest": set(),
     "_extras": set(),
     "registry": {"data", "mixers"},  # for type checking, and by name
     "irreps": set(),
@@ -18,7 +19,7 @@ BELOW: dict[str, set[str]] = {
     "models": {"irreps", "ops", "mixers", "nn"},
     "data": {"_extras", "registry"},
     "testing": {"irreps"},
-    "training": {"_extras", "irreps", "ops", "mixers", "models", "data", "registry"},
+    "training": {"_digest", "_extras", "irreps", "ops", "mixers", "models", "data", "registry"},
     "ase": {"_extras", "data", "models", "training"},
 }
 FILES = [

@@ -19,7 +19,7 @@ from e3hyena.training.files import read_json, write_json
 from e3hyena.training.module import ForceRegression, Regression
 from e3hyena.training.molecules import EvalLoader, Molecules, TrainLoader
 from e3hyena.training.plan import Plan
-from e3hyena.training.resume import Checkpoints, resumable
+from e3hyena.training.resume import CheckedFiles, Checkpoints, resumable
 from e3hyena.training.scaling import Scaling
 
 pl: Any = require("lightning.pytorch", "train")
@@ -72,7 +72,8 @@ def fit(
     """
     done = folder / "fit.json"
     if done.exists():
-        return Fit(folder / "model.pt", **read_json(done))
+        earlier = read_json(done, *Fit._fields[1:])
+        return Fit(folder / "model.pt", *(earlier[name] for name in Fit._fields[1:]))
     config, task, model = plan.config, plan.task, plan.build_model()
     optim = config.optim
     loader = TrainLoader(_scaled(train, scaling), optim.batch_size, config.seed)
@@ -103,6 +104,7 @@ def fit(
             accelerator=plan.device,
             devices=1,
             callbacks=callbacks,
+            plugins=[CheckedFiles()],
             gradient_clip_val=optim.grad_clip or None,
             num_sanity_val_steps=0,
             logger=False,
