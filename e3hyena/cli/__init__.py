@@ -12,7 +12,7 @@ import warnings
 from collections.abc import Sequence
 
 from e3hyena.cli import data, export, info, predict, train
-from e3hyena.cli.command import Command, Commands, build_parser
+from e3hyena.cli.command import Command, Commands, build_parser, suggestion
 
 __all__ = ["COMMANDS", "Command", "main"]
 
@@ -84,10 +84,16 @@ def main(
 
 def _execute(arguments: Sequence[str], available: Commands, prog: str, description: str) -> None:
     parser, commands = build_parser(arguments, available, prog, description)
-    chosen = parser.parse_args(list(arguments)).as_dict()
+    try:
+        chosen = parser.parse_args(list(arguments)).as_dict()
+    except argparse.ArgumentError as error:
+        named = tuple(word for word in arguments if not word.startswith("-"))
+        leaves = [leaf for path, (_, leaf) in commands.items() if path == named[: len(path)]]
+        options = [name for leaf in leaves for name in leaf.get_defaults().keys()]
+        raise argparse.ArgumentError(None, f"{error}{suggestion(str(error), options)}") from error
     path: tuple[str, ...] = (chosen["command"],)
     options = chosen[chosen["command"]]
     if path not in commands:
         path = (*path, options["what"])
         options = options[options["what"]]
-    commands[path].run(options)
+    commands[path][0].run(options)

@@ -1,12 +1,13 @@
 """What a command is, and the parser that holds them all."""
 
+import difflib
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
 from jsonargparse import ArgumentParser
 
-__all__ = ["Command", "Commands", "build_parser"]
+__all__ = ["Command", "Commands", "build_parser", "suggestion"]
 
 
 @dataclass(frozen=True)
@@ -27,8 +28,8 @@ Commands = Mapping[str, Command | tuple[str, dict[str, Command]]]
 
 def build_parser(
     arguments: Sequence[str], available: Commands, prog: str, description: str
-) -> tuple[Any, dict[tuple[str, ...], Command]]:
-    """The parser, with the arguments of the chosen command only, and all commands by name.
+) -> tuple[Any, dict[tuple[str, ...], tuple[Command, Any]]]:
+    """The parser, with the arguments of the chosen command only; by name all commands and parsers.
 
     A shell completion wants the arguments of all.
     """
@@ -36,11 +37,11 @@ def build_parser(
 
     chosen = tuple(word for word in arguments if not word.startswith("-"))
     everything = any(word.startswith("--print_completion") for word in arguments)
-    commands: dict[tuple[str, ...], Command] = {}
+    commands: dict[tuple[str, ...], tuple[Command, Any]] = {}
 
     def leaf(path: tuple[str, ...], command: Command) -> Any:
-        commands[path] = command
         parser = _parser(command.help)
+        commands[path] = command, parser
         if everything or chosen[: len(path)] == path:
             command.add(parser, arguments)
         return parser
@@ -60,6 +61,24 @@ def build_parser(
         for child, command in children.items():
             nested.add_subcommand(child, leaf((name, child), command), help=command.help)
     return top, commands
+
+
+def suggestion(message: str, options: Sequence[str]) -> str:
+    """What the unknown options in an error could have been.
+
+    Examples
+    --------
+    >>> suggestion("unrecognized arguments: --lr 1e-3", ["optim.lr", "optim.epochs"])
+    '; did you mean --optim.lr?'
+    """
+    meant = []
+    for word in message.partition("unrecognized arguments:")[2].split():
+        name = word.removeprefix("--").partition("=")[0]
+        if word.startswith("--"):
+            last = {option.rpartition(".")[2]: option for option in options}
+            near = difflib.get_close_matches(name.rpartition(".")[2], last, n=1, cutoff=0.6)
+            meant += [f"--{last[near[0]]}"] if near else []
+    return f"; did you mean {' and '.join(meant)}?" if meant else ""
 
 
 def _parser(description: str, **options: Any) -> Any:

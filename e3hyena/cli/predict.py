@@ -16,15 +16,21 @@ def _add(parser: Any, arguments: Sequence[str]) -> None:
         "files",
         type=str,
         nargs="+",
-        help="Molecules: .xyz, .extxyz or .sdf, one or many per file; positions in angstrom.",
+        help="Molecules: .xyz, .extxyz, .sdf, .mol, .smi, .pdb, .cif or .traj, one or many per "
+        "file; positions in angstrom.",
     )
     parser.add_argument(
         "--format",
-        choices=["table", "json", "extxyz"],
-        default="table",
-        help="How predictions are written; each names the unit.",
+        choices=["table", "json", "csv", "extxyz"],
+        default=None,
+        help="How predictions are written; each names the unit. By default what the ending of "
+        "--output means; on the terminal a table.",
     )
-    parser.add_argument("--output", type=str | None, help="File to write; null: the terminal.")
+    parser.add_argument(
+        "--output",
+        type=str | None,
+        help="File to write, .json, .csv, .extxyz or .txt; null: the terminal.",
+    )
     parser.add_argument("--batch_size", type=int, default=64, help="Molecules per call.")
     parser.add_argument(
         "--accelerator", choices=["auto", "cpu", "gpu"], default="auto", help="Where to compute."
@@ -35,7 +41,7 @@ def _run(options: dict[str, Any]) -> None:
     from pathlib import Path
 
     from e3hyena.training.files import check_writable, write_text
-    from e3hyena.training.prediction import FORMATS, predict
+    from e3hyena.training.prediction import FORMATS, format_of, predict
 
     output = None if options["output"] is None else Path(options["output"])
     if output is not None:
@@ -44,13 +50,14 @@ def _run(options: dict[str, Any]) -> None:
         if output.is_dir():
             raise ValueError(f"--output {str(output)!r} is a folder: name a file in it")
         check_writable(output.parent)
+    form = options["format"] or format_of(output)
     predictions = predict(
         options["checkpoint"],
         options["files"],
         batch_size=options["batch_size"],
         accelerator=options["accelerator"],
     )
-    text = FORMATS[options["format"]](predictions)
+    text = FORMATS[form](predictions)
     if output is None:
         sys.stdout.write(text)
     else:

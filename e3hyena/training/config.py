@@ -187,9 +187,18 @@ class TrainConfig:
     seed : int
         Seeds the initial weights and the order of the molecules.
     compare_without_mixer : bool
-        Also train the same network without the global mixer, for the final table.
+        Also train the same network without the global mixer, for as many steps, for the final
+        table.
+    init : str, optional
+        Model file, or folder of a run, whose weights are the initial ones: fine-tuning. The network
+        must be the same; of the same quantity in the same unit the scale is kept as well, and what
+        elements contribute is corrected to the new data.
+    extend : int
+        Epochs beyond optim.epochs, with the schedule once more: of a finished run in the folder
+        `output`, with its options, this trains longer.
     max_minutes : float, optional
-        Time limit of each training (minutes); the schedule ends with it. null: none.
+        Time limit of the training (minutes); the schedule ends with it. A comparison takes as many
+        steps as it left time for. null: none.
     checkpoint_minutes : float
         Longest time between two checkpoints (minutes); there is one after every epoch anyway.
     accelerator : {"auto", "cpu", "gpu"}
@@ -211,6 +220,8 @@ class TrainConfig:
     output: str = "runs/train"
     seed: int = 0
     compare_without_mixer: bool = False
+    init: str | None = None
+    extend: int = 0
     max_minutes: float | None = None
     checkpoint_minutes: float = 5.0
     accelerator: Literal["auto", "cpu", "gpu"] = "auto"
@@ -230,6 +241,17 @@ class TrainConfig:
         _check(
             self.threads is None or self.threads > 0, "threads", self.threads, "positive, or null"
         )
+        _check(self.extend >= 0, "extend", self.extend, "a number of epochs, 0 or more")
+        if self.extend and self.max_minutes is not None:
+            raise ValueError(
+                f"extend = {self.extend} with max_minutes = {self.max_minutes}: a training with a "
+                "time limit is not extended; train anew with init"
+            )
+        if self.init is not None and self.compare_without_mixer:
+            raise ValueError(
+                f"init = {self.init!r} with compare_without_mixer: its weights are those of one "
+                "network; compare two runs"
+            )
         _check(self.checkpoint_minutes >= 0, "checkpoint_minutes", self.checkpoint_minutes, ">= 0")
 
     def to_dict(self) -> dict[str, Any]:

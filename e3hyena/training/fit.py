@@ -54,6 +54,8 @@ def fit(
     val: Molecules,
     scaling: Scaling,
     folder: Path,
+    *,
+    steps: int | None = None,
 ) -> Fit:
     """Train one network, or continue, or return at once what a finished training left.
 
@@ -65,6 +67,8 @@ def fit(
     scaling : Scaling
     folder : Path
         Existing folder for ``last.ckpt``, ``metrics.csv``, ``model.pt`` and ``fit.json``.
+    steps : int, optional
+        End after as many steps, whatever the time limit: that of the training to compare with.
 
     Returns
     -------
@@ -73,18 +77,23 @@ def fit(
     done = folder / "fit.json"
     if done.exists():
         earlier = read_json(done, *Fit._fields[1:])
+    if done.exists() and (not plan.config.extend or earlier["history"][-1]["epoch"] >= plan.epochs):
         return Fit(folder / "model.pt", *(earlier[name] for name in Fit._fields[1:]))
     config, task, model = plan.config, plan.task, plan.build_model()
     optim = config.optim
     loader = TrainLoader(_scaled(train, scaling), optim.batch_size, config.seed)
-    limit = None if config.max_minutes is None else 60 * config.max_minutes
-    clock = Clock(optim.epochs * len(loader), limit)
+    limit = None if config.max_minutes is None or steps else 60 * config.max_minutes
+    total = steps or plan.epochs * len(loader)
+    clock = Clock(total, limit, min(total, optim.epochs * len(loader)))
+    epochs = -(-total // len(loader))
     history = History(folder / "metrics.csv", clock)
     average = WeightAverage(optim.ema_decay)
     info = ModelInfo(
         task=task,
         scaling=scaling,
-        elements=train.z.unique().tolist(),
+        elements=sorted(
+            {*train.z.unique().tolist(), *(plan.start[1].elements if plan.start else [])}
+        ),
         model_kwargs=plan.model,
         config=config.to_dict(),
         version=__version__,
@@ -95,12 +104,12 @@ def fit(
         history,
         KeepBest(folder / "model.pt", info, history, average),
         *([TensorBoard(folder / "tensorboard", history)] if config.tensorboard else []),
-        Progress(plan.title, clock, history, optim.epochs),
+        Progress(plan.title, clock, history, epochs),
         Checkpoints(folder / "last.ckpt", config.checkpoint_minutes, loader),
     ]
     with _quiet_lightning():
         trainer = pl.Trainer(
-            max_epochs=optim.epochs,
+            max_epochs=epochs,
             accelerator=plan.device,
             devices=1,
             callbacks=callbacks,

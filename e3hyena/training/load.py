@@ -8,6 +8,7 @@ from torch_geometric.transforms import Compose
 from e3hyena.data.targets import Target
 from e3hyena.registry import CATALOGUE, ORDERS
 from e3hyena.training.config import DataConfig
+from e3hyena.training.evaluate import predict_molecules
 from e3hyena.training.molecules import Molecules
 from e3hyena.training.plan import Plan
 from e3hyena.training.scaling import Scaling, fit_scaling
@@ -41,12 +42,25 @@ def load_split(
 
 
 def scaling_of(plan: Plan, train: Molecules) -> Scaling:
-    """Scale and shift of a run, fitted to its training molecules."""
-    return fit_scaling(
-        train.label,
+    """Scale and shift of a run, fitted to its training molecules.
+
+    A run that starts from a network of the same quantity keeps its scale, and corrects its shifts
+    by what its predictions miss.
+    """
+    label, before = train.label, None
+    if plan.start is not None:
+        model, info = plan.start
+        if (info.task.name, info.task.unit) == (plan.task.name, plan.task.unit):
+            before = info.scaling
+            label = label - predict_molecules(model, info, train)
+    fitted = fit_scaling(
+        label,
         train.z,
         train.batch,
         per_atom=plan.task.summed and plan.task.irreps == "0e",
         summed=plan.model["pool"] == "sum",
         force=train.force,
     )
+    if before is None:
+        return fitted
+    return Scaling(before.scale, before.shift + fitted.shift, before.atom_shift + fitted.atom_shift)

@@ -120,7 +120,7 @@ class Regression(pl.LightningModule):
         schedule = torch.optim.lr_scheduler.LambdaLR(
             optimizer,
             lambda step: learning_rate_factor(
-                optim.schedule, optim.warmup, self.clock.progress(step)
+                optim.schedule, optim.warmup, self.clock.scheduled(step)
             ),
         )
         return {

@@ -9,6 +9,7 @@ from e3hyena.data.catalogue import Entry
 from e3hyena.data.targets import Target
 from e3hyena.models import HyenaNet
 from e3hyena.registry import CATALOGUE
+from e3hyena.training.checkpoint import ModelInfo, load_model
 from e3hyena.training.config import TrainConfig
 from e3hyena.training.device import device_of
 from e3hyena.training.tasks import get_task
@@ -32,6 +33,8 @@ class Plan:
         Arguments of `e3hyena.HyenaNet`: numbers, strings and None only.
     device : str
         Where to compute.
+    start : (HyenaNet, ModelInfo), optional
+        The trained network that the training starts from.
     """
 
     config: TrainConfig
@@ -39,6 +42,12 @@ class Plan:
     task: Target
     model: dict[str, Any]
     device: str
+    start: tuple[HyenaNet, ModelInfo] | None = None
+
+    @property
+    def epochs(self) -> int:
+        """Passes over the training set, an extension included."""
+        return self.config.optim.epochs + self.config.extend
 
     @property
     def title(self) -> str:
@@ -53,10 +62,26 @@ class Plan:
         return {"model": self, **(local if compare else {})}
 
     def build_model(self) -> HyenaNet:
-        """The network, with initial weights that depend on the seed alone."""
+        """The network, with initial weights that depend on the seed alone, or those of `start`."""
         with torch.random.fork_rng(devices=[]):
             torch.manual_seed(self.config.seed)
-            return HyenaNet(**self.model)
+            model = HyenaNet(**self.model)
+        if self.start is not None:
+            trained, info = self.start
+            try:
+                model.load_state_dict(trained.state_dict())
+            except RuntimeError as error:
+                theirs = info.model_kwargs
+                found = [
+                    f"{name}: {theirs.get(name)!r}, not {value!r}"
+                    for name, value in self.model.items()
+                    if theirs.get(name) != value
+                ]
+                raise ValueError(
+                    f"the weights of init = {self.config.init!r} do not fit this network; that one "
+                    f"has {'; '.join(found)}"
+                ) from error
+        return model
 
 
 def resolve(config: TrainConfig) -> Plan:
@@ -66,7 +91,7 @@ def resolve(config: TrainConfig) -> Plan:
     ------
     ValueError
         If the data set misses its root, has no such option or target, or the target does not go
-        with the order; if there is no such device.
+        with the order; if there is no such device, or no network to start from.
 
     Examples
     --------
@@ -99,7 +124,8 @@ def resolve(config: TrainConfig) -> Plan:
         "short_conv": model.short_conv,
         "mixer_options": dict(model.mixer_options),
     }
-    return Plan(config, entry, task, arguments, device_of(config.accelerator))
+    start = None if config.init is None else load_model(config.init)
+    return Plan(config, entry, task, arguments, device_of(config.accelerator), start)
 
 
 def _task(name: str, source: str, targets: Any) -> Target:

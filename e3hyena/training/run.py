@@ -1,5 +1,6 @@
 """A training run from configuration to final table."""
 
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -33,7 +34,7 @@ def train(config: TrainConfig) -> dict[str, Any]:
     ``MODEL_CARD.md``, ``results.json``, ``table.md``, ``learning_curve.png``, ``parity.png`` and a
     folder per training with its ``metrics.csv`` and ``last.ckpt``. Called again with the same
     folder and configuration, it continues where it was interrupted; a finished run is only
-    reported.
+    reported, or trained longer where ``config.extend`` is larger than it was.
 
     Parameters
     ----------
@@ -66,9 +67,14 @@ def train(config: TrainConfig) -> dict[str, Any]:
         training.build_model()  # a wrong option shows now, before anything is written
     output = _prepare(config)
     if (output / "results.json").exists():
-        results = read_json(output / "results.json", "task", "mixer", "test_size", "rows")
-        print(f"this run is finished:\n\n{render_table(results)}")
-        return results
+        keys = ("task", "mixer", "test_size", "rows", "config")
+        results = read_json(output / "results.json", *keys)
+        if results["config"].get("extend", 0) == config.extend:
+            print(
+                f"this run is finished:\n\n{render_table(results)}\n\n"
+                f"to train longer: e3hyena train --config {output / 'config.yaml'} --extend EPOCHS"
+            )
+            return results
     with exclusive(output), cpu_threads(config.threads):
         return _run(plan, output)
 
@@ -92,9 +98,10 @@ def _run(plan: Plan, output: Path) -> dict[str, Any]:
     print(f"mean predictor: {guess[metric]:.4g} {labels[metric]}", flush=True)
 
     rows: dict[str, Any] = {}
-    histories = {}
+    histories, steps = {}, None
     for name, training in plan.trainings.items():
-        done = fit(training, molecules, parts["val"], scaling, output / name)
+        done = fit(training, molecules, parts["val"], scaling, output / name, steps=steps)
+        steps = int(done.history[-1]["step"])  # of what is compared with it, too
         model, info = load_model(done.model)
         errors, panels = evaluate(model, info, test, device=device)
         rows[name] = {
@@ -103,6 +110,7 @@ def _run(plan: Plan, output: Path) -> dict[str, Any]:
             "parameters": done.parameters,
             "seconds": done.seconds,
             "epochs": len(done.history),
+            "steps": steps,
         }
         histories[training.title] = done.history
         if name == "model":
@@ -139,12 +147,16 @@ def _prepare(config: TrainConfig) -> Path:
     output = Path(config.output)
     earlier = output / "config.yaml"
     if earlier.is_file():
-        found = config.differences(TrainConfig.load(earlier))
-        if found:
+        theirs = TrainConfig.load(earlier)
+        finished = (output / "results.json").exists()
+        if finished and config.extend > theirs.extend:
+            theirs = replace(theirs, extend=config.extend)
+        if found := config.differences(theirs):
+            what = "train that one longer" if finished else "continue that one"
             raise ValueError(
-                f"the folder {config.output!r} holds a run with other options "
-                f"({'; '.join(found)}): choose another output folder, or continue that run with "
-                f"`e3hyena train --config {earlier}`"
+                f"the folder {config.output!r} holds a {'finished ' if finished else ''}run with "
+                f"other options ({'; '.join(found)}): choose another output folder, or {what} with "
+                f"`e3hyena train --config {earlier}{' --extend EPOCHS' if finished else ''}`"
             )
     elif output.is_dir() and any(not file.name.startswith(".") for file in output.iterdir()):
         raise ValueError(

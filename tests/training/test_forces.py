@@ -119,10 +119,10 @@ def test_data_and_task_must_fit():
     with pytest.raises(ValueError, match="the order jumps"):
         resolve(TrainConfig(task="forces", data=replace(md17, order="spectral")))
     assert resolve(TrainConfig(task="forces", data=md17)).task.unit == "kcal/mol"
-    with pytest.raises(ValueError, match=r"data\.source = 'extract' has no options"):
-        DataConfig(options={"energy_unit": "eV"})
-    with pytest.raises(ValueError, match=r"'md17' needs data\.root"):
-        DataConfig(source="md17")
+    with pytest.raises(ValueError, match=r"QM9Extract has no option 'energy_unit'"):
+        resolve(TrainConfig(data=DataConfig(options={"energy_unit": "eV"})))
+    with pytest.raises(ValueError, match=r"MD17Ethanol needs data\.root"):
+        resolve(TrainConfig(task="forces", data=DataConfig(source="md17")))
 
 
 def test_a_dataset_without_forces_says_which_has_them():

@@ -208,3 +208,18 @@ def test_scalars_are_learned_too(tiny, task):
     results = train(tiny(task=task))
     assert list(results["rows"]["model"]["test"]) == ["mae"]
     assert results["rows"]["mean_predictor"]["ratio"] == 1.0
+
+
+def test_a_comparison_takes_as_many_steps_as_the_time_limit_left(tiny, tmp_path, monkeypatch):
+    seconds = itertools.count()
+    clock = "e3hyena.training.callbacks.clock.time.perf_counter"
+    monkeypatch.setattr(clock, lambda: float(next(seconds)))
+    optim = OptimConfig(epochs=500, batch_size=8)
+    results = train(tiny(max_minutes=0.5, compare_without_mixer=True, optim=optim))
+    rows = results["rows"]
+    assert rows["model"]["steps"] == rows["without_mixer"]["steps"] > 3
+    assert rows["model"]["epochs"] == rows["without_mixer"]["epochs"]
+    lines = json.loads((tmp_path / "run/without_mixer/fit.json").read_text())["history"]
+    assert lines[-1]["step"] == rows["model"]["steps"]
+    assert lines[-1]["lr"] < 0.02 * max(row["lr"] for row in lines)
+    assert f" {rows['model']['steps']} |" in (tmp_path / "run" / "table.md").read_text()
