@@ -237,7 +237,7 @@ def predict(
 
 
 def load(checkpoint: Any) -> tuple[HyenaNet, ModelInfo]:
-    """`load_model` of a path, on the CPU whatever torch's default device; a loaded pair as it is."""
+    """`load_model` of a path, on the CPU whatever the default device; a loaded pair as it is."""
     if isinstance(checkpoint, tuple):
         return checkpoint
     if not isinstance(checkpoint, str | os.PathLike):
