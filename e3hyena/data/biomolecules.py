@@ -113,7 +113,7 @@ def read_biomolecules(
     """Read one model of every entry; `options` are those of `read_biomolecule`."""
     suffix = Path(file).suffix.lower()
     entries = _pdb_entries if suffix in (".pdb", ".ent") else _cif_entries
-    structures = []
+    structures: list[Structure] = []
     found = entries(file, text, suffix)
     while True:
         with reading(f"{file!r}, molecule {len(structures)}", suffix):
@@ -140,6 +140,7 @@ def _pdb_entries(file: str, text: str, suffix: str) -> Iterator[Any]:
         if atoms:
             any_atoms = True
             entry = gemmi.read_pdb_string("\n".join(lines))
+            entry.name = ""
             read = sum(model.count_atom_sites() for model in entry)
             if read != len(atoms):
                 raise ValueError(f"it has {len(atoms)} lines of atoms, but gemmi reads {read}")
@@ -192,11 +193,12 @@ def _structure(
             "read_biomolecule(file, model=2) reads the second",
             stacklevel=2,
         )
-    if not 1 <= (model or 1) <= len(entry):
+    place = 1 if model is None else model
+    if not 1 <= place <= len(entry):
         raise ValueError(f"model={model}, but there are {len(entry)}, counted from 1")
     rows = []
     lacking, charge, residues = 0, 0, 0
-    for chain, residue, atoms in _residues(entry[(model or 1) - 1]):
+    for chain, residue, atoms in _residues(entry[place - 1]):
         kept = [atom for atom in atoms if hydrogens or not atom.element.is_hydrogen]
         if not (water if residue.is_water() else hetero or residue.het_flag != "H"):
             continue
@@ -215,7 +217,7 @@ def _structure(
     notes = [f"charge {charge:+d}"] if charge else []
     if lacking:
         notes.append(f"{lacking} of {residues} residues without hydrogens")
-    identifier = entry.info["_entry.id"] if "_entry.id" in entry.info else ""
+    identifier = entry.info["_entry.id"] if "_entry.id" in entry.info else entry.name
     name = identifier or Path(file).stem
     return Structure(file, number, _atoms(rows, name), name, tuple(notes), (), _nodes(rows))
 

@@ -7,8 +7,8 @@ from e3hyena.data.readers.sdf import structure_of
 __all__ = ["SEED", "from_smiles", "read_smi"]
 
 SEED = 1
-MAX_ATOMS = 200  # not hydrogen
-SECONDS = 3
+MAX_ATOMS = 60  # not hydrogen
+SECONDS = 4
 
 
 def from_smiles(smiles: str, name: str = "", *, seed: int = SEED) -> Structure:
@@ -32,8 +32,8 @@ def from_smiles(smiles: str, name: str = "", *, seed: int = SEED) -> Structure:
     Raises
     ------
     ValueError
-        If RDKit does not understand it, it has more than 200 atoms besides hydrogens, or no
-        geometry is found within three seconds.
+        If RDKit does not understand it, it has more than 60 atoms besides hydrogens, or no
+        geometry is found within four seconds.
     ImportError
         If the extra ``chem`` is not installed.
 

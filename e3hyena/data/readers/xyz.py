@@ -56,8 +56,13 @@ def _frame(file: str, number: int, lines: list[str]) -> Structure:
     free = " ".join(PAIR.sub(" ", comment).split())
     if not rows:
         return Structure(file, number, require("ase", "chem").Atoms(), free)
+    described = "Properties" in pairs
     columns = pairs.setdefault("Properties", DEFAULT)
-    extra = len(rows[0].split()) - _check_columns(columns, len(rows[0].split()))
+    width = len(rows[0].split())
+    extra = width - _check_columns(columns, width)
+    uneven = next((i for i, row in enumerate(rows) if len(row.split()) != width), None)
+    if described and uneven is not None:
+        raise ValueError(f"atom {uneven} has {len(rows[uneven].split())} columns, others {width}")
     if columns.startswith("species:S:1:"):
         rows = _symbols(rows)
     header = " ".join(f'"{key}"="{_escaped(value)}"' for key, value in pairs.items())
