@@ -11,6 +11,7 @@ PACKAGE = Path(e3hyena.__file__).parent
 BELOW: dict[str, set[str]] = {
     "_digest": set(),
     "_extras": set(),
+    "_signals": set(),
     "registry": {"data", "mixers"},  # for type checking, and by name
     "irreps": set(),
     "ops": {"irreps"},

@@ -11,6 +11,7 @@ import sys
 import warnings
 from collections.abc import Sequence
 
+from e3hyena._signals import end_in_one_line
 from e3hyena.cli import data, export, info, predict, train
 from e3hyena.cli.command import Command, Commands, build_parser, suggestion
 
@@ -55,7 +56,10 @@ def main(
     -------
     code : int
         0 when all went well, 1 after an error, 2 after wrong arguments, 130 after an interrupt.
+        Without `arguments`, Ctrl-C and SIGTERM end the process at once, with 130 and 143.
     """
+    if arguments is None:
+        end_in_one_line(sys.argv[1:])
     words = list(sys.argv[1:] if arguments is None else arguments)
     debug = "--debug" in words
     try:

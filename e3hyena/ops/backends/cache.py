@@ -15,10 +15,14 @@ import re
 import shutil
 import stat
 import tempfile
+import time
 import warnings
 from collections.abc import Callable
+from contextlib import suppress
 from pathlib import Path
 
+_WORK = "build-"
+_OLD = 86_400.0  # seconds
 _OTHERS_WRITE = stat.S_IWGRP | stat.S_IWOTH
 
 
@@ -113,7 +117,8 @@ def _whole(index: Path, suffix: str) -> Path | None:
 
 
 def _make(index: Path, suffix: str, make: Callable[[Path], None]) -> Path:
-    with tempfile.TemporaryDirectory(dir=index.parent) as work:
+    _sweep(index.parent)
+    with tempfile.TemporaryDirectory(dir=index.parent, prefix=_WORK) as work:
         made = Path(work, f"made{suffix}")
         make(made)
         name = hashlib.sha256(made.read_bytes()).hexdigest()
@@ -123,3 +128,11 @@ def _make(index: Path, suffix: str, make: Callable[[Path], None]) -> Path:
         entry.write_text(name)
         os.replace(entry, index)
     return path
+
+
+def _sweep(home: Path) -> None:
+    """Remove what killed processes left."""
+    for work in home.glob(f"{_WORK}*"):
+        with suppress(OSError):
+            if time.time() - work.stat().st_mtime > _OLD:
+                shutil.rmtree(work)
