@@ -59,7 +59,7 @@ class Predictions(NamedTuple):
 
     def columns(self) -> dict[str, Tensor]:
         """Named columns of shape (num_structures,): the value, or components and length."""
-        columns = {}
+        columns: dict[str, Tensor] = {}
         for part, values in self.parts:
             columns |= _columns(part.quantity, values)
         return columns
@@ -274,11 +274,11 @@ def predict(
     if not info.task.has_forces:
         found = predict_parts(model, info, flat, batch_size=batch_size, device=device)
         pairs = list(zip(info.task.each, found, strict=True))
-        values = [one for part, one in pairs if not part.per_atom]
+        of_graphs = [one for part, one in pairs if not part.per_atom]
         of_atoms = {part.name: by_structure(one) for part, one in pairs if part.per_atom}
         nothing = torch.zeros(len(structures), 0, dtype=torch.float64)
         return Predictions(
-            info.task, structures, torch.cat([nothing, *values], dim=1), None, of_atoms
+            info.task, structures, torch.cat([nothing, *of_graphs], dim=1), None, of_atoms
         )
     values, forces = predict_forces(model, info, flat, batch_size=batch_size, device=device)
     return Predictions(info.task, structures, values, by_structure(forces))
