@@ -8,10 +8,11 @@ BIN    := $(VENV)/bin
 PIP    := $(BIN)/python -m pip
 READY  := $(VENV)/.ready
 ARGS   ?=
+TESTS  := $(BIN)/python -m pytest --numprocesses auto --dist worksteal
 
 .DEFAULT_GOAL := help
 .DELETE_ON_ERROR:
-.PHONY: help setup demo test test-slow test-all bench experiments ethanol scatter lint format docs build clean
+.PHONY: help setup demo test test-slow test-all bench experiments ethanol scatter lint format docs build release audit clean
 
 help:  ## show this list
 	@grep -hE '^[a-z-]+:.*##' Makefile | sed -E 's/:.*## /\t/' | expand -t 12
@@ -31,13 +32,13 @@ demo: $(READY)  ## train on the embedded molecules and print the result (10 minu
 	$(BIN)/e3hyena train --preset demo --output runs/demo
 
 test: $(READY)  ## run the tests
-	$(BIN)/python -m pytest $(ARGS)
+	$(TESTS) $(ARGS)
 
 test-slow: $(READY)  ## run the tests that take long
-	$(BIN)/python -m pytest -m slow $(ARGS)
+	$(TESTS) -m slow $(ARGS)
 
 test-all: $(READY)  ## run all tests
-	$(BIN)/python -m pytest -m "slow or not slow" $(ARGS)
+	$(TESTS) -m "slow or not slow" $(ARGS)
 
 bench: $(READY)  ## measure speed and memory, rewrite the tables in README and docs (20 minutes)
 	$(BIN)/python docs/benchmarks operator --output docs/results/operator.json --documents '[README.md]'
@@ -90,6 +91,14 @@ docs: $(READY)  ## build the documentation site into docs/_build/html
 
 build: $(READY)  ## build the wheel and the source archive into dist/
 	$(BIN)/python -m build
+
+release: $(READY)  ## check everything for a release: make release VERSION=1.2.3
+	$(MAKE) lint test test-slow docs build
+	$(BIN)/python docs/release.py $(VERSION)
+
+audit: $(READY)  ## look the pinned dependencies up in the advisories (needs a network)
+	@$(PIP) install --quiet pip-audit
+	$(BIN)/pip-audit --requirement constraints.txt --no-deps
 
 clean:  ## remove the environment, caches and build products (runs/ stays)
 	rm -rf $(VENV) dist build docs/_build *.egg-info .pytest_cache .mypy_cache .ruff_cache .hypothesis
