@@ -1,9 +1,9 @@
 """EGNN against plain loops, its symmetry, uniform motion."""
 
 import torch
-from benchmarks.experiments.nbody_cell import pairs
 from benchmarks.networks.egnn import EGNN, EGNNLayer
 from benchmarks.networks.linear_dynamics import LinearDynamics
+from benchmarks.studies.nbody.training import pairs
 
 from e3hyena.testing import NETWORK_TOLERANCE, assert_equivariant, assert_permutation_equivariant
 

@@ -2,8 +2,8 @@
 
 import pytest
 import torch
-from benchmarks.experiments.nbody_cell import pairs
 from benchmarks.networks.lgatr_particles import LGATrParticles
+from benchmarks.studies.nbody.training import pairs
 
 from e3hyena.ops.segments import Segments
 from e3hyena.testing import (

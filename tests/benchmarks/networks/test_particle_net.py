@@ -4,8 +4,8 @@ from typing import Any
 
 import pytest
 import torch
-from benchmarks.experiments.nbody_cell import pairs
 from benchmarks.networks.particle_net import ParticleNet
+from benchmarks.studies.nbody.training import pairs
 
 from e3hyena.ops.segments import Segments
 from e3hyena.testing import NETWORK_TOLERANCE, assert_equivariant, assert_permutation_equivariant
