@@ -148,9 +148,8 @@ class HyenaNet(nn.Module):
             )
             for _ in range(num_layers)
         )
-        self.readout = MomentReadout(
-            self.irreps_hidden, self.irreps_out, "" if pool is None else moments
-        )
+        self.moments = "" if pool is None else moments
+        self.readout = MomentReadout(self.irreps_hidden, self.irreps_out, self.moments)
         self._warn_if_zero()
         if not ordered and mixer is not None and (MIXERS[mixer].ordered or short_conv):
             what = f"mixer={mixer!r}" if MIXERS[mixer].ordered else f"short_conv={short_conv}"
@@ -244,7 +243,8 @@ class HyenaNet(nn.Module):
                 irreps = o3.Irreps([(1, ir) for ir in sorted(found)])
                 layer = HyenaLayer(irreps, cutoff=self.cutoff, mixer=self.mixer_name)
                 held = self._reached(type(self.embedding)(irreps), [layer] * num_layers)
-                return kinds(self.irreps_out) <= self.readout.reached(held)
+                readout = MomentReadout(irreps, self.irreps_out, self.moments)
+                return kinds(self.irreps_out) <= readout.reached(held)
 
             found = fewest(kinds(self.irreps_hidden), on_the_way(kinds(self.irreps_out)), enough)
             if found is not None:

@@ -193,7 +193,7 @@ def test_mixers_of_sequences_have_no_range(name: str) -> None:
 
 @pytest.mark.parametrize("radius", [0.0, -1.0, float("inf"), float("nan")])
 def test_bad_range(radius: float) -> None:
-    with pytest.raises(ValueError, match="range=.* must be a positive, finite length"):
+    with pytest.raises(ValueError, match=r"range=.* must be a positive, finite length"):
         build_mixer("coordinate", HIDDEN, options={"range": radius})
 
 

@@ -153,7 +153,7 @@ class TestTheCallersGraph:
         stretch = torch.ones((), dtype=torch.float64, requires_grad=True)
         _, forces = energy_and_forces(net, z, stretch * pos, batch, create_graph=True)
         (slope,) = torch.autograd.grad(forces.square().sum(), stretch)
-        step, values = 1e-4, []
+        step, values = 1e-5, []
         for factor in (1 - step, 1 + step):
             values.append(energy_and_forces(net, z, factor * pos, batch)[1].square().sum())
         expected = (values[1] - values[0]) / (2 * step)

@@ -11,8 +11,8 @@ from e3hyena.models import energy_and_forces
 from e3hyena.testing import perturb_parameters
 
 RANGE, ROUNDING = 6.0, 1e-15
-LOCAL = [(None, {}), *((m, {"range": RANGE}) for m in ("coordinate", "attention", "linear_attention"))]  # fmt: skip
 SETS = [(mixer, {}) for mixer in ("coordinate", "attention", "linear_attention")]
+LOCAL = [(None, {}), *((mixer, {"range": RANGE}) for mixer, _ in SETS)]
 SEQUENCES = [(mixer, {}) for mixer in ("query_key", "filter")]
 FAR = torch.tensor([100.0, 0.0, 0.0], dtype=torch.float64)
 
