@@ -14,6 +14,7 @@ from e3hyena.ase import HyenaCalculator
 from e3hyena.training import ModelInfo, load_model, save_model
 from e3hyena.training.scaling import Scaling
 from e3hyena.training.tasks import get_task
+from e3hyena.training.torch_files import write_torch
 
 
 @pytest.fixture
@@ -49,7 +50,7 @@ def test_energy_and_forces_are_those_of_the_network_in_the_units_of_ase(finished
 def test_energies_in_kcal_become_ev(finished_forces, ethanol, tmp_path):
     path = tmp_path / "kcal.pt"
     content = torch.load(finished_forces / "model.pt", weights_only=True)
-    torch.save({**content, "unit": "kcal/mol"}, path)
+    write_torch(path, {**content, "unit": "kcal/mol"})
     other = ethanol.copy()
     other.calc = HyenaCalculator(path)
     factor = units.kcal / units.mol

@@ -19,7 +19,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from e3hyena.ops.backends import eager_moments, native, select
+from e3hyena.ops.backends import NATIVE_OR_EAGER, eager_moments, native, select
 from e3hyena.ops.precision import full_precision
 
 
@@ -76,7 +76,7 @@ def read(
 
 def makes_no_features(x: Tensor, degree: int) -> bool:
     """Whether features of x are never in memory, so that tokens need not come in blocks."""
-    return _opaque(x, degree) and select(x) is native
+    return _opaque(x, degree) and select(x) in (native, NATIVE_OR_EAGER)
 
 
 def _opaque(x: Tensor, degree: int) -> bool:

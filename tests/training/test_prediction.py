@@ -6,6 +6,7 @@ import torch
 
 from e3hyena import HyenaNet
 from e3hyena.training import load_model, predict
+from e3hyena.training.torch_files import write_torch
 
 ase_io = pytest.importorskip("ase.io")
 build = pytest.importorskip("ase.build")
@@ -92,7 +93,7 @@ def test_predictions_list_atoms_as_training_did(finished, tmp_path, order):
     kwargs.update(mixer="query_key", ordered=True)
     state = HyenaNet(**kwargs).state_dict()
     content.update(config=json.dumps(config), model_kwargs=json.dumps(kwargs), state_dict=state)
-    torch.save(content, tmp_path / "model.pt")
+    write_torch(tmp_path / "model.pt", content)
     atoms = build.molecule("CH3CH2OH")
     listings = [range(9), [4, 8, 2, 7, 0, 5, 1, 3, 6]]
     ase_io.write(tmp_path / "a.xyz", [atoms[list(listing)] for listing in listings])

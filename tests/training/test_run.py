@@ -8,6 +8,7 @@ import pytest
 import torch
 
 from e3hyena.training import ModelConfig, OptimConfig, TrainConfig, load_model, train
+from e3hyena.training.files import read_json
 from e3hyena.training.history import History
 from e3hyena.training.module import Regression
 from e3hyena.training.resume import Checkpoints
@@ -94,7 +95,7 @@ def test_the_model_file_holds_the_best_epoch(finished):
 def test_a_finished_run_is_only_reported(finished, capsys, monkeypatch):
     monkeypatch.setattr(Regression, "training_step", None)
     config = TrainConfig.load(finished / "config.yaml")
-    assert train(config) == json.loads((finished / "results.json").read_text())
+    assert train(config) == read_json(finished / "results.json")
     assert "this run is finished" in capsys.readouterr().out
 
 

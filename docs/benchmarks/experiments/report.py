@@ -62,7 +62,7 @@ def publish(
     """
     folder = check_writable(folder)
     print(next(iter(blocks.values())))
-    write_json(folder / f"{name}.json", report)
+    write_json(folder / f"{name}.json", report, sealed=False)
     # A figure of its own: no window system, no global state of pyplot.
     figure = require("matplotlib.figure", "train").Figure(layout="constrained", dpi=130)
     draw(figure)

@@ -8,24 +8,31 @@ generated from the paths; they serve CUDA tensors. The environment variable ``E3
 
 from __future__ import annotations
 
+import functools
 import os
-from collections.abc import Iterator
+import warnings
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from types import ModuleType
+from contextvars import ContextVar
+from typing import Any
 
 from torch import Tensor
 
 from e3hyena.ops.backends import eager, native, triton
 from e3hyena.ops.backends.heap import keep_freed_pages
+from e3hyena.ops.backends.native_build import BuildError
 
-BACKENDS: dict[str, ModuleType] = {"eager": eager, "native": native, "triton": triton}
-_chosen: list[str] = []
+BACKENDS: dict[str, Any] = {"eager": eager, "native": native, "triton": triton}
+_chosen: ContextVar[str | None] = ContextVar("e3hyena_backend", default=None)
 _SMALL = 4096  # elements below which compiling for new paths is not worth the wait
 
 
 @contextmanager
 def use_backend(name: str) -> Iterator[None]:
-    """Compute with one back-end inside a ``with`` block.
+    """Compute with one back-end inside a ``with`` block, in this thread (or asyncio task) only.
+
+    A backward pass uses the choice that holds where it runs: on the CPU the thread that calls it;
+    on CUDA a thread of torch's own, which chooses by itself. All back-ends give the same gradients.
 
     Parameters
     ----------
@@ -38,23 +45,53 @@ def use_backend(name: str) -> Iterator[None]:
     ...     pass
     """
     _check(name)
-    _chosen.append(name)
+    before = _chosen.get()
+    _chosen.set(name)
     try:
         yield
     finally:
-        _chosen.pop()
+        _chosen.set(before)
 
 
-def select(x: Tensor) -> ModuleType:
+class _NativeOrEager:
+    """The native back-end, until something cannot be compiled; then the eager one."""
+
+    def __init__(self) -> None:
+        self.broken = False
+
+    def __getattr__(self, name: str) -> Callable[..., Any]:
+        fast, plain = getattr(native, name), getattr(eager, name)
+
+        @functools.wraps(plain)
+        def function(*arguments: Any) -> Any:
+            try:
+                return fast(*arguments)
+            except BuildError as error:
+                self.broken = True
+                warnings.warn(
+                    f"the C back-end cannot be built ({error}); using the slower eager one from "
+                    "now on. Set E3HYENA_BACKEND=eager to silence this",
+                    stacklevel=2,
+                )
+            return plain(*arguments)
+
+        setattr(self, name, function)
+        return function
+
+
+NATIVE_OR_EAGER = _NativeOrEager()
+
+
+def select(x: Tensor) -> Any:
     """The back-end for an operand."""
     if x.device.type == "cpu":
         keep_freed_pages()
-    name = _chosen[-1] if _chosen else _check(os.environ.get("E3HYENA_BACKEND", "auto"))
+    name = _chosen.get() or _check(os.environ.get("E3HYENA_BACKEND", "auto"))
     if name != "auto":
         return BACKENDS[name]
     if x.numel() >= _SMALL:
-        if x.device.type == "cpu" and native.available():
-            return native
+        if x.device.type == "cpu" and not NATIVE_OR_EAGER.broken and native.available():
+            return NATIVE_OR_EAGER
         if x.device.type == "cuda" and triton.available():
             return triton
     return eager
