@@ -6,7 +6,7 @@ With values :math:`z_j` and features :math:`\varphi_j` of D rows and F numbers p
 .. math:: S = \sum_j w_j z_j \varphi_j^T, \qquad G = \sum_j w_j \varphi_j \varphi_j^T, \qquad
           u_i = M \varphi_i .
 
-``moments`` makes S and G, ``read`` makes u. On the CPU, up to degree 1, both are opaque operators
+``moments`` makes S and G, ``read`` makes u. Up to degree 1 both are opaque operators
 that keep their operands only: the features are made where they are used, and made again for the
 gradient. Gradients of gradients go through the same formulas in torch, as everything does
 elsewhere.
@@ -19,7 +19,8 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from e3hyena.ops.backends import eager_moments, native, select
+from e3hyena.ops.backends import select
+from e3hyena.ops.backends.eager import moments as formulas
 from e3hyena.ops.precision import full_precision
 
 
@@ -53,7 +54,7 @@ def moments(
     >>> moments(b, torch.ones(4, 2, 9), k, z, torch.ones(4, 2), 1, True).shape
     torch.Size([4, 2, 21, 13])
     """
-    operator = _moments if _opaque(x, degree) else eager_moments.moments
+    operator = _moments if _opaque(degree) else formulas.moments
     out: Tensor = operator(coordinate, weight, x, values, frequencies, degree, gram)
     return out
 
@@ -69,19 +70,19 @@ def read(
     >>> read(torch.ones(4, 2, 8, 13), a, q, torch.ones(4, 2), 1).shape
     torch.Size([8, 4, 2, 9])
     """
-    operator = _read if _opaque(x, degree) else eager_moments.read
+    operator = _read if _opaque(degree) else formulas.read
     out: Tensor = operator(moments, coordinate, x, frequencies, degree)
     return out
 
 
 def makes_no_features(x: Tensor, degree: int) -> bool:
     """Whether features of x are never in memory, so that tokens need not come in blocks."""
-    return _opaque(x, degree) and select(x) is native
+    return _opaque(degree) and not select(x).holds_features(x, degree)
 
 
-def _opaque(x: Tensor, degree: int) -> bool:
-    """Elsewhere torch differentiates the formula itself."""
-    return x.device.type == "cpu" and degree < 2
+def _opaque(degree: int) -> bool:
+    """Beyond, torch differentiates the formula itself."""
+    return degree < 2
 
 
 @torch.library.custom_op("e3hyena::moments", mutates_args=())
@@ -174,14 +175,14 @@ def _save(count):  # type: ignore[no-untyped-def]
 
 
 def _moments_gradient(ctx, grad):  # type: ignore[no-untyped-def]
-    source: Any = eager_moments.moments_backward if torch.is_grad_enabled() else _moments_backward
+    source: Any = formulas.moments_backward if torch.is_grad_enabled() else _moments_backward
     with full_precision(grad):
         first, second, by_x, *rest = source(grad, *ctx.saved_tensors, ctx.degree)
     return first, second, by_x if ctx.degree else None, *rest, None, None
 
 
 def _read_gradient(ctx, grad):  # type: ignore[no-untyped-def]
-    source: Any = eager_moments.read_backward if torch.is_grad_enabled() else _read_backward
+    source: Any = formulas.read_backward if torch.is_grad_enabled() else _read_backward
     with full_precision(grad):
         first, second, by_x, by_frequencies = source(grad, *ctx.saved_tensors, ctx.degree)
     return first, second, by_x if ctx.degree else None, by_frequencies, None

@@ -7,7 +7,8 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from e3hyena.ops.backends import eager_rows, select
+from e3hyena.ops.backends import select
+from e3hyena.ops.backends.eager import rows
 
 
 def norm(x: Tensor, weight: Tensor, scale: Tensor, eps: float) -> Tensor:
@@ -33,10 +34,8 @@ def norm(x: Tensor, weight: Tensor, scale: Tensor, eps: float) -> Tensor:
     tensor([[0.6000],
             [1.6000]])
     """
-    if x.device.type == "cpu" and x.stride(-1) == 1:
-        out: Tensor = _norm(x, weight, scale, eps)
-        return out
-    return eager_rows.norm(x, weight, scale, eps)
+    out: Tensor = _norm(x, weight, scale, eps)
+    return out
 
 
 @torch.library.custom_op("e3hyena::norm", mutates_args=())
@@ -70,7 +69,7 @@ def _save(ctx: Any, inputs: Any, output: Any) -> None:
 
 def _gradient(ctx: Any, grad: Tensor) -> tuple[Tensor, None, Tensor, None]:
     x, weight, scale = ctx.saved_tensors
-    backward = eager_rows.norm_backward if torch.is_grad_enabled() else _norm_backward
+    backward = rows.norm_backward if torch.is_grad_enabled() else _norm_backward
     by_x, by_scale = backward(grad, x, weight, scale, ctx.eps)
     return by_x, None, by_scale, None
 

@@ -9,7 +9,8 @@ import torch
 from torch import Tensor
 
 from e3hyena.irreps import ChannelIrreps
-from e3hyena.ops.backends import eager_rows, select
+from e3hyena.ops.backends import select
+from e3hyena.ops.backends.eager import rows
 
 
 def scale_irreps(x: Tensor, factors: Tensor, channels: ChannelIrreps, gain: float = 1.0) -> Tensor:
@@ -24,10 +25,8 @@ def scale_irreps(x: Tensor, factors: Tensor, channels: ChannelIrreps, gain: floa
     tensor([5., 7., 7., 7.])
     """
     widths = [w for ir, n in channels.copies.items() for w in [channels.widths[ir]] * n]
-    if x.device.type == "cpu":
-        scaled: Tensor = _scale(x, factors, widths, gain)
-        return scaled
-    return eager_rows.scale(x, factors, widths, gain)
+    scaled: Tensor = _scale(x, factors, widths, gain)
+    return scaled
 
 
 @torch.library.custom_op("e3hyena::scale", mutates_args=())
@@ -63,7 +62,7 @@ def _save(ctx: Any, inputs: Any, output: Any) -> None:
 
 def _gradient(ctx: Any, grad: Tensor) -> tuple[Tensor, Tensor, None, None]:
     x, factors = ctx.saved_tensors
-    backward = eager_rows.scale_backward if torch.is_grad_enabled() else _scale_backward
+    backward = rows.scale_backward if torch.is_grad_enabled() else _scale_backward
     return *backward(grad, x, factors, ctx.widths, ctx.gain), None, None
 
 

@@ -7,8 +7,8 @@ from collections.abc import Sequence
 import torch
 from torch import Tensor
 
+from e3hyena.ops._trilinear import TOKENWISE, partial
 from e3hyena.ops.paths import Paths
-from e3hyena.ops.trilinear import TOKENWISE, partial
 
 
 def tensor_product(x1: Tensor, x2: Tensor, weight: Tensor, paths: Paths) -> Tensor:

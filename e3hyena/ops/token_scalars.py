@@ -8,7 +8,8 @@ import torch
 from torch import Tensor
 
 from e3hyena.irreps import ChannelIrreps
-from e3hyena.ops.backends import eager_scalars, select
+from e3hyena.ops.backends import select
+from e3hyena.ops.backends.eager import scalars
 
 
 def token_scalars(x: Tensor, channels: ChannelIrreps, *, with_angles: bool = True) -> Tensor:
@@ -35,10 +36,8 @@ def token_scalars(x: Tensor, channels: ChannelIrreps, *, with_angles: bool = Tru
     >>> token_scalars(torch.randn(4, 4, 9), ChannelIrreps("4x0e + 4x1o")).shape
     torch.Size([12, 9])
     """
-    if x.device.type == "cpu":
-        out: Tensor = _scalars(x, str(channels.irreps), with_angles)
-        return out.flatten(0, 1)
-    return eager_scalars.scalars(x, channels, with_angles).flatten(0, 1)
+    out: Tensor = _scalars(x, str(channels.irreps), with_angles)
+    return out.flatten(0, 1)
 
 
 @functools.cache
@@ -79,7 +78,7 @@ def _gradient(ctx, grad):  # type: ignore[no-untyped-def]
     (x,) = ctx.saved_tensors
     if torch.is_grad_enabled():
         channels = _channels(ctx.irreps, len(x))
-        by_x = eager_scalars.scalars_backward(grad, x, channels, ctx.with_angles)
+        by_x = scalars.scalars_backward(grad, x, channels, ctx.with_angles)
     else:
         by_x = _scalars_backward(grad, x, ctx.irreps, ctx.with_angles)
     return by_x, None, None

@@ -14,7 +14,7 @@ from benchmarks.bench.report import as_dicts, caption, publish
 from benchmarks.bench.timing import interleave
 from e3hyena.nn.operator import HyenaOperator
 from e3hyena.ops.segments import Segments
-from e3hyena.ops.spectrum import buckets
+from e3hyena.ops.transforms import transform_batches
 
 BLOCK = "ragged"
 
@@ -65,10 +65,10 @@ def run(config: Config) -> dict[str, Any]:
 
     def measure() -> dict[str, Any]:
         lengths = draw_sizes(config)
-        points = sum(b.length * len(b.sizes) for b in buckets(lengths, "circular"))
+        points = sum(b.length * len(b.sizes) for b in transform_batches(lengths, "circular"))
         return {
             "transform_points_per_token": points / sum(lengths),
-            "buckets": len(buckets(lengths, "circular")),
+            "buckets": len(transform_batches(lengths, "circular")),
             "irreps": {irreps: _measure(irreps, lengths, config) for irreps in config.irreps},
         }
 

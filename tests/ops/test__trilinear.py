@@ -4,8 +4,8 @@ import pytest
 import torch
 
 from e3hyena.ops import Paths, naive
-from e3hyena.ops.spectrum import BOUNDARIES
-from e3hyena.ops.trilinear import TOKENWISE, partial, partial_weight
+from e3hyena.ops._trilinear import TOKENWISE, partial, partial_weight
+from e3hyena.ops.transforms import BOUNDARIES
 from e3hyena.testing.measure import relative_error
 
 pytestmark = pytest.mark.usefixtures("backend")

@@ -18,7 +18,7 @@ from collections.abc import Sequence
 import torch
 from torch import Tensor
 
-from e3hyena.ops.contraction import contract, contract_weight, convolve, convolve_weight
+from e3hyena.ops.backends import select
 from e3hyena.ops.paths import paths_from_key
 from e3hyena.ops.precision import full_precision
 
@@ -38,8 +38,8 @@ def partial(
         return x.new_zeros(x.shape[0], paths.dims[slot], x.shape[-1])
     with full_precision(x):
         if boundary == TOKENWISE:
-            return contract(paths, slot, x, y, weight)
-        return convolve(paths, slot, x, y, weight, boundary, tuple(lengths))
+            return select(x).contract(paths, slot, x, y, weight)
+        return select(x).convolve(paths, slot, x, y, weight, boundary, tuple(lengths))
 
 
 @torch.library.custom_op("e3hyena::partial_weight", mutates_args=())
@@ -52,8 +52,8 @@ def partial_weight(
         return x1.new_zeros(paths.num_paths, x1.shape[0])
     with full_precision(x1):
         if boundary == TOKENWISE:
-            return contract_weight(paths, x1, x2, x3)
-        return convolve_weight(paths, x1, x2, x3, boundary, tuple(lengths))
+            return select(x1).contract_weight(paths, x1, x2, x3)
+        return select(x1).convolve_weight(paths, x1, x2, x3, boundary, tuple(lengths))
 
 
 @partial.register_fake
