@@ -14,18 +14,46 @@ operands are saved: spectra are computed again where they are needed.
 from __future__ import annotations
 
 from collections.abc import Sequence
+from typing import Any
 
 import torch
 from torch import Tensor
 
 from e3hyena.ops.backends import select
-from e3hyena.ops.paths import paths_from_key
+from e3hyena.ops.opaque import opaque
+from e3hyena.ops.paths import Paths, paths_from_key
 from e3hyena.ops.precision import full_precision
 
 TOKENWISE = "tokenwise"
 
 
-@torch.library.custom_op("e3hyena::partial", mutates_args=())
+def _by_operands(
+    needed: Sequence[bool], grad: Tensor, slot: int, x: Tensor, y: Tensor, weight: Tensor,
+    *rest: Any,
+) -> Sequence[Tensor | None]:  # fmt: skip
+    """Gradient of ``partial``."""
+    first, second = (i for i in range(3) if i != slot)
+    operands = {first: x, second: y, slot: grad}
+
+    def by(place: int) -> Tensor:
+        others = [operands[i] for i in range(3) if i != place]
+        return partial(place, *others, weight, *rest)
+
+    return (
+        None,
+        by(first) if needed[1] else None,
+        by(second) if needed[2] else None,
+        partial_weight(*(operands[i] for i in range(3)), *rest) if needed[3] else None,
+        *(None for _ in rest),
+    )
+
+
+@opaque(
+    fake=lambda slot, x, y, weight, key, *_: x.new_empty(
+        x.shape[0], paths_from_key(key).dims[slot], x.shape[-1]
+    ),
+    gradient=_by_operands,
+)
 def partial(
     slot: int, x: Tensor, y: Tensor, weight: Tensor, key: str, boundary: str, lengths: Sequence[int]
 ) -> Tensor:
@@ -42,7 +70,21 @@ def partial(
         return select(x).convolve(paths, slot, x, y, weight, boundary, tuple(lengths))
 
 
-@torch.library.custom_op("e3hyena::partial_weight", mutates_args=())
+def _by_signals(
+    needed: Sequence[bool], grad: Tensor, x1: Tensor, x2: Tensor, x3: Tensor, *rest: Any
+) -> Sequence[Tensor | None]:
+    """Gradient of ``partial_weight``."""
+    signals, grads = (x1, x2, x3), []
+    for slot in range(3):
+        others = [signals[i] for i in range(3) if i != slot]
+        grads.append(partial(slot, *others, grad, *rest) if needed[slot] else None)
+    return (*grads, *(None for _ in rest))
+
+
+@opaque(
+    fake=lambda x1, x2, x3, key, *_: x1.new_empty(paths_from_key(key).num_paths, x1.shape[0]),
+    gradient=_by_signals,
+)
 def partial_weight(
     x1: Tensor, x2: Tensor, x3: Tensor, key: str, boundary: str, lengths: Sequence[int]
 ) -> Tensor:
@@ -56,61 +98,58 @@ def partial_weight(
         return select(x1).convolve_weight(paths, x1, x2, x3, boundary, tuple(lengths))
 
 
-@partial.register_fake
-def _(
-    slot: int, x: Tensor, y: Tensor, weight: Tensor, key: str, boundary: str, lengths: Sequence[int]
-) -> Tensor:
-    return x.new_empty(x.shape[0], paths_from_key(key).dims[slot], x.shape[-1])
+def apply_paths(
+    x1: Tensor, x2: Tensor, weight: Tensor, paths: Paths, boundary: str,
+    lengths: Sequence[int] | None = None,
+) -> Tensor:  # fmt: skip
+    """Check shapes, bring everything to ``(C, d, T)``, apply the form, bring it back."""
+    check_operands(x1, x2, weight, paths)
+    dtype, n = x1.dtype, x1.shape[-1]
+    working = torch.promote_types(torch.promote_types(dtype, x2.dtype), torch.float32)
+    lead = torch.broadcast_shapes(x1.shape[:-3], x2.shape[:-3])
+    y = partial(
+        2, _inner(x1.to(working), lead), _inner(x2.to(working), lead), weight.to(working),
+        paths.key, boundary, [n] * lead.numel() if lengths is None else list(lengths),
+    ).to(dtype)  # fmt: skip
+    if not lead:
+        return y
+    return y.unflatten(-1, (lead.numel(), n)).permute(2, 0, 1, 3).reshape(*lead, *y.shape[:2], n)
 
 
-@partial_weight.register_fake
-def _(
-    x1: Tensor, x2: Tensor, x3: Tensor, key: str, boundary: str, lengths: Sequence[int]
-) -> Tensor:
-    return x1.new_empty(paths_from_key(key).num_paths, x1.shape[0])
+def _inner(x: Tensor, lead: torch.Size) -> Tensor:
+    """``(..., C, d, N)`` -> ``(C, d, B * N)``."""
+    if not lead:
+        return x
+    batch = lead.numel()
+    x = x.expand(*lead, *x.shape[-3:]).reshape(batch, *x.shape[-3:])
+    return x.permute(1, 2, 0, 3).flatten(2)
 
 
-def _save_partial(ctx, inputs, output) -> None:  # type: ignore[no-untyped-def]
-    ctx.slot, x, y, weight, *ctx.rest = inputs
-    ctx.save_for_backward(x, y, weight)
-
-
-def _partial_backward(ctx, grad):  # type: ignore[no-untyped-def]
-    x, y, weight = ctx.saved_tensors
-    first, second = (i for i in range(3) if i != ctx.slot)
-    operands = {first: x, second: y, ctx.slot: grad}
-
-    def by(slot: int) -> Tensor:
-        others = [operands[i] for i in range(3) if i != slot]
-        return partial(slot, *others, weight, *ctx.rest)
-
-    return (
-        None,
-        by(first) if ctx.needs_input_grad[1] else None,
-        by(second) if ctx.needs_input_grad[2] else None,
-        partial_weight(operands[0], operands[1], operands[2], *ctx.rest)
-        if ctx.needs_input_grad[3]
-        else None,
-        None,
-        None,
-        None,
-    )
-
-
-def _save_weight(ctx, inputs, output) -> None:  # type: ignore[no-untyped-def]
-    ctx.save_for_backward(*inputs[:3])
-    ctx.rest = inputs[3:]
-
-
-def _weight_backward(ctx, grad):  # type: ignore[no-untyped-def]
-    operands = ctx.saved_tensors
-    grads = []
-    for slot in range(3):
-        others = [operands[i] for i in range(3) if i != slot]
-        needed = ctx.needs_input_grad[slot]
-        grads.append(partial(slot, *others, grad, *ctx.rest) if needed else None)
-    return (*grads, None, None, None)
-
-
-partial.register_autograd(_partial_backward, setup_context=_save_partial)
-partial_weight.register_autograd(_weight_backward, setup_context=_save_weight)
+def check_operands(x1: Tensor, x2: Tensor, weight: Tensor, paths: Paths) -> None:
+    """Raise a ValueError or TypeError that names the operand whose shape or dtype does not fit."""
+    d1, d2, _ = paths.dims
+    for name, x in (("first operand", x1), ("second operand", x2), ("weight", weight)):
+        if not x.is_floating_point():
+            raise TypeError(f"the {name} is {x.dtype}; convert it to a floating type")
+    for name, x, d in (("first", x1, d1), ("second", x2, d2)):
+        if x.dim() < 3 or x.shape[-2] != d:
+            raise ValueError(
+                f"the {name} operand has shape {tuple(x.shape)}; {paths} wants "
+                f"(..., C, {d}, N), channels and components before time"
+            )
+    if x1.shape[-1] != x2.shape[-1] or x1.shape[-3] != x2.shape[-3]:
+        raise ValueError(
+            f"operands {tuple(x1.shape)} and {tuple(x2.shape)} differ in channels or length; "
+            "both must be (..., C, d, N) with the same C and N"
+        )
+    for a, b in zip(reversed(x1.shape[:-3]), reversed(x2.shape[:-3]), strict=False):
+        if a != b and 1 not in (a, b):
+            raise ValueError(
+                f"operands {tuple(x1.shape)} and {tuple(x2.shape)}: the leading dimensions "
+                f"{tuple(x1.shape[:-3])} and {tuple(x2.shape[:-3])} do not broadcast"
+            )
+    if weight.shape != (paths.num_paths, x1.shape[-3]):
+        raise ValueError(
+            f"weight has shape {tuple(weight.shape)}; {paths} on {x1.shape[-3]} channels wants "
+            f"(num_paths, C) = ({paths.num_paths}, {x1.shape[-3]})"
+        )
