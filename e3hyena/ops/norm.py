@@ -33,6 +33,8 @@ def norm(x: Tensor, weight: Tensor, scale: Tensor, eps: float) -> Tensor:
     tensor([[0.6000],
             [1.6000]])
     """
+    if x.stride(-1) != 1:  # e3nn's layout, transposed: nothing to gain from contiguous tokens
+        return rows.norm(x, weight, scale, eps)
     out: Tensor = _norm(x, weight, scale, eps)
     return out
 

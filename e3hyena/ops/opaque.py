@@ -8,6 +8,7 @@ the members of the batch one after the other.
 
 from __future__ import annotations
 
+import functools
 from collections.abc import Callable, Sequence
 from typing import Any, TypeAlias
 
@@ -27,7 +28,7 @@ def opaque(
     Parameters
     ----------
     fake : callable
-        Of the same operands, results of the right shape without values.
+        Of the same operands; results of the right shape without values.
     gradient : callable, optional
         ``gradient(needed, grad, *operands)``, one gradient or None per operand; ``needed`` says of
         which operands it is wanted. Without it the operator cannot be differentiated.
@@ -37,19 +38,40 @@ def opaque(
         name = f"e3hyena::{function.__name__.lstrip('_')}"
         operator = torch.library.custom_op(name, function, mutates_args=())
         operator.register_fake(fake)
-        if gradient is not None:
-
-            def backward(ctx: Any, grad: Tensor) -> tuple[Tensor | None, ...]:
-                tensors = iter(ctx.saved_tensors)
-                operands = [next(tensors) if kept is None else kept[0] for kept in ctx.kept]
-                return tuple(gradient(ctx.needs_input_grad, grad, *operands))
-
-            operator.register_autograd(backward, setup_context=_save)
         if hasattr(operator, "register_vmap"):  # from torch 2.5 on
             operator.register_vmap(one_after_the_other(operator))
-        return operator
+        return operator if gradient is None else _differentiable(function, operator, gradient)
 
     return register
+
+
+def _differentiable(
+    function: Callable[..., Any], operator: Any, gradient: Gradient
+) -> Callable[..., Any]:
+    """The operator with a gradient, for autograd and for ``torch.func``, which wants its own."""
+
+    def backward(ctx: Any, grad: Tensor) -> tuple[Tensor | None, ...]:
+        tensors = iter(ctx.saved_tensors)
+        operands = [next(tensors) if kept is None else kept[0] for kept in ctx.kept]
+        return tuple(gradient(ctx.needs_input_grad, grad, *operands))
+
+    operator.register_autograd(backward, setup_context=_save)
+    rules = {
+        "forward": operator,
+        "setup_context": _save,
+        "backward": backward,
+        "vmap": one_after_the_other(operator),
+    }
+    methods = {name: staticmethod(rule) for name, rule in rules.items()}
+    functional = type(f"{function.__name__}_function", (torch.autograd.Function,), methods)
+
+    def call(*operands: Any) -> Any:
+        if not torch.compiler.is_compiling() and torch._C._are_functorch_transforms_active():
+            return functional.apply(*operands)  # type: ignore[attr-defined]
+        return operator(*operands)
+
+    call.operator = operator  # type: ignore[attr-defined]
+    return functools.update_wrapper(call, function)
 
 
 def paired(
