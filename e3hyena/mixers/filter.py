@@ -12,8 +12,8 @@ from e3hyena.irreps import ChannelIrreps
 from e3hyena.mixers.base import Mixer
 from e3hyena.ops.paths import Paths
 from e3hyena.ops.segments import Segments
-from e3hyena.ops.spectrum import check_boundary, fast_length
 from e3hyena.ops.tensor_product import tensor_product
+from e3hyena.ops.transforms import check_boundary, fast_length
 
 
 class Filter(Mixer):

@@ -13,7 +13,7 @@ from e3hyena.mixers.base import Mixer
 from e3hyena.ops.long_conv import ragged_long_conv
 from e3hyena.ops.paths import Paths
 from e3hyena.ops.segments import Segments
-from e3hyena.ops.spectrum import check_boundary
+from e3hyena.ops.transforms import check_boundary
 
 
 class QueryKey(Mixer):

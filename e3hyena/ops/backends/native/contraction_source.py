@@ -13,7 +13,7 @@ from __future__ import annotations
 
 from collections import defaultdict
 
-from e3hyena.ops.backends.native_conv_source import convolutions
+from e3hyena.ops.backends.native.convolution_source import convolutions
 from e3hyena.ops.paths import Paths
 
 _HEADER = """

@@ -1,65 +1,33 @@
 """Contraction and long convolution in C, generated from the paths.
 
-Compiled at first use by the system's compiler (:mod:`e3hyena.ops.backends.native_build`). The whole
+Compiled at first use by the system's compiler (:mod:`e3hyena.ops.backends.native.build`). The whole
 long convolution is one pass over channels where torch's library of transforms can be called from C
-(:mod:`e3hyena.ops.backends.transforms`); elsewhere only the contraction is compiled.
+(:mod:`e3hyena.ops.backends.native.mkl`); elsewhere only the contraction is compiled.
 """
 
 from __future__ import annotations
 
 import ctypes
-import functools
-import subprocess
-import warnings
 from collections.abc import Iterator
 from typing import NamedTuple
 
 import torch
 from torch import Tensor
 
-from e3hyena.ops import spectral
-from e3hyena.ops.backends import eager, native_moments, native_rows, native_scalars, transforms
-from e3hyena.ops.backends.native_build import compiler, library
-from e3hyena.ops.backends.native_direct_source import num_pairs
-from e3hyena.ops.backends.transforms import functions, plan
+from e3hyena.ops.backends.native.build import library
+from e3hyena.ops.backends.native.direct_source import num_pairs
+from e3hyena.ops.backends.native.mkl import functions, plan
 from e3hyena.ops.paths import Paths
-from e3hyena.ops.spectrum import Bucket, buckets
+from e3hyena.ops.transforms import TransformBatch, transform_batches
 
-moments, moments_backward = native_moments.moments, native_moments.moments_backward
-read, read_backward = native_moments.read, native_moments.read_backward
-scalars, scalars_backward = native_scalars.scalars, native_scalars.scalars_backward
-scale, scale_backward = native_rows.scale, native_rows.scale_backward
-norm, norm_backward = native_rows.norm, native_rows.norm_backward
-_MAX_NONZEROS = 1024  # beyond, compiling takes half a minute
 _BLOCK = 4096
 _ALIGNED = 4096
 DIRECT_LENGTH: int | None = None  # most tokens of a direct sum; None: by measured cost
 BUDGET_BYTES = 256 * 2**10  # of spectra per thread, if several graphs fit: stays in cache
 
 
-@functools.cache
-def available() -> bool:
-    """Whether a compiler is there and what it makes can be loaded and is right."""
-    if compiler() is None:
-        return False
-    paths = Paths("0e + 1o", "0e + 1o", "0e + 1o")
-    x, y, weight = torch.ones(2, 4, 21), torch.ones(2, 4, 21), torch.ones(paths.num_paths, 2)
-    try:
-        result = contract(paths, 2, x, y, weight)
-    except (OSError, subprocess.SubprocessError) as error:
-        warnings.warn(
-            f"the C back-end cannot be built ({error}); using the slower eager one. Set "
-            "E3HYENA_BACKEND=eager to silence this",
-            stacklevel=2,
-        )
-        return False
-    return torch.allclose(result, eager.contract(paths, 2, x, y, weight), atol=1e-5)
-
-
 def contract(paths: Paths, slot: int, x: Tensor, y: Tensor, weight: Tensor) -> Tensor:
-    """See :func:`e3hyena.ops.contraction.contract`."""
-    if not _supported(paths, x):
-        return eager.contract(paths, slot, x, y, weight)
+    """See :meth:`e3hyena.ops.backends.base.Backend.contract`."""
     x, y, weight = _rows(x), _rows(y), weight.contiguous()
     channels, _, length = x.shape
     out = x.new_empty(channels, paths.dims[slot], length)
@@ -74,9 +42,7 @@ def contract(paths: Paths, slot: int, x: Tensor, y: Tensor, weight: Tensor) -> T
 
 
 def contract_weight(paths: Paths, x1: Tensor, x2: Tensor, x3: Tensor) -> Tensor:
-    """See :func:`e3hyena.ops.contraction.contract_weight`."""
-    if not _supported(paths, x1):
-        return eager.contract_weight(paths, x1, x2, x3)
+    """See :meth:`e3hyena.ops.backends.base.Backend.contract_weight`."""
     operands = [_rows(x) for x in (x1, x2, x3)]
     channels, _, length = x1.shape
     out = torch.empty(paths.num_paths, channels, dtype=x1.real.dtype)
@@ -93,20 +59,18 @@ def convolve(
     paths: Paths, slot: int, x: Tensor, y: Tensor, weight: Tensor, boundary: str,
     lengths: tuple[int, ...],
 ) -> Tensor:  # fmt: skip
-    """See :func:`e3hyena.ops.spectral.convolve`."""
-    if not _fused(paths, x):
-        return spectral.convolve(contract, paths, slot, x, y, weight, boundary, lengths)
+    """See :meth:`e3hyena.ops.backends.base.Backend.convolve`."""
     first, second = (paths.dims[i] for i in range(3) if i != slot)
     x, y = _rows(x), _rows(y)
     out = x.new_empty(x.shape[0], paths.dims[slot], x.shape[-1])
     c_library = library(paths.key, x.dtype.to_complex())
     double = x.dtype == torch.float64
-    for bucket in buckets(lengths, boundary):
-        if sums_directly(paths, slot, max(bucket.sizes), bucket.length, 64 // x.element_size()):
-            _direct(c_library, paths, slot, x, y, weight.contiguous(), out, bucket, boundary)
+    for batch in transform_batches(lengths, boundary):
+        if sums_directly(paths, slot, max(batch.sizes), batch.length, 64 // x.element_size()):
+            _direct(c_library, paths, slot, x, y, weight.contiguous(), out, batch, boundary)
             continue
-        job = _prepare(bucket, boundary, sum(paths.dims), x)
-        points, group = bucket.length, job.bucket.group
+        job = _prepare(batch, boundary, sum(paths.dims), x)
+        points, group = batch.length, job.batch.group
         forward = plan(points, (first + second) * group, double, False)
         backward = plan(points, paths.dims[slot] * group, double, True)
         scaled = (weight / points).contiguous()
@@ -115,7 +79,7 @@ def convolve(
                 *_pointers(x, y, scaled, out),
                 ctypes.c_long(x.shape[0]),
                 *_strides(x, y, out),
-                ctypes.byref(job.bucket),
+                ctypes.byref(job.batch),
                 forward.handle,
                 backward.handle,
                 *functions("ComputeForward", "ComputeBackward"),
@@ -128,23 +92,21 @@ def convolve(
 def convolve_weight(
     paths: Paths, x1: Tensor, x2: Tensor, x3: Tensor, boundary: str, lengths: tuple[int, ...]
 ) -> Tensor:
-    """See :func:`e3hyena.ops.spectral.convolve_weight`."""
-    if not _fused(paths, x1):
-        return spectral.convolve_weight(contract_weight, paths, x1, x2, x3, boundary, lengths)
+    """See :meth:`e3hyena.ops.backends.base.Backend.convolve_weight`."""
     operands = [_rows(x) for x in (x1, x2, x3)]
     total = torch.zeros(paths.num_paths, x1.shape[0], dtype=torch.float64)
     c_library = library(paths.key, x1.dtype.to_complex())
-    for bucket in buckets(lengths, boundary):
-        job = _prepare(bucket, boundary, sum(paths.dims), x1)
-        points, group = bucket.length, job.bucket.group
+    for batch in transform_batches(lengths, boundary):
+        job = _prepare(batch, boundary, sum(paths.dims), x1)
+        points, group = batch.length, job.batch.group
         forward = plan(points, sum(paths.dims) * group, x1.dtype == torch.float64, False)
-        parts = total.new_empty(-(-len(bucket.sizes) // group), *total.shape)
+        parts = total.new_empty(-(-len(batch.sizes) // group), *total.shape)
         _check(
             c_library.convolve_weight(
                 *_pointers(*operands, parts),
                 ctypes.c_long(x1.shape[0]),
                 *_strides(*operands),
-                ctypes.byref(job.bucket),
+                ctypes.byref(job.batch),
                 forward.handle,
                 *functions("ComputeForward"),
                 *job.work,
@@ -167,25 +129,25 @@ def sums_directly(paths: Paths, slot: int, n: int, points: int, lanes: int) -> b
 
 def _direct(
     c_library: ctypes.CDLL, paths: Paths, slot: int, x: Tensor, y: Tensor, weight: Tensor,
-    out: Tensor, bucket: Bucket, boundary: str,
+    out: Tensor, batch: TransformBatch, boundary: str,
 ) -> None:  # fmt: skip
     """Sum over lags, without transforms."""
-    n, lanes = max(bucket.sizes), 64 // x.element_size()
+    n, lanes = max(batch.sizes), 64 // x.element_size()
     width = -(-n // lanes) * lanes
     first, second = (paths.dims[i] for i in range(3) if i != slot)
     size = (first + num_pairs(paths.key, slot)) * width + second * (3 * n + 2 * lanes)
     size = -(-size // 64) * 64
-    job = _job(bucket, boundary, 1, 0, size, x)
+    job = _job(batch, boundary, 1, 0, size, x)
     getattr(c_library, f"direct{slot}")(
         *_pointers(x, y, weight, out),
         ctypes.c_long(x.shape[0]),
         *_strides(x, y, out),
-        ctypes.byref(job.bucket),
+        ctypes.byref(job.batch),
         *job.work,
     )
 
 
-class _CBucket(ctypes.Structure):
+class _CBatch(ctypes.Structure):
     _fields_ = (
         ("starts", ctypes.c_void_p),
         ("sizes", ctypes.c_void_p),
@@ -198,34 +160,36 @@ class _CBucket(ctypes.Structure):
 
 
 class _Job(NamedTuple):
-    bucket: _CBucket
+    batch: _CBatch
     work: tuple[object, ...]
     keep: tuple[Tensor, ...]
 
 
-def _prepare(bucket: Bucket, boundary: str, dim: int, like: Tensor) -> _Job:
-    """A bucket for C, cut into groups that fit the budget, and one work space per thread."""
-    stride = 2 * (bucket.length // 2 + 1)
+def _prepare(batch: TransformBatch, boundary: str, dim: int, like: Tensor) -> _Job:
+    """A batch for C, cut into groups that fit the budget, and one work space per thread."""
+    stride = 2 * (batch.length // 2 + 1)
     if stride > _ALIGNED:  # rows that start on a cache line transform faster when long
         stride = -(-stride // 16) * 16
     graph_bytes = dim * stride * like.element_size()
-    graphs = len(bucket.sizes)
+    graphs = len(batch.sizes)
     chunks = -(-graphs // max(1, BUDGET_BYTES // graph_bytes))
     group = -(-graphs // chunks)
     size = -(-group * dim * stride // 64) * 64
-    return _job(bucket, boundary, group, stride, size, like)
+    return _job(batch, boundary, group, stride, size, like)
 
 
-def _job(bucket: Bucket, boundary: str, group: int, stride: int, size: int, like: Tensor) -> _Job:
-    starts, sizes = torch.tensor(bucket.starts), torch.tensor(bucket.sizes)
+def _job(
+    batch: TransformBatch, boundary: str, group: int, stride: int, size: int, like: Tensor
+) -> _Job:
+    starts, sizes = torch.tensor(batch.starts), torch.tensor(batch.sizes)
     threads = torch.get_num_threads()
     work = like.new_empty(threads, size)
     place = {"circular": 1, "same": 2}.get(boundary, 0)
-    c_bucket = _CBucket(
-        starts.data_ptr(), sizes.data_ptr(), len(sizes), group, bucket.length, stride, place
+    c_batch = _CBatch(
+        starts.data_ptr(), sizes.data_ptr(), len(sizes), group, batch.length, stride, place
     )
     arguments = (*_pointers(work), ctypes.c_long(size), ctypes.c_int(threads))
-    return _Job(c_bucket, arguments, (starts, sizes, work))
+    return _Job(c_batch, arguments, (starts, sizes, work))
 
 
 def _pointers(*tensors: Tensor) -> Iterator[ctypes.c_void_p]:
@@ -243,15 +207,6 @@ def _strides(*tensors: Tensor) -> Iterator[ctypes.c_long]:
 def _check(failed: int) -> None:
     if failed:
         raise RuntimeError("a transform failed inside the C back-end; set E3HYENA_BACKEND=eager")
-
-
-def _fused(paths: Paths, x: Tensor) -> bool:
-    return transforms.available() and _supported(paths, x)
-
-
-def _supported(paths: Paths, x: Tensor) -> bool:
-    known = x.dtype in (torch.float32, torch.float64, torch.complex64, torch.complex128)
-    return known and x.device.type == "cpu" and len(paths.nonzeros()) <= _MAX_NONZEROS
 
 
 def _rows(x: Tensor) -> Tensor:

@@ -10,8 +10,7 @@ from collections.abc import Sequence
 import torch
 from torch import Tensor
 
-from e3hyena.ops.backends import eager_rows
-from e3hyena.ops.backends.native_build import call, rows, supported
+from e3hyena.ops.backends.native.build import call, rows
 
 _BLOCK = 512
 _SOURCE = r"""
@@ -112,9 +111,7 @@ void norm_back(const T *grad_all, const T *x_all, long x_row, const T *weight, c
 
 
 def scale(x: Tensor, factors: Tensor, widths: Sequence[int], gain: float) -> Tensor:
-    """See :func:`e3hyena.ops.backends.eager_rows.scale`."""
-    if not supported(x):
-        return eager_rows.scale(x, factors, widths, gain)
+    """See :meth:`e3hyena.ops.backends.base.Backend.scale`."""
     out = x.new_empty(x.shape)
     call(_SOURCE, "scale", *rows(x), *rows(factors), *_copies(widths), out, *x.shape, gain)
     return out
@@ -123,9 +120,7 @@ def scale(x: Tensor, factors: Tensor, widths: Sequence[int], gain: float) -> Ten
 def scale_backward(
     grad: Tensor, x: Tensor, factors: Tensor, widths: Sequence[int], gain: float
 ) -> tuple[Tensor, Tensor]:
-    """See :func:`e3hyena.ops.backends.eager_rows.scale_backward`."""
-    if not supported(x):
-        return eager_rows.scale_backward(grad, x, factors, widths, gain)
+    """See :meth:`e3hyena.ops.backends.base.Backend.scale_backward`."""
     by_x, by_factors = x.new_empty(x.shape), factors.new_empty(factors.shape)
     operands = grad.contiguous(), *rows(x), *rows(factors), *_copies(widths), by_x, by_factors
     call(_SOURCE, "scale_back", *operands, *x.shape, gain)
@@ -133,9 +128,7 @@ def scale_backward(
 
 
 def norm(x: Tensor, weight: Tensor, scale: Tensor, eps: float) -> Tensor:
-    """See :func:`e3hyena.ops.backends.eager_rows.norm`."""
-    if not supported(x):
-        return eager_rows.norm(x, weight, scale, eps)
+    """See :meth:`e3hyena.ops.backends.base.Backend.norm`."""
     out = x.new_empty(x.shape)
     call(_SOURCE, "norm", *_rows(x), weight, scale.contiguous(), eps, out, *x.shape)
     return out
@@ -144,9 +137,7 @@ def norm(x: Tensor, weight: Tensor, scale: Tensor, eps: float) -> Tensor:
 def norm_backward(
     grad: Tensor, x: Tensor, weight: Tensor, scale: Tensor, eps: float
 ) -> tuple[Tensor, Tensor]:
-    """See :func:`e3hyena.ops.backends.eager_rows.norm_backward`."""
-    if not supported(x):
-        return eager_rows.norm_backward(grad, x, weight, scale, eps)
+    """See :meth:`e3hyena.ops.backends.base.Backend.norm_backward`."""
     by_x = x.new_empty(x.shape)
     by_scale = x.new_empty(-(-x.shape[1] // _BLOCK), x.shape[0])
     operands = grad.contiguous(), *_rows(x), weight, scale.contiguous(), eps, by_x, by_scale

@@ -4,8 +4,8 @@ import pytest
 import torch
 
 from e3hyena.ops import Paths, naive
-from e3hyena.ops.spectrum import BOUNDARIES
-from e3hyena.ops.trilinear import TOKENWISE, partial, partial_weight
+from e3hyena.ops._trilinear import TOKENWISE, partial, partial_weight
+from e3hyena.ops.transforms import BOUNDARIES
 from e3hyena.testing.measure import relative_error
 
 pytestmark = pytest.mark.usefixtures("backend")
@@ -68,8 +68,10 @@ def check_registration(irreps, shape, boundary, dtype=torch.float64):
     leaves = [x.requires_grad_() for x in (*signals, weight)]
     for slot in range(3):
         others = [x for i, x in enumerate(leaves[:3]) if i != slot]
-        torch.library.opcheck(partial, (slot, *others, leaves[3], paths.key, boundary, lengths))
-    torch.library.opcheck(partial_weight, (*leaves[:3], paths.key, boundary, lengths))
+        torch.library.opcheck(
+            partial.operator, (slot, *others, leaves[3], paths.key, boundary, lengths)
+        )
+    torch.library.opcheck(partial_weight.operator, (*leaves[:3], paths.key, boundary, lengths))
 
 
 @everywhere

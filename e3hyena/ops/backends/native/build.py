@@ -23,7 +23,7 @@ import torch
 from torch import Tensor
 
 from e3hyena.ops.backends.cache import kept
-from e3hyena.ops.backends.native_source import source
+from e3hyena.ops.backends.native.contraction_source import source
 from e3hyena.ops.paths import paths_from_key
 
 _FLAGS = ["-O2", "-march=native", "-fPIC", "-fopenmp", "-fno-math-errno", "-std=gnu11", "-w", "-c"]
@@ -160,8 +160,3 @@ def rows(x: Tensor) -> tuple[Tensor, int, int]:
     """``(C, d, T)`` with contiguous tokens, and the strides of channel and component."""
     x = x if x.stride(-1) == 1 else x.contiguous()
     return x, x.stride(0), x.stride(1)
-
-
-def supported(x: Tensor) -> bool:
-    """Whether :func:`call` takes such operands."""
-    return x.dtype in (torch.float32, torch.float64) and x.device.type == "cpu"

@@ -8,9 +8,9 @@ import functools
 import torch
 from torch import Tensor
 
-from e3hyena.ops.backends import eager_moments
-from e3hyena.ops.backends.native_build import load, vector_bytes
-from e3hyena.ops.backends.native_moments_source import CHUNK, moments_source
+from e3hyena.ops.backends.eager.moments import symmetric
+from e3hyena.ops.backends.native.build import load, vector_bytes
+from e3hyena.ops.backends.native.moments_source import CHUNK, moments_source
 
 
 def moments(
@@ -18,8 +18,6 @@ def moments(
     gram: bool,
 ) -> Tensor:  # fmt: skip
     """See :func:`e3hyena.ops.moments.moments`."""
-    if not _supported(x, degree):
-        return eager_moments.moments(coordinate, weight, x, values, frequencies, degree, gram)
     c = _Functions(x, frequencies, degree)
     out = c.sums(c.rows + c.features if gram else c.rows, c.features)
     operands = (*_signal(x), *_signal(values), frequencies.contiguous())
@@ -31,11 +29,7 @@ def moments_backward(
     grad: Tensor, coordinate: Tensor, weight: Tensor, x: Tensor, values: Tensor,
     frequencies: Tensor, degree: int,
 ) -> tuple[Tensor, ...]:  # fmt: skip
-    """See :func:`e3hyena.ops.backends.eager_moments.moments_backward`."""
-    if not _supported(x, degree):
-        return eager_moments.moments_backward(
-            grad, coordinate, weight, x, values, frequencies, degree
-        )
+    """See :meth:`e3hyena.ops.backends.base.Backend.moments_backward`."""
     c = _Functions(x, frequencies, degree)
     by_coordinate, by_weight = (x.new_empty(coordinate.shape) for _ in range(2))
     by_x, by_values = x.new_empty(x.shape if degree else 0), x.new_empty(values.shape)
@@ -43,7 +37,7 @@ def moments_backward(
     c.call(
         "moments_back", coordinate.contiguous(), weight.contiguous(), *_signal(x),
         *_signal(values), frequencies.contiguous(),
-        eager_moments.symmetric(grad, c.rows).contiguous(),
+        symmetric(grad, c.rows).contiguous(),
         by_coordinate, by_weight, by_x, by_values, by_frequencies,
     )  # fmt: skip
     return by_coordinate, by_weight, by_x, by_values, by_frequencies.sum(dim=(1, 2))
@@ -53,8 +47,6 @@ def read(
     moments: Tensor, coordinate: Tensor, x: Tensor, frequencies: Tensor, degree: int
 ) -> Tensor:
     """See :func:`e3hyena.ops.moments.read`."""
-    if not _supported(x, degree):
-        return eager_moments.read(moments, coordinate, x, frequencies, degree)
     c, out = _Functions(x, frequencies, degree), x.new_empty(x.shape)
     transposed = moments.transpose(2, 3).contiguous()
     operands = coordinate.contiguous(), *_signal(x), frequencies.contiguous()
@@ -65,9 +57,7 @@ def read(
 def read_backward(
     grad: Tensor, moments: Tensor, coordinate: Tensor, x: Tensor, frequencies: Tensor, degree: int
 ) -> tuple[Tensor, ...]:
-    """See :func:`e3hyena.ops.backends.eager_moments.read_backward`."""
-    if not _supported(x, degree):
-        return eager_moments.read_backward(grad, moments, coordinate, x, frequencies, degree)
+    """See :meth:`e3hyena.ops.backends.base.Backend.read_backward`."""
     c = _Functions(x, frequencies, degree)
     by_moments, by_frequencies = c.sums(c.rows, c.features), c.sums(frequencies.shape[1])
     by_coordinate, by_x = x.new_empty(coordinate.shape), x.new_empty(x.shape if degree else 0)
@@ -113,11 +103,6 @@ class _Functions:
                 for a in (*arguments, *shape)
             )
         )
-
-
-def _supported(x: Tensor, degree: int) -> bool:
-    known = x.dtype in (torch.float32, torch.float64)
-    return known and x.device.type == "cpu" and degree < 2
 
 
 def _signal(x: Tensor) -> tuple[Tensor, int, int]:

@@ -9,8 +9,7 @@ import torch
 from torch import Tensor
 
 from e3hyena.irreps import ChannelIrreps
-from e3hyena.ops.backends import eager_scalars
-from e3hyena.ops.backends.native_build import call, rows, supported
+from e3hyena.ops.backends.native.build import call, rows
 
 _SOURCE = r"""
 #include <math.h>
@@ -98,9 +97,7 @@ void scalars_back(const T *by_all, const T *x_all, long channel, long row, const
 
 
 def scalars(x: Tensor, channels: ChannelIrreps, with_angles: bool) -> Tensor:
-    """See :func:`e3hyena.ops.backends.eager_scalars.scalars`."""
-    if not supported(x):
-        return eager_scalars.scalars(x, channels, with_angles)
+    """See :meth:`e3hyena.ops.backends.base.Backend.scalars`."""
     widths, copies, angles = _widths(channels, with_angles)
     out = x.new_empty(len(x), copies + angles, x.shape[2])
     call(_SOURCE, "scalars", *rows(x), widths, copies, angles, out, len(x), x.shape[2])
@@ -108,9 +105,7 @@ def scalars(x: Tensor, channels: ChannelIrreps, with_angles: bool) -> Tensor:
 
 
 def scalars_backward(grad: Tensor, x: Tensor, channels: ChannelIrreps, with_angles: bool) -> Tensor:
-    """See :func:`e3hyena.ops.backends.eager_scalars.scalars_backward`."""
-    if not supported(x):
-        return eager_scalars.scalars_backward(grad, x, channels, with_angles)
+    """See :meth:`e3hyena.ops.backends.base.Backend.scalars_backward`."""
     out = x.new_empty(x.shape)
     operands = grad.contiguous(), *rows(x), *_widths(channels, with_angles)
     call(_SOURCE, "scalars_back", *operands, out, len(x), x.shape[2])

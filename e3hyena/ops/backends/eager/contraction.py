@@ -6,13 +6,9 @@ matrix product per block applies the coupling coefficients.
 
 from __future__ import annotations
 
-import functools
-
 import torch
 from torch import Tensor
 
-from e3hyena.ops import spectral
-from e3hyena.ops.backends import eager_moments, eager_rows, eager_scalars
 from e3hyena.ops.paths import Paths
 
 BLOCK_BYTES = 2 * 2**20
@@ -20,7 +16,7 @@ _SLOTS = "abd"
 
 
 def contract(paths: Paths, slot: int, x: Tensor, y: Tensor, weight: Tensor) -> Tensor:
-    """See :func:`e3hyena.ops.contraction.contract`."""
+    """See :meth:`e3hyena.ops.backends.base.Backend.contract`."""
     dims = paths.dims
     num_channels, _, length = x.shape
     others = "".join(s for i, s in enumerate(_SLOTS) if i != slot)
@@ -36,7 +32,7 @@ def contract(paths: Paths, slot: int, x: Tensor, y: Tensor, weight: Tensor) -> T
 
 
 def contract_weight(paths: Paths, x1: Tensor, x2: Tensor, x3: Tensor) -> Tensor:
-    """See :func:`e3hyena.ops.contraction.contract_weight`."""
+    """See :meth:`e3hyena.ops.backends.base.Backend.contract_weight`."""
     d1, d2, d3 = paths.dims
     num_channels = x1.shape[0]
     dtype = x1.real.dtype
@@ -46,15 +42,6 @@ def contract_weight(paths: Paths, x1: Tensor, x2: Tensor, x3: Tensor) -> Tensor:
         total += _as_real(product) @ _as_real(x3[..., block]).transpose(1, 2)
     coefficients = paths.coefficients(dtype, x1.device)
     return torch.einsum("cabd,pabd->pc", total.reshape(num_channels, d1, d2, d3), coefficients)
-
-
-moments, moments_backward = eager_moments.moments, eager_moments.moments_backward
-read, read_backward = eager_moments.read, eager_moments.read_backward
-scalars, scalars_backward = eager_scalars.scalars, eager_scalars.scalars_backward
-scale, scale_backward = eager_rows.scale, eager_rows.scale_backward
-norm, norm_backward = eager_rows.norm, eager_rows.norm_backward
-convolve = functools.partial(spectral.convolve, contract)
-convolve_weight = functools.partial(spectral.convolve_weight, contract_weight)
 
 
 def _blocks(x: Tensor, y: Tensor) -> list[slice]:

@@ -15,13 +15,13 @@ import linecache
 import os
 from collections.abc import Sequence
 from types import ModuleType
+from typing import Any, ClassVar
 
 import torch
 from torch import Tensor
 
-from e3hyena.ops import spectral
-from e3hyena.ops.backends import eager
-from e3hyena.ops.backends.triton_source import source
+from e3hyena.ops.backends.base import Backend
+from e3hyena.ops.backends.triton.source import source
 from e3hyena.ops.paths import Paths, paths_from_key
 
 _MAX_NONZEROS = 1024
@@ -42,42 +42,40 @@ def interpreted() -> bool:
     return os.environ.get("TRITON_INTERPRET") == "1"
 
 
-def contract(paths: Paths, slot: int, x: Tensor, y: Tensor, weight: Tensor) -> Tensor:
-    """See :func:`e3hyena.ops.contraction.contract`."""
-    if not _supported(paths, x):
-        return eager.contract(paths, slot, x, y, weight)
-    channels, _, length = x.shape
-    out = x.new_empty(channels, paths.dims[slot], length)
-    _launch(paths, f"contract{slot}", (x, y, out), weight.contiguous())
-    return out
+class Triton(Backend):
+    """The contraction in one kernel each; the rest in plain torch."""
 
+    name: ClassVar[str] = "triton"
+    devices: ClassVar[tuple[str, ...]] = ("cuda",)
 
-def contract_weight(paths: Paths, x1: Tensor, x2: Tensor, x3: Tensor) -> Tensor:
-    """See :func:`e3hyena.ops.contraction.contract_weight`."""
-    if not _supported(paths, x1):
-        return eager.contract_weight(paths, x1, x2, x3)
-    programs = -(-x1.shape[-1] // _BLOCK)
-    parts = x1.real.new_empty(paths.num_paths, x1.shape[0], programs)
-    _launch(paths, "weight", (x1, x2, x3), parts)
-    return parts.sum(-1)  # in a fixed order, unlike atomic additions
+    def available(self) -> bool:
+        """Whether Triton is installed, and a GPU or its interpreter is there to run it."""
+        return available()
 
+    def supports(self, x: Tensor, paths: Paths | None = None) -> bool:
+        """Single and double precision along paths that are not too many; never the CPU."""
+        if x.device.type == "cpu" and not interpreted():
+            raise RuntimeError(
+                "the Triton back-end needs CUDA tensors; on the CPU set TRITON_INTERPRET=1 before "
+                "torch is imported (slow, for tests), or use another back-end"
+            )
+        return x.dtype in _DTYPES and (paths is None or len(paths.nonzeros()) <= _MAX_NONZEROS)
 
-moments, moments_backward = eager.moments, eager.moments_backward
-read, read_backward = eager.read, eager.read_backward
-scalars, scalars_backward = eager.scalars, eager.scalars_backward
-scale, scale_backward = eager.scale, eager.scale_backward
-norm, norm_backward = eager.norm, eager.norm_backward
-convolve = functools.partial(spectral.convolve, contract)
-convolve_weight = functools.partial(spectral.convolve_weight, contract_weight)
+    def contract(self, paths: Paths, slot: int, x: Tensor, y: Tensor, weight: Tensor) -> Tensor:
+        if not self.supports(x, paths):
+            return super().contract(paths, slot, x, y, weight)
+        channels, _, length = x.shape
+        out = x.new_empty(channels, paths.dims[slot], length)
+        _launch(paths, f"contract{slot}", (x, y, out), weight.contiguous())
+        return out
 
-
-def _supported(paths: Paths, x: Tensor) -> bool:
-    if x.device.type == "cpu" and not interpreted():
-        raise RuntimeError(
-            "the Triton back-end needs CUDA tensors; on the CPU set TRITON_INTERPRET=1 before "
-            "torch is imported (slow, for tests), or use another back-end"
-        )
-    return x.dtype in _DTYPES and len(paths.nonzeros()) <= _MAX_NONZEROS
+    def contract_weight(self, paths: Paths, x1: Tensor, x2: Tensor, x3: Tensor) -> Tensor:
+        if not self.supports(x1, paths):
+            return super().contract_weight(paths, x1, x2, x3)
+        programs = -(-x1.shape[-1] // _BLOCK)
+        parts = x1.real.new_empty(paths.num_paths, x1.shape[0], programs)
+        _launch(paths, "weight", (x1, x2, x3), parts)
+        return parts.sum(-1)  # in a fixed order, unlike atomic additions
 
 
 def _launch(paths: Paths, name: str, operands: Sequence[Tensor], last: Tensor) -> None:

@@ -8,7 +8,7 @@ one work space per thread, whatever the number of channels and graphs.
 
 from __future__ import annotations
 
-from e3hyena.ops.backends.native_direct_source import direct
+from e3hyena.ops.backends.native.direct_source import direct
 from e3hyena.ops.paths import Paths
 
 _COMMON = """

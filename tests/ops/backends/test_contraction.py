@@ -4,8 +4,8 @@ import pytest
 import torch
 
 from e3hyena.ops import Paths
-from e3hyena.ops.backends import eager
-from e3hyena.ops.contraction import contract, contract_weight
+from e3hyena.ops.backends import select
+from e3hyena.ops.backends.eager import contraction
 from e3hyena.testing.measure import relative_error
 
 TOLERANCE = {torch.float32: 1e-5, torch.float64: 1e-13}
@@ -39,13 +39,13 @@ def expected_slot(paths, slot, signals, weight):
 def compare(paths, signals, weight, limit):
     for slot in range(3):
         others = [x for i, x in enumerate(signals) if i != slot]
-        actual = contract(paths, slot, *others, weight)
+        actual = select(weight).contract(paths, slot, *others, weight)
         assert actual.dtype == signals[0].dtype
         assert relative_error([actual], [expected_slot(paths, slot, signals, weight)]) <= limit
     x0, x1, x2 = (wide(x) for x in signals)
     coefficients = paths.coefficients(torch.float64).to(x0.dtype)
     expected = torch.einsum("pabd,cam,cbm,cdm->pc", coefficients, x0, x1, x2.conj()).real
-    actual = contract_weight(paths, *signals)
+    actual = select(weight).contract_weight(paths, *signals)
     assert actual.dtype == weight.dtype
     assert relative_error([actual], [expected]) <= 10 * limit
 
@@ -95,5 +95,5 @@ def test_the_size_of_blocks_changes_nothing(monkeypatch):
     paths = Paths("0e + 1o", "1o", "0e + 1e")
     signals, weight = draw(paths, 3, 100, torch.float64, True)
     for size in (1, 3000, 2**30):
-        monkeypatch.setattr(eager, "BLOCK_BYTES", size)
+        monkeypatch.setattr(contraction, "BLOCK_BYTES", size)
         compare(paths, signals, weight, 1e-13)
