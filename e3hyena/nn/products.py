@@ -51,18 +51,16 @@ class Products(nn.Module):
         self.triples = Paths(pair.per_channel, single.per_channel, last.per_channel)
         self.pair_weight = nn.Parameter(torch.empty(self.pairs.num_paths, number))
         self.triple_weight = nn.Parameter(torch.empty(self.triples.num_paths, number))
-        self.contract = nn.ModuleList(
-            Linear(layout, TokenLayout(self.irreps_out)) for layout in (pair, last)
-        )
+        self.contract_pairs = Linear(pair, TokenLayout(self.irreps_out))
+        self.contract_triples = Linear(last, TokenLayout(self.irreps_out))
         self.reset_parameters()
 
     def reset_parameters(self) -> None:
         """Draw all parameters anew, unit variance."""
-        self.expand.reset_parameters()
+        for linear in (self.expand, self.contract_pairs, self.contract_triples):
+            linear.reset_parameters()
         nn.init.normal_(self.pair_weight)
         nn.init.normal_(self.triple_weight)
-        for linear in self.contract:
-            linear.reset_parameters()
 
     def reached(self, given: Kinds) -> Kinds:
         """Kinds of irreps of the result that are not zero, for tokens of the given kinds."""
@@ -74,5 +72,5 @@ class Products(nn.Module):
         one, two, three = self.expand(x)
         pair = tensor_product(one, two, self.pair_weight, self.pairs)
         triple = tensor_product(pair, three, self.triple_weight, self.triples)
-        y: Tensor = self.contract[0](pair) + self.contract[1](triple)
+        y: Tensor = self.contract_pairs(pair) + self.contract_triples(triple)
         return y * 2**-0.5
