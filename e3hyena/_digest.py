@@ -1,6 +1,7 @@
 """Digests of what a file says, stored in the file, so that damage shows when it is read."""
 
 import hashlib
+import re
 import zipfile
 from collections.abc import Iterator
 from pathlib import Path
@@ -9,6 +10,7 @@ from typing import Any
 __all__ = ["KEY", "check_digest", "check_sums", "digest", "with_digest"]
 
 KEY = "sha256"
+_DIGEST = re.compile("[0-9a-f]{64}")
 
 
 def digest(value: Any) -> str:
@@ -65,8 +67,11 @@ def with_digest(content: dict[str, Any]) -> dict[str, Any]:
 
 def check_digest(content: dict[str, Any]) -> None:
     """ValueError if `content` holds a digest, and it is another's; early files have none."""
-    if KEY in content and content[KEY] != with_digest(content)[KEY]:
-        raise ValueError("its content does not fit its digest")
+    if KEY in content:
+        if content[KEY] != with_digest(content)[KEY]:
+            raise ValueError("its content does not fit its digest")
+    elif any(isinstance(value, str) and _DIGEST.fullmatch(value) for value in content.values()):
+        raise ValueError("the name of its digest was changed")
 
 
 def check_sums(path: str | Path) -> None:
