@@ -17,7 +17,7 @@ BELOW: dict[str, set[str]] = {
     "mixers": {"irreps", "ops"},
     "nn": {"irreps", "ops", "mixers"},
     "models": {"irreps", "ops", "mixers", "nn"},
-    "data": {"_extras"},
+    "data": {"_digest", "_extras"},
     "testing": {"irreps"},
     "training": {"_digest", "_extras", "irreps", "ops", "mixers", "models", "data"},
     "ase": {"_extras", "data", "models", "training"},
