@@ -7,13 +7,14 @@ from pathlib import Path
 import torch
 
 from e3hyena._digest import check_sums
+from e3hyena.data.catalogue import Entry
 from e3hyena.data.molecules import MoleculeDataset, pack
 from e3hyena.data.qm9pack import REQUIREMENT, WHEEL, read_wheel
 from e3hyena.data.splits import standard_split
-from e3hyena.data.targets import raw_to_targets
+from e3hyena.data.targets import TARGETS, raw_to_targets
 from e3hyena.data.wheels import download_wheel
 
-__all__ = ["QM9"]
+__all__ = ["ENTRY", "QM9"]
 
 
 class QM9(MoleculeDataset):
@@ -115,3 +116,18 @@ class QM9(MoleculeDataset):
         partial = Path(f"{self.processed_paths[0]}.{os.getpid()}.partial")
         torch.save((data.to_dict(), slices), partial)
         partial.replace(self.processed_paths[0])
+
+
+ORIGIN = "QM9: Ramakrishnan et al., Scientific Data 1, 140022 (2014), through qm9pack 1.0.3"
+LICENCE = "MIT (qm9pack); the terms of QM9 itself are its authors'"
+
+ENTRY = Entry(
+    QM9,
+    lambda options: {name: t for name, t in TARGETS.items() if t.index is not None},
+    size="130,831 molecules",
+    holds="19 targets of QM9 (B3LYP)",
+    download="104 MB from the Python package index",
+    origin=ORIGIN,
+    licence=LICENCE,
+    root="folder",
+)
