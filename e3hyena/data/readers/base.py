@@ -79,7 +79,7 @@ def read_text(path: Path) -> str:
 
 def short(text: str, length: int = 200) -> str:
     """On one line, and cut where it is longer, for messages."""
-    text = " ".join(text.split())
+    text = " ".join(text.splitlines()).strip()
     return text if len(text) <= length else f"{text[:length]}..."
 
 
