@@ -8,6 +8,7 @@ from pathlib import Path
 import numpy as np
 import torch
 
+from e3hyena._digest import check_sums
 from e3hyena.data.catalogue import Entry
 from e3hyena.data.frames import FrameDataset, Frames, collate
 from e3hyena.data.targets import ELEMENTS, energies_with_forces
@@ -79,6 +80,7 @@ class MD17Ethanol(FrameDataset):
         self.energy_unit = energy_unit
         factor = energy_factor("Hartree", energy_unit)
         super().__init__(os.fspath(root), transform)
+        check_sums(self.processed_paths[0])
         self.load(self.processed_paths[0])
         self._data.energy *= factor
         self._data.force *= factor / length_factor("Bohr", "Angstrom")
@@ -102,7 +104,7 @@ class MD17Ethanol(FrameDataset):
     def process(self) -> None:
         """Read the wheel, write ``processed/``."""
         data, slices = collate(read_wheel(Path(self.raw_paths[0])))
-        partial = Path(f"{self.processed_paths[0]}.partial")
+        partial = Path(f"{self.processed_paths[0]}.{os.getpid()}.partial")
         torch.save((data.to_dict(), slices), partial)
         partial.replace(self.processed_paths[0])
 

@@ -6,6 +6,7 @@ from pathlib import Path
 
 import torch
 
+from e3hyena._digest import check_sums
 from e3hyena.data.catalogue import Entry
 from e3hyena.data.molecules import MoleculeDataset, pack
 from e3hyena.data.qm9pack import REQUIREMENT, WHEEL, read_wheel
@@ -79,6 +80,7 @@ class QM9(MoleculeDataset):
         super().__init__(
             os.fspath(root), transform, pre_transform, pre_filter, force_reload=force_reload
         )
+        check_sums(self.processed_paths[0])
         self.load(self.processed_paths[0])
         self._select(members)
 
@@ -111,7 +113,7 @@ class QM9(MoleculeDataset):
             if not kept:
                 raise ValueError("pre_filter dropped every molecule; at least one must remain")
             data, slices = self.collate(kept)
-        partial = Path(f"{self.processed_paths[0]}.partial")
+        partial = Path(f"{self.processed_paths[0]}.{os.getpid()}.partial")
         torch.save((data.to_dict(), slices), partial)
         partial.replace(self.processed_paths[0])
 

@@ -10,16 +10,16 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from benchmarks.bench.operator import check
 from benchmarks.bench.report import as_dicts, caption, publish
-from benchmarks.bench.timing import interleave
+from benchmarks.harness.timing import interleave
+from benchmarks.operators import check_convolution as check
 from e3hyena.irreps import ChannelIrreps
 from e3hyena.mixers.heads import split_heads
 from e3hyena.nn.operator import HyenaOperator
 from e3hyena.ops import Paths, tensor_product_long_conv
 from e3hyena.ops.backends import native, use_backend
 from e3hyena.ops.segments import Segments
-from e3hyena.ops.spectrum import transform_length
+from e3hyena.ops.transforms import transform_length
 
 BLOCK = "convolution"
 
@@ -39,7 +39,7 @@ class Config:
     attention_length : int
         Number of tokens at which the attention kernel runs; 0 for none.
     repeats, threads, output, documents
-        See :class:`benchmarks.bench.operator.Config`.
+        See :class:`benchmarks.harness.study.TimedConfig`.
     """
 
     irreps: list[str] = dataclasses.field(

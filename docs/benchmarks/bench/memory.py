@@ -8,14 +8,16 @@ from typing import Any
 
 import torch
 
-from benchmarks.bench.operator import check
-from benchmarks.bench.peak import peak_memory, peak_of_convolution
+from benchmarks.bench.peak import peak_of_convolution
 from benchmarks.bench.report import publish
+from benchmarks.operators import check_convolution as check
+from benchmarks.operators import peak_memory
 from e3hyena.irreps import ChannelIrreps
 from e3hyena.ops import Paths, tensor_product_long_conv
-from e3hyena.ops.backends import eager, native
-from e3hyena.ops.spectral import channels_at_once
-from e3hyena.ops.spectrum import buckets, transform_length
+from e3hyena.ops.backends import native
+from e3hyena.ops.backends.eager.contraction import BLOCK_BYTES
+from e3hyena.ops.backends.eager.convolution import channels_at_once
+from e3hyena.ops.transforms import transform_batches, transform_length
 
 BLOCK = "memory"
 
@@ -35,7 +37,7 @@ class Config:
     operator_length : int
         Number of tokens of one operator, forward and backward; 0 for none.
     threads, output, documents
-        See :class:`benchmarks.bench.operator.Config`.
+        See :class:`benchmarks.harness.study.TimedConfig`.
     """
 
     irreps: list[str] = dataclasses.field(
@@ -96,11 +98,11 @@ def predicted_peak(irreps: str, length: int, backend: str, threads: int) -> floa
     spectra = 4 * sum(paths.dims) * (points + 2)
     if backend == "native":
         return (result + threads * spectra) / 2**20
-    (bucket,) = buckets((length,), "circular")
+    (bucket,) = transform_batches((length,), "circular")
     like = torch.empty(hidden.num_channels, 0)
     at_once = channels_at_once(paths, bucket, like)
     copies = 1.5 if points == length else 3
-    return (result + copies * at_once * spectra + 6 * eager.BLOCK_BYTES) / 2**20
+    return (result + copies * at_once * spectra + 6 * BLOCK_BYTES) / 2**20
 
 
 def saved_ratio(irreps: str, length: int = 1009) -> float:
