@@ -76,8 +76,8 @@ class Target:
         return o3.Irreps(self.irreps).dim
 
     def to_dict(self) -> dict[str, Any]:
-        """Plain values, for files."""
-        return asdict(self)
+        """Plain values as JSON has them, for files."""
+        return {**asdict(self), "parts": [part.to_dict() for part in self.parts]}
 
     @classmethod
     def from_dict(cls, values: Mapping[str, Any]) -> "Target":
