@@ -5,15 +5,11 @@ from pathlib import Path
 
 import pytest
 from benchmarks.__main__ import find_studies, load_study
-from benchmarks.bench import block, convolution, gridding, memory, pages, sets, swap, transforms
 from benchmarks.experiments import (
-    ethanol,
     molecule_report,
-    path,
     recall_report,
     scaling_report,
     set_recall_report,
-    symmetry,
 )
 from benchmarks.harness.documents import find_documents, read_block, write_block
 
@@ -30,15 +26,6 @@ OLD = [
     ("scaling", "scaling", scaling_report.render),
     ("scaling_claims", "scaling", scaling_report.render_claims),
     ("scaling_short", "scaling", scaling_report.render_short),
-    ("symmetry", "symmetry", symmetry.render),
-    ("symmetry_short", "symmetry", symmetry.render_summary),
-    ("path", "path", path.render),
-    ("ethanol", "ethanol", ethanol.render),
-    ("ethanol_nve", "ethanol", ethanol.render_nve),
-    *(
-        (module.BLOCK, module.BLOCK, module.render)
-        for module in (block, convolution, gridding, memory, pages, sets, swap, transforms)
-    ),
 ]
 STUDIES = [
     (block, study.name, render)
