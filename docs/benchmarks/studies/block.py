@@ -1,7 +1,5 @@
 """A whole block: how long it takes, and on what."""
 
-from __future__ import annotations
-
 import gc
 import re
 import statistics

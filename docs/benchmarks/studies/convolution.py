@@ -1,7 +1,5 @@
 """The long convolution against its own three transforms, and against the attention kernel."""
 
-from __future__ import annotations
-
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from functools import partial
@@ -101,10 +99,10 @@ def _against_attention(operator: HyenaOperator, length: int) -> Calls:
     """Convolution, gate and product with the value; the fused kernel on heads laid out for it."""
     hidden = operator.mixer.hidden
     q, k, v = torch.randn(3, hidden.num_channels, hidden.dim, length)
-    heads = (split_heads(x.unsqueeze(2), 4) for x in (q, k, v))
+    q_heads, k_heads, v_heads = (split_heads(x.unsqueeze(2), 4) for x in (q, k, v))
     return {
         "hyena": partial(operator.mix, q, k, v, Segments((length,))),
-        "attention": partial(scaled_dot_product_attention, *heads),
+        "attention": partial(scaled_dot_product_attention, q_heads, k_heads, v_heads),
     }
 
 

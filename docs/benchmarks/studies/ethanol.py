@@ -1,7 +1,5 @@
 """Forces of ethanol: the error of trained networks, and a trajectory that keeps its energy."""
 
-from __future__ import annotations
-
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any

@@ -1,7 +1,5 @@
 """Moments of scattered coordinates: summed mode by mode, or spread on a grid and transformed."""
 
-from __future__ import annotations
-
 import math
 from dataclasses import dataclass, field
 from functools import partial

@@ -1,7 +1,5 @@
 """Peak memory of the long convolution against its formula, and what is kept for the gradient."""
 
-from __future__ import annotations
-
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -70,11 +68,11 @@ def peak_of_convolution(irreps: str, length: int, backend: str, threads: int) ->
 
 def _added(irreps: str, length: int, backend: str, threads: int) -> float:
     torch.set_num_threads(threads)
-    q, k, *others = operands(irreps, length)
+    q, k, weight, paths = operands(irreps, length)
 
     def call(n: int) -> Tensor:
         with use_backend(backend):
-            return tensor_product_long_conv(q[..., :n], k[..., :n], *others)
+            return tensor_product_long_conv(q[..., :n], k[..., :n], weight, paths)
 
     call(256)
     return added_mebibytes(lambda: call(length))
@@ -101,6 +99,8 @@ def predicted_peak(irreps: str, length: int, backend: str, threads: int) -> floa
 def saved_ratio(irreps: str, length: int = 1009) -> float:
     """Bytes that the long convolution keeps for its gradient over those of q and k."""
     q, k, weight, paths = operands(irreps, length)
+    for x in (q, k, weight):
+        x.requires_grad_()
     saved: dict[int, int] = {}
 
     def pack(tensor: Tensor) -> Tensor:
@@ -109,7 +109,7 @@ def saved_ratio(irreps: str, length: int = 1009) -> float:
         return tensor
 
     with torch.autograd.graph.saved_tensors_hooks(pack, lambda tensor: tensor):
-        tensor_product_long_conv(*(x.requires_grad_() for x in (q, k, weight)), paths)
+        tensor_product_long_conv(q, k, weight, paths)
     return sum(saved.values()) / (q.nbytes + k.nbytes)
 
 

@@ -1,19 +1,24 @@
 """What an operator gains from memory that stays mapped, and from huge pages."""
 
-from __future__ import annotations
-
 import contextlib
 import os
 import statistics
-import time
 from dataclasses import dataclass, field
+from functools import partial
 from pathlib import Path
 from typing import Any
 from unittest.mock import patch
 
 import torch
 
-from benchmarks.harness import TimedConfig, caption, in_fresh_process, plain_study, table
+from benchmarks.harness import (
+    TimedConfig,
+    caption,
+    in_fresh_process,
+    interleave,
+    plain_study,
+    table,
+)
 from benchmarks.operators import check_convolution
 from e3hyena.nn.operator import HyenaOperator
 
@@ -24,8 +29,6 @@ VARIANTS = {  # freed memory kept, huge pages
     "huge pages": (False, "1"),
     "both": (True, "1"),
 }
-ENOUGH_SECONDS = 1.0
-MOST_PASSES = 9
 
 
 @dataclass(kw_only=True)
@@ -72,13 +75,8 @@ def _seconds(values: dict[str, Any], kept: bool) -> list[float]:
 
 def _median_pass(operator: HyenaOperator, length: int) -> float:
     x = torch.randn(length, operator.irreps_in.dim)
-    operator(x)
-    times: list[float] = []
-    while not times or (sum(times) < ENOUGH_SECONDS and len(times) < MOST_PASSES):
-        start = time.perf_counter()
-        operator(x)
-        times.append(time.perf_counter() - start)
-    return statistics.median(times)
+    passes = min(9, max(1, 2**17 // length))  # about a second
+    return interleave({"it": partial(operator, x)}, passes, warmup=1)["it"]["median"] / 1e3
 
 
 def render(report: dict[str, Any]) -> str:

@@ -1,7 +1,5 @@
 """Energy and force while an atom is pulled through a molecule."""
 
-from __future__ import annotations
-
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
@@ -17,7 +15,8 @@ from e3hyena.data import ORDERS, QM9Extract
 
 CURVES = {"coordinate": None, "query_key, spectral": "spectral", "query_key, distance": "distance"}
 DIFFERENCE = 3e-4  # step of the central finite differences of fourth order, Angstrom
-NARROW = 1e-9  # width to which the largest step is narrowed, Angstrom
+FOLLOWED = 20  # changes between neighbouring points in which a jump is looked for
+NARROW = 1e-9  # width to which they are narrowed, Angstrom
 
 
 @dataclass(kw_only=True)
@@ -120,21 +119,21 @@ def _rounded(values: Tensor) -> list[float]:
 def _step_ratio(values: Tensor) -> float:
     """Largest change over the larger one of those before and after: about one where smooth."""
     steps = values.diff().abs()
-    neighbours = torch.maximum(steps[:-2], steps[2:])
-    return float((steps[1:-1] / neighbours).nan_to_num(0.0, posinf=torch.inf).max())
+    neighbours = torch.maximum(steps[:-2], steps[2:]).clamp(min=1e-12 * float(steps.max()))
+    return float((steps[1:-1] / neighbours).max())
 
 
 def _jump(function: Callable[[Tensor], Tensor], t: Tensor, values: Tensor) -> float:
-    """Follow the largest change into ever smaller intervals; what is left of it at the end."""
-    k = int(values.diff().abs().argmax())
-    places, values = t[k : k + 2], values[k : k + 2]
-    while places[1] - places[0] > NARROW:
-        middle = places.mean(dim=0, keepdim=True)
-        places = torch.cat([places[:1], middle, places[1:]])
-        values = torch.cat([values[:1], function(middle), values[1:]])
-        half = int(values.diff().abs().argmax())
-        places, values = places[half : half + 2], values[half : half + 2]
-    return float(values.diff().abs())
+    """Follow the largest changes into ever smaller intervals; the most that is left of one."""
+    k = values.diff().abs().topk(FOLLOWED).indices
+    start, end, before, after = t[k], t[k + 1], values[k], values[k + 1]
+    while (end - start).max() > NARROW:
+        middle = (start + end) / 2
+        value = function(middle)
+        first = (value - before).abs() > (after - value).abs()
+        start, end = start.where(first, middle), middle.where(first, end)
+        before, after = before.where(first, value), value.where(first, after)
+    return float((after - before).abs().max())
 
 
 def render(report: dict[str, Any]) -> str:

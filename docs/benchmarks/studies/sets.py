@@ -1,7 +1,5 @@
 """The mixer of sets: time per token of one large graph or many small ones, against attention."""
 
-from __future__ import annotations
-
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any

@@ -1,7 +1,5 @@
 """What a point of a real transform costs by its length: how the ladder of lengths was chosen."""
 
-from __future__ import annotations
-
 from dataclasses import dataclass, field
 from functools import partial
 from itertools import groupby

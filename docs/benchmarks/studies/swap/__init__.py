@@ -1,7 +1,5 @@
 """Attention layers of e3nn models before and after the swap: time, peak memory, equivariance."""
 
-from __future__ import annotations
-
 import math
 from collections.abc import Callable
 from dataclasses import dataclass, field
