@@ -13,7 +13,7 @@ from e3hyena.mixers.base import Mixer
 from e3hyena.ops.long_conv import ragged_long_conv
 from e3hyena.ops.paths import Paths
 from e3hyena.ops.segments import Segments
-from e3hyena.ops.spectrum import check_boundary
+from e3hyena.ops.transforms import check_boundary
 
 
 class QueryKey(Mixer):
@@ -30,14 +30,22 @@ class QueryKey(Mixer):
         Channels and per-channel irreps.
     boundary : {"circular", "causal", "same"}
         See :func:`e3hyena.ops.tensor_product_long_conv`.
+    mean : bool
+        Divide by N, as the paper does, in place of :math:`\sqrt N`. With ``circular`` a graph and
+        any number of copies of it, listed one after the other, then give the same.
     """
 
     companion = "v"
     ordered: ClassVar[bool] = True
+    cost: ClassVar[str] = "O(N log N)"
+    purpose: ClassVar[str] = "chains, trajectories; the paper's operator"
 
-    def __init__(self, hidden: ChannelIrreps, *, boundary: str = "circular") -> None:
+    def __init__(
+        self, hidden: ChannelIrreps, *, boundary: str = "circular", mean: bool = False
+    ) -> None:
         super().__init__(hidden)
         self.boundary = check_boundary(boundary)
+        self.power = -1.0 if mean else -0.5
         irreps = hidden.per_channel
         if "1o" in irreps and "1e" not in irreps:
             irreps = irreps + o3.Irreps("1e")
@@ -58,9 +66,9 @@ class QueryKey(Mixer):
         """Convolve within every graph, each at its own length."""
         lengths = segments.lengths
         if len(set(lengths)) == 1:  # the factor costs nothing in the weights
-            weight = self.weight * max(lengths[0], 1) ** -0.5
+            weight = self.weight * max(lengths[0], 1) ** self.power
             return self._convolve(q, k, weight, segments)
-        factor = segments.sizes.to(q.dtype).rsqrt()[segments.index]
+        factor = segments.sizes.to(q.dtype).pow(self.power)[segments.index]
         return self._convolve(q, k, self.weight, segments) * factor
 
     def _convolve(self, q: Tensor, k: Tensor, weight: Tensor, segments: Segments) -> Tensor:

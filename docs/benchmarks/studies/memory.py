@@ -10,9 +10,10 @@ from torch import Tensor
 from benchmarks.harness import Config, added_mebibytes, in_fresh_process, plain_study, table
 from benchmarks.operators import backends, check_convolution, operands, peak_memory
 from e3hyena.ops import tensor_product_long_conv
-from e3hyena.ops.backends import eager, use_backend
-from e3hyena.ops.spectral import channels_at_once
-from e3hyena.ops.spectrum import buckets
+from e3hyena.ops.backends import use_backend
+from e3hyena.ops.backends.eager.contraction import BLOCK_BYTES
+from e3hyena.ops.backends.eager.convolution import channels_at_once
+from e3hyena.ops.transforms import transform_batches
 
 
 @dataclass(kw_only=True)
@@ -86,14 +87,14 @@ def predicted_peak(irreps: str, length: int, backend: str, threads: int) -> floa
     signals are padded and so copied, and six blocks of the contraction (``eager``).
     """
     like, _, _, paths = operands(irreps, 0)
-    (bucket,) = buckets((length,), "circular")
+    (batch,) = transform_batches((length,), "circular")
     result = 4 * len(like) * paths.dims[2] * length
-    spectra = 4 * sum(paths.dims) * (bucket.length + 2)
+    spectra = 4 * sum(paths.dims) * (batch.length + 2)
     if backend == "native":
         return (result + threads * spectra) / 2**20
-    at_once = channels_at_once(paths, bucket, like)
-    copies = 1.5 if bucket.length == length else 3
-    return (result + copies * at_once * spectra + 6 * eager.BLOCK_BYTES) / 2**20
+    at_once = channels_at_once(paths, batch, like)
+    copies = 1.5 if batch.length == length else 3
+    return (result + copies * at_once * spectra + 6 * BLOCK_BYTES) / 2**20
 
 
 def saved_ratio(irreps: str, length: int = 1009) -> float:
