@@ -67,10 +67,6 @@ BENCHMARKS = {
     "pages": "Measure what memory that stays mapped and huge pages gain.",
 }
 EXPERIMENTS = {
-    "molecules": "Compare all mixers on QM9 at equal budget.",
-    "set_recall": "Compare how many pairs mixers tell apart.",
-    "recall": "Compare associative recall in sequences.",
-    "scaling": "Measure time and memory against the number of tokens.",
     "symmetry": "Measure the symmetry of every mixer with every order of the atoms.",
     "ethanol": "Report forces of ethanol, and run dynamics with them.",
     "path": "Draw energy and force while an atom is pulled through a molecule.",

@@ -8,11 +8,7 @@ from benchmarks.__main__ import find_studies, load_study
 from benchmarks.bench import block, convolution, gridding, memory, pages, sets, swap, transforms
 from benchmarks.experiments import (
     ethanol,
-    molecule_report,
     path,
-    recall_report,
-    scaling_report,
-    set_recall_report,
     symmetry,
 )
 from benchmarks.harness.documents import find_documents, read_block, write_block
@@ -23,13 +19,6 @@ ROOT = Path(__file__).parents[2]
 
 # Block, JSON, what renders it: of studies that are not moved yet.
 OLD = [
-    ("molecules", "molecules", molecule_report.render),
-    ("molecules_short", "molecules", molecule_report.render_short),
-    ("recall_set", "recall_set", set_recall_report.render),
-    ("recall", "recall", recall_report.render),
-    ("scaling", "scaling", scaling_report.render),
-    ("scaling_claims", "scaling", scaling_report.render_claims),
-    ("scaling_short", "scaling", scaling_report.render_short),
     ("symmetry", "symmetry", symmetry.render),
     ("symmetry_short", "symmetry", symmetry.render_summary),
     ("path", "path", path.render),

@@ -12,15 +12,12 @@ import torch
 from torch import Tensor
 from torch_geometric.data import Data
 
-from benchmarks.harness.environment import environment
 from benchmarks.harness.peak import added_mebibytes, in_fresh_process
 from benchmarks.harness.timing import interleave
 from e3hyena.data.orders import OrderTransform
 from e3hyena.training.checkpoint import load_model
 from e3hyena.training.config import DataConfig, TrainConfig
-from e3hyena.training.device import cpu_threads
 from e3hyena.training.evaluate import mean_predictor, predict_molecules, summarise
-from e3hyena.training.files import write_json
 from e3hyena.training.fit import build_model, fit
 from e3hyena.training.load import load_split, scaling_of
 from e3hyena.training.molecules import Batch, Molecules, TrainLoader
@@ -71,37 +68,28 @@ class Relisted(OrderTransform):
         return torch.randperm(data.num_nodes or 0, generator=generator)
 
 
-def measure(rows: dict[str, dict[str, Any]], repeats: int, path: Path) -> None:
-    """Time a training step of every row in turns, then its memory, and write both to `path`.
+def time_steps(values: dict[str, Any], folder: Path) -> dict[str, Any]:
+    """Time a training step of every row in turns, then its memory.
 
     Parameters
     ----------
-    rows : dict
-        For each row, values as for `train`.
-    repeats : int
-        Counted rounds, each with other molecules; those of a round are the same for all rows.
-    path : Path
-        The JSON file.
+    values : dict
+        rows: for each, values as for `train`; repeats: counted rounds, each with other molecules,
+        those of a round the same for all rows.
+    folder : Path
+        Not used.
     """
-    with cpu_threads(1):
-        batches = {row: _batches(values, repeats + 1) for row, values in rows.items()}
-        timings = interleave(
-            {row: _timed(values, batches[row]) for row, values in rows.items()}, repeats
-        )
-        memory = {
-            row: in_fresh_process(step_memory, values, batches[row][0])
-            for row, values in rows.items()
-        }
-    write_json(
-        path,
-        {
-            "milliseconds": timings,
-            "mebibytes": memory,
-            "repeats": repeats,
-            "environment": {**environment(), "threads": 1},
+    rows, repeats = values["rows"], values["repeats"]
+    batches = {row: _batches(training, repeats + 1) for row, training in rows.items()}
+    rivals = {row: _timed(training, batches[row]) for row, training in rows.items()}
+    return {
+        "milliseconds": interleave(rivals, repeats),
+        "mebibytes": {
+            row: in_fresh_process(step_memory, training, batches[row][0])
+            for row, training in rows.items()
         },
-    )
-    print(f"written: {path}")
+        "repeats": repeats,
+    }
 
 
 def step_memory(values: dict[str, Any], batch: Batch) -> float:

@@ -11,14 +11,16 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from torch import nn
+from torch import Tensor, nn
 from torch.nn.attention import SDPBackend, sdpa_kernel
 
 from benchmarks.harness.peak import added_mebibytes
 from benchmarks.networks.blocks import build_block
+from benchmarks.operators import backward, forward
 
 ENOUGH_SECONDS = 20.0  # of all passes where a length is measured alone
 MOST_REPEATS = 11  # the first ones still fault fresh memory in
+Point = dict[str, float]
 
 
 def measure(values: dict[str, Any], folder: Path) -> dict[str, Any]:
@@ -31,7 +33,7 @@ def measure(values: dict[str, Any], folder: Path) -> dict[str, Any]:
     ----------
     values : dict
         mixers (row to mixer of `build_block`), irreps, pass, lengths, rounds (of the turns; None:
-        as many as fit in 20 seconds), memory_limit, time_limit, threads, device.
+        as many as fit in 20 seconds), memory_limit, time_limit, device.
     folder : Path
         Not used.
 
@@ -40,7 +42,6 @@ def measure(values: dict[str, Any], folder: Path) -> dict[str, Any]:
     result : dict
         For every row the points reached (length, seconds, mebibytes), and why it stopped.
     """
-    torch.set_num_threads(values["threads"])
     torch.manual_seed(0)
     operators = {
         row: build_operator(values["irreps"], mixer).to(values["device"])
@@ -48,16 +49,14 @@ def measure(values: dict[str, Any], folder: Path) -> dict[str, Any]:
     }
     results: dict[str, Any] = {row: {"points": [], "stopped": None} for row in operators}
     for length in values["lengths"]:
-        calls = {}
-        for row, operator in operators.items():
-            points = results[row]["points"]
-            reason = results[row]["stopped"] or would_exceed(points, length, values)
-            if not reason:
-                call = pass_of(operator, values["pass"], length, values["device"])
-                reason = _first(call, length, points, values)
-                calls[row] = call
-            results[row]["stopped"] = reason
-        running = {row: call for row, call in calls.items() if not results[row]["stopped"]}
+        running = {}
+        for row, result in results.items():
+            result["stopped"] = result["stopped"] or would_exceed(result["points"], length, values)
+            if not result["stopped"]:
+                call = pass_of(operators[row], values["pass"], length, values["device"])
+                result["stopped"] = _first(call, length, result["points"], values)
+            if not result["stopped"]:
+                running[row] = call
         rounds = values["rounds"] if length == values["lengths"][-1] else None
         for row, seconds in _repeat(running, results, rounds).items():
             results[row]["points"][-1]["seconds"] = seconds
@@ -77,7 +76,7 @@ def build_operator(irreps: str, mixer: str) -> nn.Module:
     return operator
 
 
-def would_exceed(points: list[dict[str, float]], length: int, values: dict[str, Any]) -> str | None:
+def would_exceed(points: list[Point], length: int, values: dict[str, Any]) -> str | None:
     """What an operator would need at a length, if it is more than a limit.
 
     Examples
@@ -86,17 +85,14 @@ def would_exceed(points: list[dict[str, float]], length: int, values: dict[str, 
     >>> would_exceed(points, 4000, {"time_limit": 10, "memory_limit": 1})
     'about 16 s'
     """
-    for key, limit, unit in (
-        ("seconds", values["time_limit"], "s"),
-        ("mebibytes", 1024 * values["memory_limit"], "GiB"),
-    ):
-        expected = extrapolate(points, length, key)
-        if expected > limit:
-            return f"about {expected / (1 if unit == 's' else 1024):.0f} {unit}"
-    return None
+    seconds = extrapolate(points, length, "seconds")
+    if seconds > values["time_limit"]:
+        return f"about {seconds:.0f} s"
+    gibibytes = extrapolate(points, length, "mebibytes") / 1024
+    return f"about {gibibytes:.0f} GiB" if gibibytes > values["memory_limit"] else None
 
 
-def extrapolate(points: list[dict[str, float]], length: float, key: str) -> float:
+def extrapolate(points: list[Point], length: float, key: str) -> float:
     """Value at another length, by the power law through the last two points.
 
     Examples
@@ -111,31 +107,10 @@ def extrapolate(points: list[dict[str, float]], length: float, key: str) -> floa
     return last[key] * (length / last["length"]) ** max(exponent, 0.0)
 
 
-def pass_of(operator: nn.Module, name: str, length: int, device: str = "cpu") -> Callable[[], None]:
-    """One pass over random tokens, waited for.
+def force(operator: nn.Module, x: Tensor) -> Callable[[], None]:
+    """Training on forces, which differentiates twice; attention then needs torch's plain kernel."""
 
-    Parameters
-    ----------
-    operator : nn.Module
-        With ``irreps_in``; called with tokens ``(length, irreps_in.dim)``.
-    name : {"forward", "backward", "force"}
-        forward: without gradients. backward: and the gradients of all outputs' sum. force: training
-        on forces, which differentiates twice; attention then needs torch's plain kernel.
-    length : int
-    device : str
-    """
-    irreps: Any = operator.irreps_in
-    x = torch.randn(length, irreps.dim, device=device)
-
-    def forward() -> None:
-        with torch.no_grad():
-            operator(x)
-
-    def backward() -> None:
-        operator.zero_grad()
-        operator(x.detach().requires_grad_()).sum().backward()
-
-    def force() -> None:
+    def call() -> None:
         operator.zero_grad()
         with sdpa_kernel(SDPBackend.MATH):
             pos = x.detach().requires_grad_()
@@ -143,24 +118,31 @@ def pass_of(operator: nn.Module, name: str, length: int, device: str = "cpu") ->
             (gradient,) = torch.autograd.grad(energy, pos, create_graph=True)
             gradient.square().sum().backward()
 
-    chosen = {"forward": forward, "backward": backward, "force": force}[name]
-    if device == "cpu":
-        return chosen
+    return call
+
+
+PASSES = {"forward": forward, "backward": backward, "force": force}
+
+
+def pass_of(operator: nn.Module, name: str, length: int, device: str = "cpu") -> Callable[[], None]:
+    """One pass, an entry of `PASSES`, over random tokens, waited for."""
+    irreps: Any = operator.irreps_in
+    call = PASSES[name](operator, torch.randn(length, irreps.dim, device=device))
 
     def waited() -> None:
-        chosen()
+        call()
         torch.cuda.synchronize()
 
-    return waited
+    return call if device == "cpu" else waited
 
 
 def _first(
-    call: Callable[[], None], length: int, points: list[dict[str, float]], values: dict[str, Any]
+    call: Callable[[], None], length: int, points: list[Point], values: dict[str, Any]
 ) -> str | None:
     """Time and memory of the first pass; why there is none, if it fails for want of memory."""
+    limit = min(values["memory_limit"], _available())
     start = time.perf_counter()
     try:
-        limit = min(values["memory_limit"], _available())
         with _memory_limited(limit):
             added = _added(call, values["device"])
     except (RuntimeError, MemoryError) as error:
@@ -169,18 +151,7 @@ def _first(
         return f"more than {limit:.3g} GiB"
     seconds = time.perf_counter() - start
     points.append({"length": length, "seconds": seconds, "mebibytes": added})
-    if seconds > values["time_limit"]:
-        return f"more than {values['time_limit']:g} s"
-    return None
-
-
-def _available() -> float:
-    """GiB of memory that can be had without killing anybody."""
-    file = Path("/proc/meminfo")
-    if not file.exists():
-        return math.inf
-    line = next(text for text in file.read_text().splitlines() if text.startswith("MemAvailable"))
-    return 0.97 * int(line.split()[1]) / 2**20
+    return f"more than {values['time_limit']:g} s" if seconds > values["time_limit"] else None
 
 
 def _added(call: Callable[[], None], device: str) -> float:
@@ -207,19 +178,29 @@ def _repeat(
     return {row: statistics.median(seconds[row] or [first[row]]) for row in calls}
 
 
+def _kibibytes(file: str, name: str) -> int | None:
+    """An entry of the system's account; None where there is none."""
+    lines = Path(file).read_text().splitlines() if Path(file).exists() else []
+    return next((int(line.split()[1]) for line in lines if line.startswith(name)), None)
+
+
+def _available() -> float:
+    """GiB of memory that can be had without killing anybody."""
+    free = _kibibytes("/proc/meminfo", "MemAvailable")
+    return math.inf if free is None else 0.97 * free / 2**20
+
+
 @contextlib.contextmanager
 def _memory_limited(gibibytes: float) -> Iterator[None]:
     """Let allocations fail that bring this process above its present size and so much more."""
-    status = Path("/proc/self/status")
-    if not status.exists():  # not Linux: the growth so far has to stop a sweep in time
+    size = _kibibytes("/proc/self/status", "VmData")
+    if size is None:  # not Linux: the growth so far has to stop a sweep in time
         yield
         return
     import resource
 
-    line = next(text for text in status.read_text().splitlines() if text.startswith("VmData"))
     soft, hard = resource.getrlimit(resource.RLIMIT_DATA)
-    limit = 1024 * int(line.split()[1]) + int(gibibytes * 2**30)
-    resource.setrlimit(resource.RLIMIT_DATA, (limit, hard))
+    resource.setrlimit(resource.RLIMIT_DATA, (1024 * size + int(gibibytes * 2**30), hard))
     try:
         yield
     finally:
