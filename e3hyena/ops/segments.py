@@ -228,11 +228,16 @@ class Layout:
 class _Regroup(torch.autograd.Function):
     """Gather along the last axis by an injective index (-1: zero); its adjoint is its inverse."""
 
+    generate_vmap_rule = True
+
     @staticmethod
-    def forward(ctx: Any, x: Tensor, index: Tensor, inverse: Tensor) -> Tensor:
-        ctx.save_for_backward(index, inverse)
+    def forward(x: Tensor, index: Tensor, inverse: Tensor) -> Tensor:
         gathered = x.index_select(-1, index.clamp(min=0))
         return torch.where(index >= 0, gathered, 0)
+
+    @staticmethod
+    def setup_context(ctx: Any, inputs: tuple[Tensor, ...], output: Tensor) -> None:
+        ctx.save_for_backward(*inputs[1:])
 
     @staticmethod
     def backward(ctx: Any, grad: Tensor) -> tuple[Tensor, None, None]:

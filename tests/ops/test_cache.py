@@ -12,8 +12,9 @@ import pytest
 import torch
 
 from e3hyena.ops import Paths, backends, tensor_product
-from e3hyena.ops.backends import cache, eager, native, native_build, select, use_backend
-from e3hyena.ops.backends.native_build import BuildError, compiler, load, run
+from e3hyena.ops.backends import BACKENDS, cache, native, select, use_backend
+from e3hyena.ops.backends.native import build as native_build
+from e3hyena.ops.backends.native.build import BuildError, compiler, load, run
 
 CODE = "int answer(void) { return 42; }\n"
 needs_compiler = pytest.mark.skipif(compiler() is None, reason="no C compiler")
@@ -171,7 +172,7 @@ def test_a_planted_library_is_not_loaded(home, tmp_path):
 
 PROCESS = """
 import sys, torch
-from e3hyena.ops.backends.native_build import load
+from e3hyena.ops.backends.native.build import load
 codes = [f"int answer(void) {{ return {n}; }}" for n in range(3)]
 print([load(code).answer() for code in codes])
 """
@@ -245,19 +246,19 @@ def test_what_cannot_be_compiled_is_computed_by_eager(fake, home, monkeypatch, s
     fake(script)
     monkeypatch.setattr(native_build, "TIME_LIMIT", 0.5)
     monkeypatch.setattr(native, "available", lambda: True)  # it was, so far
-    monkeypatch.setattr(backends, "NATIVE_OR_EAGER", backends._NativeOrEager())
+    monkeypatch.setattr(backends, "_AUTOMATIC", [backends._OrEager(BACKENDS["native"])])
     native_build.library.cache_clear()
     paths = Paths("0e + 1o", "0e + 1o", "0e + 1o")
     x, y = torch.randn(2, 8, 4, 999)
     weight = torch.randn(paths.num_paths, 8)
     with use_backend("auto"):
-        with pytest.warns(UserWarning, match="C back-end cannot be built") as caught:
+        with pytest.warns(UserWarning, match="back-end native cannot be built") as caught:
             found = tensor_product(x, y, weight, paths)
         assert len(caught) == 1
         with warnings.catch_warnings():
             warnings.simplefilter("error")
             assert torch.equal(tensor_product(x, y, weight, paths), found)
-        assert select(x) is eager
+        assert select(x) is BACKENDS["eager"]
     with use_backend("eager"):
         assert torch.equal(tensor_product(x, y, weight, paths), found)
     with use_backend("native"), pytest.raises(BuildError):
@@ -284,10 +285,11 @@ def test_a_thread_does_not_see_the_choice_of_another():
     x = torch.zeros(1)
     with use_backend("native"):
         with ThreadPoolExecutor(1) as pool:
-            assert pool.submit(select, x).result() is eager  # auto, and the tensor is small
+            found = pool.submit(select, x).result()
+            assert found is BACKENDS["eager"]  # auto, and the tensor is small
         with use_backend("eager"):
-            assert select(x) is eager
-        assert select(x) is native
+            assert select(x) is BACKENDS["eager"]
+        assert select(x) is BACKENDS["native"]
 
 
 def test_interleaved_threads_keep_their_choices():

@@ -3,6 +3,7 @@
 import json
 import random
 import shutil
+import time
 from pathlib import Path
 
 import pytest
@@ -12,6 +13,7 @@ from e3hyena._digest import with_digest
 from e3hyena.training import OptimConfig, TrainConfig, load_model, predict, train
 from e3hyena.training.checkpoint import save_model
 from e3hyena.training.files import read_json, read_text, write_json, write_text
+from e3hyena.training.info import describe
 from e3hyena.training.resume import CheckedFiles
 from e3hyena.training.torch_files import write_torch
 
@@ -276,3 +278,56 @@ def test_a_digest_tells_values_apart():
     assert len(digests) == len(values)
     with pytest.raises(TypeError, match="no digest"):
         with_digest({"x": object()})
+
+
+ODD = [None, True, -1, 0, 1, 3, 10**9, 10**30, 0.5, -2.5, float("nan"), float("inf")]
+ODD += ["", "0e", "1o", "5x0e+3x1o", "999999999x0e", "coordinate", "filter", "given", "rdkit"]
+ODD += ["eV", "\0", "x" * 9, [], {}, [1, 6], ["0e"], {"heads": 2}, {"modes": 10**9}]
+ODD += [torch.zeros(3), torch.ones(119, 5)]
+
+
+def altered(value, draw: random.Random):
+    """`value` with one thing in it exchanged, dropped, doubled or swapped."""
+    if isinstance(value, dict) and value and draw.random() < 0.9:
+        name = draw.choice(sorted(value))
+        changed = dict(value)
+        kind = draw.random()
+        if kind < 0.1:
+            del changed[name]
+        elif kind < 0.2:
+            changed[name] = value[draw.choice(sorted(value))]
+        elif isinstance(value[name], str) and value[name][:1] == "{":
+            inside = altered(json.loads(value[name]), draw)
+            plain = not isinstance(inside, torch.Tensor)
+            changed[name] = json.dumps(inside, default=str) if plain else "{"
+        else:
+            changed[name] = altered(value[name], draw)
+        return changed
+    if isinstance(value, torch.Tensor) and value.numel() and draw.random() < 0.5:
+        return draw.choice([value.double(), value.flatten(), value[..., None], value * 2, -value])
+    return draw.choice(ODD)
+
+
+@pytest.mark.slow
+@pytest.mark.filterwarnings("ignore:.*depends on the order")
+def test_altered_descriptions_are_values_or_clear_errors(whole, tmp_path):
+    """The digest is right: what is read is used within seconds, or refused as a ValueError."""
+    content = torch.load(whole["model.pt"], weights_only=True)
+    (tmp_path / "water.xyz").write_text(WATER)
+    draw, refused, slowest, count = random.Random(0), 0, 0.0, 600
+    for _ in range(count):
+        changed = altered(content, draw)
+        if not isinstance(changed, dict):
+            changed = {"format": changed}
+        write_torch(tmp_path / "model.pt", changed)
+        start = time.process_time()
+        try:
+            load_model(tmp_path / "model.pt")
+            describe(tmp_path / "model.pt")
+            values = predict(tmp_path / "model.pt", [tmp_path / "water.xyz"]).values
+            assert values.isfinite().all()
+        except ValueError:
+            refused += 1
+        slowest = max(slowest, time.process_time() - start)
+    print(f"{refused} of {count} altered files are refused, slowest {slowest:.1f} s")
+    assert slowest < 5 and refused > count / 2

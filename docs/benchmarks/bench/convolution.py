@@ -19,7 +19,7 @@ from e3hyena.nn.operator import HyenaOperator
 from e3hyena.ops import Paths, tensor_product_long_conv
 from e3hyena.ops.backends import native, use_backend
 from e3hyena.ops.segments import Segments
-from e3hyena.ops.spectrum import transform_length
+from e3hyena.ops.transforms import transform_length
 
 BLOCK = "convolution"
 

@@ -14,9 +14,10 @@ from benchmarks.operators import check_convolution as check
 from benchmarks.operators import peak_memory
 from e3hyena.irreps import ChannelIrreps
 from e3hyena.ops import Paths, tensor_product_long_conv
-from e3hyena.ops.backends import eager, native
-from e3hyena.ops.spectral import channels_at_once
-from e3hyena.ops.spectrum import buckets, transform_length
+from e3hyena.ops.backends import native
+from e3hyena.ops.backends.eager.contraction import BLOCK_BYTES
+from e3hyena.ops.backends.eager.convolution import channels_at_once
+from e3hyena.ops.transforms import transform_batches, transform_length
 
 BLOCK = "memory"
 
@@ -97,11 +98,11 @@ def predicted_peak(irreps: str, length: int, backend: str, threads: int) -> floa
     spectra = 4 * sum(paths.dims) * (points + 2)
     if backend == "native":
         return (result + threads * spectra) / 2**20
-    (bucket,) = buckets((length,), "circular")
+    (bucket,) = transform_batches((length,), "circular")
     like = torch.empty(hidden.num_channels, 0)
     at_once = channels_at_once(paths, bucket, like)
     copies = 1.5 if points == length else 3
-    return (result + copies * at_once * spectra + 6 * eager.BLOCK_BYTES) / 2**20
+    return (result + copies * at_once * spectra + 6 * BLOCK_BYTES) / 2**20
 
 
 def saved_ratio(irreps: str, length: int = 1009) -> float:

@@ -23,12 +23,13 @@ def plain(label: str) -> str:
     return label.replace("`", "")
 
 
-def finish(figure: Any, panels: Iterable[Any]) -> None:
-    """Lengths by powers of two, a grid, and one legend beside all panels."""
+def finish(figure: Any, panels: Iterable[Any], base: int = 2) -> None:
+    """Logarithmic axes, lengths by powers of a base, a grid, one legend beside all panels."""
     shown = list(panels)
     for axes in shown:
-        axes.set_xscale("log", base=2)
-        axes.xaxis.set_major_formatter("{x:g}")
+        axes.set_xscale("log", base=base)
+        if base == 2:
+            axes.xaxis.set_major_formatter("{x:g}")
         if axes.lines:
             axes.set_yscale("log")
         axes.grid(alpha=0.25)

@@ -15,7 +15,7 @@ from benchmarks.harness.timing import interleave
 from benchmarks.operators import PASSES, check_convolution
 from e3hyena.nn.operator import HyenaOperator
 from e3hyena.ops.segments import Segments
-from e3hyena.ops.spectrum import buckets
+from e3hyena.ops.transforms import transform_batches
 
 
 @dataclass(kw_only=True)
@@ -90,7 +90,7 @@ def check_graphs(operator: HyenaOperator, lengths: tuple[int, ...]) -> None:
 def collect(config: RaggedConfig, done: Done) -> dict[str, Any]:
     """Results by irreps, and how transforms of different lengths are put together."""
     sizes = draw_sizes(config.options())
-    lengths = buckets(sizes, "circular")
+    lengths = transform_batches(sizes, "circular")
     return {
         "transform_points_per_token": sum(b.length * len(b.sizes) for b in lengths) / sum(sizes),
         "buckets": len(lengths),

@@ -1,9 +1,9 @@
-"""Ways to compute the contraction over paths, one file each, chosen automatically.
+"""Ways to compute the operators, one sub-package each, chosen automatically.
 
 ``eager`` is plain torch and always there. ``native`` is C generated from the paths, compiled by the
 system's compiler at first use and cached; it serves CPU tensors. ``triton`` are Triton kernels
 generated from the paths; they serve CUDA tensors. The environment variable ``E3HYENA_BACKEND`` or
-:func:`use_backend` overrides the choice.
+:func:`use_backend` overrides the choice. What a back-end is: :class:`Backend`.
 """
 
 from __future__ import annotations
@@ -11,18 +11,27 @@ from __future__ import annotations
 import functools
 import os
 import warnings
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from contextlib import contextmanager
 from contextvars import ContextVar
-from typing import Any
+from typing import Any, cast
 
 from torch import Tensor
 
-from e3hyena.ops.backends import eager, native, triton
+from e3hyena.ops.backends.base import Backend
 from e3hyena.ops.backends.heap import keep_freed_pages
-from e3hyena.ops.backends.native_build import BuildError
+from e3hyena.ops.backends.native import Native
+from e3hyena.ops.backends.native.build import BuildError
+from e3hyena.ops.backends.triton import Triton
 
-BACKENDS: dict[str, Any] = {"eager": eager, "native": native, "triton": triton}
+BACKENDS: dict[str, Backend] = {
+    backend.name: backend
+    for backend in (
+        Backend(),
+        Native(),
+        Triton(),
+    )
+}
 _chosen: ContextVar[str | None] = ContextVar("e3hyena_backend", default=None)
 _SMALL = 4096  # elements below which compiling for new paths is not worth the wait
 
@@ -53,14 +62,19 @@ def use_backend(name: str) -> Iterator[None]:
         _chosen.set(before)
 
 
-class _NativeOrEager:
-    """The native back-end, until something cannot be compiled; then the eager one."""
+class _OrEager:
+    """A back-end that nobody asked for: once something cannot be built, the eager one."""
 
-    def __init__(self) -> None:
-        self.broken = False
+    def __init__(self, backend: Backend) -> None:
+        self.backend, self.broken = backend, False
 
-    def __getattr__(self, name: str) -> Callable[..., Any]:
-        fast, plain = getattr(native, name), getattr(eager, name)
+    def available(self) -> bool:
+        return not self.broken and self.backend.available()
+
+    def __getattr__(self, name: str) -> Any:
+        fast, plain = getattr(self.backend, name), getattr(BACKENDS["eager"], name)
+        if not callable(fast):
+            return fast
 
         @functools.wraps(plain)
         def function(*arguments: Any) -> Any:
@@ -69,8 +83,8 @@ class _NativeOrEager:
             except BuildError as error:
                 self.broken = True
                 warnings.warn(
-                    f"the C back-end cannot be built ({error}); using the slower eager one from "
-                    "now on. Set E3HYENA_BACKEND=eager to silence this",
+                    f"the back-end {self.backend.name} cannot be built ({error}); using the slower "
+                    "eager one from now on. Set E3HYENA_BACKEND=eager to silence this",
                     stacklevel=2,
                 )
             return plain(*arguments)
@@ -79,22 +93,21 @@ class _NativeOrEager:
         return function
 
 
-NATIVE_OR_EAGER = _NativeOrEager()
+_AUTOMATIC = [_OrEager(backend) for backend in BACKENDS.values() if backend.devices]
 
 
-def select(x: Tensor) -> Any:
-    """The back-end for an operand."""
+def select(x: Tensor) -> Backend:
+    """The back-end for an operand, on whatever device it is."""
     if x.device.type == "cpu":
         keep_freed_pages()
     name = _chosen.get() or _check(os.environ.get("E3HYENA_BACKEND", "auto"))
     if name != "auto":
         return BACKENDS[name]
     if x.numel() >= _SMALL:
-        if x.device.type == "cpu" and not NATIVE_OR_EAGER.broken and native.available():
-            return NATIVE_OR_EAGER
-        if x.device.type == "cuda" and triton.available():
-            return triton
-    return eager
+        for automatic in _AUTOMATIC:
+            if x.device.type in automatic.backend.devices and automatic.available():
+                return cast(Backend, automatic)
+    return BACKENDS["eager"]
 
 
 def _check(name: str) -> str:

@@ -237,4 +237,4 @@ def draw(report: dict[str, Any], figure: Any) -> None:
         below.set(xlabel="tokens")
     panels[0][0].set(ylabel="seconds")
     panels[1][0].set(ylabel="GiB added")
-    finish(figure, panels.flat)
+    finish(figure, panels.flat, base=10)
