@@ -50,15 +50,8 @@ bench: $(READY)  ## measure speed and memory, rewrite the tables in README and d
 	$(BIN)/python docs/benchmarks swap --output docs/results/swap.json --documents '[docs/replace-attention.md]'
 
 experiments: $(READY)  ## run or continue the comparisons and rewrite their tables and plots (hours)
-	$(BIN)/python docs/benchmarks molecules --output runs/molecules \
-	  --results docs/results --documents '[docs/experiments.md, README.md]'
-	$(BIN)/python docs/benchmarks set_recall --output runs/set_recall \
-	  --results docs/results --documents '[docs/experiments.md]'
-	$(BIN)/python docs/benchmarks recall --output runs/recall \
-	  --results docs/results --documents '[docs/experiments.md]'
-	$(BIN)/python docs/benchmarks nbody $(PUBLISH)
-	$(BIN)/python docs/benchmarks scaling --output runs/scaling \
-	  --results docs/results --documents '[docs/scaling.md, README.md]'
+	for what in molecules recall_set recall nbody scaling; do \
+	  $(BIN)/python docs/benchmarks $$what $(PUBLISH) || exit 1; done
 	$(BIN)/python docs/benchmarks symmetry --output docs/results/symmetry.json \
 	  --documents '[docs/order-and-symmetry.md]' --summaries '[README.md]'
 	$(BIN)/python docs/benchmarks path --output docs/results/path.json --plot docs/results/path.png \

@@ -64,8 +64,6 @@ class RecallSetConfig(Config):
         Tokens of all sets of a test, at least one set.
     lr : float
         Largest learning rate of AdamW; cosine schedule.
-    warmup : float
-        Fraction of the steps spent warming up.
     """
 
     rows: list[str] = field(default_factory=lambda: list(ROWS))
@@ -79,7 +77,6 @@ class RecallSetConfig(Config):
     tokens_per_step: int = 2048
     test_tokens: int = 65536
     lr: float = 5e-3
-    warmup: float = 0.05
     jobs: int = 2
 
     def __post_init__(self) -> None:
@@ -102,7 +99,7 @@ def tokens_for(vocabulary: int) -> int:
 
 def list_cells(config: RecallSetConfig) -> list[Cell]:
     """All trainings; those of one seed come before the next seed."""
-    shared = ("irreps", "num_blocks", "steps", "tokens_per_step", "test_tokens", "lr", "warmup")
+    shared = config.only("irreps", "num_blocks", "steps", "tokens_per_step", "test_tokens", "lr")
     return [
         Cell(
             f"{row}-{vocabulary}-{seed}",
@@ -113,7 +110,8 @@ def list_cells(config: RecallSetConfig) -> list[Cell]:
                 "num_tokens": tokens_for(vocabulary),
                 "lengths": config.lengths if vocabulary == config.length_vocabulary else [],
                 "seed": seed,
-                **config.only(*shared),
+                "warmup": 0.05,
+                **shared,
             },
             stage="train",
         )

@@ -8,6 +8,7 @@ from typing import Any
 
 from benchmarks.harness.rows import Row, check_names, known, labels
 from benchmarks.harness.study import Cell, Config, Done, Study
+from benchmarks.harness.tables import flatten
 from benchmarks.studies.molecules.report import draw, render, render_short
 from benchmarks.studies.molecules.training import time_steps, train
 
@@ -111,10 +112,8 @@ def list_cells(config: MoleculesConfig) -> list[Cell]:
             config.seeds, sizes, config.targets, config.rows
         )
     ]
-    steps = {
-        row: config.training(row, config.targets[0], *sizes[-1], config.seeds[0])
-        for row in config.rows
-    }
+    last = config.targets[0], *sizes[-1], config.seeds[0]
+    steps = {row: config.training(row, *last) for row in config.rows}
     timing = {"rows": steps, "repeats": config.timing_repeats}
     return [*trainings, Cell("-".join(["timing", *config.rows]), timing, stage="timing")]
 
@@ -122,20 +121,11 @@ def list_cells(config: MoleculesConfig) -> list[Cell]:
 def collect(config: MoleculesConfig, done: Done) -> dict[str, Any]:
     """Errors of all trainings, and the timing if there is one."""
     timings = [{**cell["result"], "environment": cell["environment"]} for cell in done["timing"]]
-    return {
-        "labels": labels(config.rows, ROWS),
-        "cells": [
-            {
-                "row": cell["config"]["row"],
-                "target": cell["config"]["task"],
-                "size": cell["config"]["data"]["train_size"],
-                "seed": cell["config"]["seed"],
-                **cell["result"],
-            }
-            for cell in done["train"]
-        ],
-        "timing": timings[0] if timings else None,
-    }
+    cells = flatten(done["train"], "row", "task", "data", "seed")
+    for cell in cells:
+        cell["target"], cell["size"] = cell.pop("task"), cell.pop("data")["train_size"]
+    timing = timings[0] if timings else None
+    return {"labels": labels(config.rows, ROWS), "cells": cells, "timing": timing}
 
 
 STUDY = Study(

@@ -23,6 +23,7 @@ ROWS = {
 }
 # The dense form of the paper's attention gives what the fused one gives, at many times the cost.
 DEFAULT_ROWS = [row for row in ROWS if row != "cross_product_dense"]
+OPTIMIZER = {"warmup": 0.05, "weight_decay": 1e-5}
 PARTS = ("random", "fixed", "twice", "long", "vocabulary", "tensor", "ablation")
 
 
@@ -76,8 +77,6 @@ class RecallConfig(Config):
         Number of blocks.
     short_conv : int
         Kernel size of the short convolution in every operator but the paper's.
-    pool : str
-        What the answer is read from: mean, of all tokens, as in the paper, or last, the last token.
     steps : int
         Training steps.
     tokens_per_step : int
@@ -86,10 +85,6 @@ class RecallConfig(Config):
         Largest learning rate of AdamW; cosine schedule.
     lgatr_lr : float
         The same for LGATr-slim.
-    warmup : float
-        Fraction of the steps spent warming up.
-    weight_decay : float
-        Weight decay of AdamW.
     """
 
     parts: list[str] = field(default_factory=lambda: list(PARTS))
@@ -110,19 +105,15 @@ class RecallConfig(Config):
     irreps: str = "16x0e + 16x1o"
     num_blocks: int = 3
     short_conv: int = 3
-    pool: str = "mean"
     steps: int = 4000
     tokens_per_step: int = 2048
     lr: float = 1e-2
     lgatr_lr: float = 3e-3
-    warmup: float = 0.05
-    weight_decay: float = 1e-5
     jobs: int = 2
 
     def __post_init__(self) -> None:
         check_names("rows", [*self.rows, *self.extension_rows, *self.ablation_rows], ROWS)
         check_names("parts", self.parts, PARTS)
-        check_names("pool", [self.pool], ("mean", "last"))
         parse_irreps(self.irreps)
         for name in ("steps", "ablation_steps", "tokens_per_step", "num_blocks"):
             if getattr(self, name) < 1:
@@ -130,43 +121,6 @@ class RecallConfig(Config):
         for length in (*self.lengths, *self.long_lengths, *self.tensor_lengths):
             if length % 2:
                 raise ValueError(f"length {length} is odd; sequences are pairs of tokens")
-
-
-def list_tasks(config: RecallConfig, part: str) -> list[Task]:
-    """What a part recalls.
-
-    Examples
-    --------
-    >>> [task.length for task in list_tasks(RecallConfig(), "vocabulary")]
-    [64, 64, 128, 256]
-    """
-    return {
-        "random": [Task("random", length) for length in config.lengths],
-        "fixed": [Task("fixed", length) for length in config.lengths],
-        "twice": [Task("random", max(config.lengths))],
-        "long": [Task("random", max(config.long_lengths))],
-        "vocabulary": [Task("random", max(64, 4 * v), v) for v in config.vocabularies],
-        "tensor": [Task("random", length, degree=2) for length in config.tensor_lengths],
-        "ablation": [Task("random", config.ablation_length)],
-    }[part]
-
-
-def list_cells(config: RecallConfig) -> list[Cell]:
-    """All trainings; those of one seed come before the next seed."""
-    rows = {
-        **dict.fromkeys(("random", "fixed"), config.rows),
-        **dict.fromkeys(("twice", "ablation"), config.ablation_rows),
-    }
-    cells = {}
-    for seed, part in itertools.product(config.seeds, config.parts):
-        chosen = rows.get(part, config.extension_rows)
-        for task, row in itertools.product(list_tasks(config, part), chosen):
-            name = f"{task.kind}-{task.length}-{task.vocabulary}-{task.degree}-{row}-{seed}"
-            values = _values(config, task, row, seed)
-            for prefix, changes in _changes(config, part).items():
-                # Parts may share cells.
-                cells[prefix + name] = Cell(prefix + name, {**values, **changes}, stage="train")
-    return list(cells.values())
 
 
 def list_variants(config: RecallConfig) -> dict[str, dict[str, Any]]:
@@ -194,38 +148,70 @@ def _with_tensors(irreps: str) -> str:
     return f"{irreps} + {irreps.split('x')[0]}x2e"
 
 
-def _changes(config: RecallConfig, part: str) -> dict[str, dict[str, Any]]:
-    """How a part trains: for longer, on all lengths, in every variant, or as is; by name."""
-    if part == "long":
-        lengths = sorted(config.long_lengths)
-        return {"long-": {"trained": lengths, "tested": lengths, "variant": LONG}}
-    if part == "twice":
-        return {"twice-": {"steps": 2 * config.steps, "tested": [], "variant": TWICE}}
-    if part == "ablation":
-        short = {"steps": config.ablation_steps, "tested": []}
-        variants = enumerate(list_variants(config).items())
-        return {
-            f"ablation-{i}-": {**short, **some, "variant": name} for i, (name, some) in variants
-        }
-    return {"": {}}
+Part = tuple[list[Task], list[str], dict[str, dict[str, Any]]]
 
 
-def _values(config: RecallConfig, task: Task, row: str, seed: int) -> dict[str, Any]:
-    at_trained_length = task == Task("random", config.trained_length)
-    shared = ("num_blocks", "short_conv", "pool", "steps", "tokens_per_step")
-    return {
-        "row": row,
-        **ROWS[row].values(),
-        "equivariant": ROWS[row].equivariant,
-        "irreps": config.irreps if task.degree == 1 else _with_tensors(config.irreps),
-        "seed": seed,
-        "variant": None,
-        "trained": [task.length],
-        "lr": config.lgatr_lr if row == "lgatr" else config.lr,
-        "tested": config.tested_lengths if at_trained_length else [],
-        **task._asdict(),
-        **config.only(*shared, "warmup", "weight_decay"),
+def list_parts(config: RecallConfig) -> dict[str, Part]:
+    """Tasks, rows, and what each training has of its own, by the beginning of its name.
+
+    Examples
+    --------
+    >>> [task.length for task in list_parts(RecallConfig())["vocabulary"][0]]
+    [64, 64, 128, 256]
+    """
+    all_lengths = sorted(config.long_lengths)
+    longer = {"steps": 2 * config.steps, "tested": [], "variant": TWICE}
+    varied = {"trained": all_lengths, "tested": all_lengths, "variant": LONG}
+    short = {"steps": config.ablation_steps, "tested": []}
+    variants = {
+        f"ablation-{place}-": {**short, **changes, "variant": variant}
+        for place, (variant, changes) in enumerate(list_variants(config).items())
     }
+
+    def tasks(kind: str, lengths: list[int], degree: int = 1) -> list[Task]:
+        return [Task(kind, length, degree=degree) for length in lengths]
+
+    larger = [Task("random", max(64, 4 * v), v) for v in config.vocabularies]
+    extension, ablation = config.extension_rows, config.ablation_rows
+    return {
+        "random": (tasks("random", config.lengths), config.rows, {"": {}}),
+        "fixed": (tasks("fixed", config.lengths), config.rows, {"": {}}),
+        "twice": (tasks("random", [max(config.lengths)]), ablation, {"twice-": longer}),
+        "long": (tasks("random", all_lengths[-1:]), extension, {"long-": varied}),
+        "vocabulary": (larger, extension, {"": {}}),
+        "tensor": (tasks("random", config.tensor_lengths, 2), extension, {"": {}}),
+        "ablation": (tasks("random", [config.ablation_length]), ablation, variants),
+    }
+
+
+def list_cells(config: RecallConfig) -> list[Cell]:
+    """All trainings; those of one seed come before the next seed."""
+    parts = list_parts(config)
+    shared = config.only("num_blocks", "short_conv", "steps", "tokens_per_step")
+    cells = {}  # parts may share some
+    for seed, part in itertools.product(config.seeds, config.parts):
+        tasks, rows, trainings = parts[part]
+        for task, row, (start, own) in itertools.product(tasks, rows, trainings.items()):
+            at_trained_length = task == Task("random", config.trained_length)
+            values = {
+                "row": row,
+                **ROWS[row].values(),
+                "equivariant": ROWS[row].equivariant,
+                "irreps": config.irreps if task.degree == 1 else _with_tensors(config.irreps),
+                "pool": "mean",
+                "seed": seed,
+                "variant": None,
+                "trained": [task.length],
+                "lr": config.lgatr_lr if row == "lgatr" else config.lr,
+                "tested": config.tested_lengths if at_trained_length else [],
+                **task._asdict(),
+                **OPTIMIZER,
+                **shared,
+                **own,
+            }
+            name = f"{start}{task.kind}-{task.length}-{task.vocabulary}-{task.degree}-{row}-{seed}"
+            cells[name] = Cell(name, values, stage="train")
+    return list(cells.values())
 
 
 def collect(config: RecallConfig, done: Done) -> dict[str, Any]:

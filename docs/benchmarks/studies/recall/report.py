@@ -50,42 +50,42 @@ def tested(report: dict[str, Any], at: int, **wanted: Any) -> list[float]:
 def render(report: dict[str, Any]) -> str:
     """Captions, tables and plot in Markdown, for a page in docs."""
     config, labels = report["config"], report["labels"]
-    longest, steps, trained = max(config["lengths"]), config["steps"], config["trained_length"]
+    last = {**PAPER, "length": max(config["lengths"])}
+    trained = {**PAPER, "length": config["trained_length"]}
+    larger = {"kind": "random", "degree": 1}
+    steps = {None: f"{config['steps']:,} steps", TWICE: f"{2 * config['steps']:,} steps"}
     extended = {row: labels[row] for row in config["extension_rows"]}
     changed = {row: labels[row] for row in config["ablation_rows"]}
-    last = {**PAPER, "length": longest}
-    longer = {
-        row: label
-        for row, label in changed.items()
-        if select(report, row=row, **last, variant=TWICE)
-    }
     variants = {cell["variant"]: cell["variant"] for cell in report["cells"]}
-    for name in (None, LONG, TWICE):
-        variants.pop(name, None)
-    beyond = {row: label for row, label in labels.items() if select(report, row=row, variant=LONG)}
-    at = {**PAPER, "length": trained}
-    other = {row: label for row, label in labels.items() if select(report, row=row, **at)}
-    vectors = {"kind": "random", "degree": 1}
+    variants = {name: name for name in variants if name not in (None, LONG, TWICE)}
+
+    def measured(rows: Mapping[str, str], **wanted: Any) -> dict[str, str]:
+        return {row: label for row, label in rows.items() if select(report, row=row, **wanted)}
+
     parts = [
         _caption(report),
         "**Random vocabularies** of 4 pairs, by length:",
         _paper_table(report, "random"),
         "**One fixed vocabulary** of 4 pairs, by length:",
         _paper_table(report, "fixed"),
-        f"**Twice the steps**, random, length {longest}:",
+        f"**Twice the steps**, random, length {last['length']}:",
         _table(
-            longer,
-            {None: f"{steps:,} steps", TWICE: f"{2 * steps:,} steps"},
+            measured(changed, **last, variant=TWICE),
+            steps,
             lambda row, variant: errors(report, row=row, **last, variant=variant),
         ),
         "**Longer sequences**, random vocabularies of 4 pairs: one network for all lengths, which "
         "trains on one of them at every step, by length of the test:",
-        _table(beyond, config["long_lengths"], lambda r, n: tested(report, n, row=r, variant=LONG)),
+        _table(
+            measured(labels, variant=LONG),
+            config["long_lengths"],
+            lambda row, n: tested(report, n, row=row, variant=LONG),
+        ),
         "**Larger vocabularies**, random, relative to predicting zero, by vocabulary:",
         _table(
             extended,
             config["vocabularies"],
-            lambda row, v: relative(report, row=row, **vectors, vocabulary=v),
+            lambda row, v: relative(report, row=row, **larger, vocabulary=v),
         ),
         "**Tensors** (`2e`), random vocabularies of 4 pairs, by length:",
         _table(
@@ -93,8 +93,12 @@ def render(report: dict[str, Any]) -> str:
             config["tensor_lengths"],
             lambda row, n: errors(report, row=row, **{**PAPER, "degree": 2}, length=n),
         ),
-        f"**Trained at length {trained}**, tested at:",
-        _table(other, config["tested_lengths"], lambda row, n: tested(report, n, row=row, **at)),
+        f"**Trained at length {trained['length']}**, tested at:",
+        _table(
+            measured(labels, **trained),
+            config["tested_lengths"],
+            lambda row, n: tested(report, n, row=row, **trained),
+        ),
         f"**One change at a time**, length {config['ablation_length']}, "
         f"{config['ablation_steps']:,} steps:",
         _table(variants, changed, lambda name, row: errors(report, row=row, variant=name), 4),
@@ -105,15 +109,14 @@ def render(report: dict[str, Any]) -> str:
 
 def _caption(report: dict[str, Any]) -> str:
     config, machine = report["config"], report["environment"]
-    pooled = "the mean of all tokens" if config["pool"] == "mean" else "the last token"
     own_lr = f" (LGATr-slim {config['lgatr_lr']:g})" if "lgatr" in report["labels"] else ""
     return (
         "Mean square error of the test, mean ± standard deviation over "
         f"{count_seeds(report, *ENTRY)}. "
         f"{config['irreps']}, {config['num_blocks']} blocks, short convolutions of "
         f"{config['short_conv']}, {config['steps']:,} steps of {config['tokens_per_step']:,} "
-        f"tokens, learning rate {config['lr']:g}{own_lr}; the answer is read from {pooled}. One "
-        f"thread, {machine['cpu']}, torch {machine['torch']}. "
+        f"tokens, learning rate {config['lr']:g}{own_lr}; the answer is read from the mean "
+        f"of all tokens. One thread, {machine['cpu']}, torch {machine['torch']}. "
         "Minutes are processor time of a training. A dash: not measured yet."
     )
 

@@ -20,23 +20,7 @@ DATA_SEED = 10**9  # the same data for every network and seed
 
 
 def train(values: dict[str, Any], folder: Path) -> dict[str, Any]:
-    """Train a network, keep the state that validates best, test it.
-
-    Parameters
-    ----------
-    values : dict
-        For `build`; kind, length, vocabulary, degree, seed; steps, tokens_per_step, lr, warmup,
-        weight_decay; trained, the lengths of the training sequences, one drawn at every step;
-        tested, further lengths to test at.
-    folder : Path
-        Receives the learning curve, ``curve.json``, and ``weights.pt``.
-
-    Returns
-    -------
-    result : dict
-        Mean square error of the test, that of predicting zero, errors at other lengths, and what
-        `fit` returns.
-    """
+    """Train a network, keep the state that validates best, test it, also at other lengths."""
     torch.manual_seed(values["seed"])
     train_sets = [_recall(values, "train", length) for length in values["trained"]]
     val_sets = [_recall(values, "val", length) for length in values["trained"]]
