@@ -83,49 +83,38 @@ def list_cells(config: ScalingConfig) -> list[Cell]:
     >>> [cell.name for cell in list_cells(config)][:3]
     ['together-2500-force', 'together-20000-force', 'together-30000-force']
     """
-
-    def cell(
-        name: str, rows: list[str], irreps: str, kind: str, lengths: list[int], rounds: int | None
-    ) -> Cell:
-        mixers = {row: ROWS[row].mixer for row in rows}
-        values = {"mixers": mixers, "irreps": irreps, "pass": kind, "lengths": lengths}
-        limits = config.only("memory_limit", "time_limit", "threads", "device")
-        return Cell(name, {**values, "rounds": rounds, **limits})
-
-    first = config.irreps[0]
-    turns = [  # the growth tells who will not get there
-        cell(f"together-{n}-{kind}", _rows(config, first), first, kind, steps, config.rounds)
-        for n, kind in itertools.product(config.together, config.passes)
-        for steps in [[n // 8, n // 4, n]]
-    ]
-    sweeps = [
-        cell(f"{irreps.replace(' ', '')}-{kind}-{row}", [row], irreps, kind, config.lengths, None)
-        for irreps, kind in itertools.product(config.irreps, config.passes)
-        for row in _rows(config, irreps)
-    ]
-    return turns + sweeps
+    limits = config.only("memory_limit", "time_limit", "threads", "device")
+    cells = []
+    for length, name in itertools.product(config.together, config.passes):
+        lengths = [length // 8, length // 4, length]  # the growth tells who will not get there
+        values = {"irreps": config.irreps[0], "pass": name, "lengths": lengths}
+        values |= {"mixers": _mixers(config, config.irreps[0]), "rounds": config.rounds, **limits}
+        cells.append(Cell(f"together-{length}-{name}", values))
+    for irreps, name in itertools.product(config.irreps, config.passes):
+        values = {"irreps": irreps, "pass": name, "lengths": config.lengths, "rounds": None}
+        for row, mixer in _mixers(config, irreps).items():
+            alone = {**values, "mixers": {row: mixer}, **limits}
+            cells.append(Cell(f"{irreps.replace(' ', '')}-{name}-{row}", alone))
+    return cells
 
 
-def _rows(config: ScalingConfig, irreps: str) -> list[str]:
+def _mixers(config: ScalingConfig, irreps: str) -> dict[str, str | None]:
     vectors = max(parse_irreps(irreps).ls) < 2
-    return [row for row in config.rows if vectors or row not in VECTORS_ONLY]
+    return {row: ROWS[row].mixer for row in config.rows if vectors or row not in VECTORS_ONLY}
 
 
 def collect(config: ScalingConfig, done: Done) -> dict[str, Any]:
     """Labels, and what every row reached in every cell."""
-    return {
-        "labels": labels(config.rows, ROWS),
-        "cells": [
-            {
-                "kind": "together" if cell["config"]["rounds"] else "sweep",
-                "irreps": cell["config"]["irreps"],
-                "pass": cell["config"]["pass"],
-                "length": cell["config"]["lengths"][-1],
-                "rows": cell["result"],
-            }
-            for cell in done["measure"]
-        ],
-    }
+    cells = [
+        {
+            "kind": "together" if cell["config"]["rounds"] else "sweep",
+            **{key: cell["config"][key] for key in ("irreps", "pass")},
+            "length": cell["config"]["lengths"][-1],
+            "rows": cell["result"],
+        }
+        for cell in done["measure"]
+    ]
+    return {"labels": labels(config.rows, ROWS), "cells": cells}
 
 
 STUDY = Study(

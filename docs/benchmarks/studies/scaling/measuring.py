@@ -27,20 +27,8 @@ def measure(values: dict[str, Any], folder: Path) -> dict[str, Any]:
     """Measure operators at the lengths of a cell; at the last one they take turns.
 
     An operator stops at the first length whose pass fails for want of memory, or would, going by
-    its growth so far, exceed a limit. The first pass at a length gives the memory.
-
-    Parameters
-    ----------
-    values : dict
-        mixers (row to mixer of `build_block`), irreps, pass, lengths, rounds (of the turns; None:
-        as many as fit in 20 seconds), memory_limit, time_limit, device.
-    folder : Path
-        Not used.
-
-    Returns
-    -------
-    result : dict
-        For every row the points reached (length, seconds, mebibytes), and why it stopped.
+    its growth so far, exceed a limit. The first pass at a length gives the memory. Without a number
+    of rounds, there are as many as fit in 20 seconds.
     """
     torch.manual_seed(0)
     operators = {
@@ -64,42 +52,23 @@ def measure(values: dict[str, Any], folder: Path) -> dict[str, Any]:
 
 
 def build_operator(irreps: str, mixer: str) -> nn.Module:
-    """The operator inside `build_block`.
-
-    Examples
-    --------
-    >>> build_operator("8x0e + 8x1o", "attention_half").mixer_name
-    'attention_half'
-    """
+    """The operator inside `build_block`."""
     operator = build_block(irreps, mixer).operator
     assert operator is not None
     return operator
 
 
 def would_exceed(points: list[Point], length: int, values: dict[str, Any]) -> str | None:
-    """What an operator would need at a length, if it is more than a limit.
-
-    Examples
-    --------
-    >>> points = [dict(length=n, seconds=n**2 / 1e6, mebibytes=1.0) for n in (1000, 2000)]
-    >>> would_exceed(points, 4000, {"time_limit": 10, "memory_limit": 1})
-    'about 16 s'
-    """
+    """What an operator would need at a length, if it is more than a limit."""
     seconds = extrapolate(points, length, "seconds")
+    gibibytes = extrapolate(points, length, "mebibytes") / 1024
     if seconds > values["time_limit"]:
         return f"about {seconds:.0f} s"
-    gibibytes = extrapolate(points, length, "mebibytes") / 1024
     return f"about {gibibytes:.0f} GiB" if gibibytes > values["memory_limit"] else None
 
 
 def extrapolate(points: list[Point], length: float, key: str) -> float:
-    """Value at another length, by the power law through the last two points.
-
-    Examples
-    --------
-    >>> round(extrapolate([{"length": 1, "seconds": 1}, {"length": 2, "seconds": 4}], 4, "seconds"))
-    16
-    """
+    """Value at another length, by the power law through the last two points."""
     if len(points) < 2 or min(point[key] for point in points[-2:]) <= 0:
         return 0.0
     before, last = points[-2:]

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from statistics import linear_regression
 from typing import Any
 
@@ -37,7 +37,7 @@ def sweeps(report: dict[str, Any], irreps: str, name: str) -> dict[str, Any]:
 
 def render(report: dict[str, Any]) -> str:
     """Captions, tables and plot in Markdown, for a page in docs."""
-    config, machine = report["config"], report["environment"]
+    config, machine, labels = report["config"], report["environment"], report["labels"]
     device = machine.get("device", machine["cpu"])
     parts = [
         f"One operator, float32, {config['threads']} threads, {device}, torch {machine['torch']}. "
@@ -49,24 +49,23 @@ def render(report: dict[str, Any]) -> str:
     ]
     for length in config["together"]:
         title = f"**In turns at {length:,} tokens**, {config['irreps'][0]} (medians of "
-        parts += [f"{title}{config['rounds']} rounds):", _turns_table(report, length)]
+        lines = zip(labels.values(), *_turns(report, length, labels), strict=True)
+        head = ["", *(PASS_LABELS[name].lower() for name in config["passes"])]
+        parts += [f"{title}{config['rounds']} rounds):", table(head, lines)]
     for irreps in config["irreps"]:
         for name in config["passes"]:
             found = sweeps(report, irreps, name)
             if found:
                 parts.append(f"**{PASS_LABELS[name]}**, {irreps}:")
-                parts.append(_sweep_table(config["lengths"], report["labels"], found))
+                parts.append(_sweep_table(config["lengths"], labels, found))
     parts.append("![Time and memory against the number of tokens](results/scaling.png)")
     return "\n\n".join(parts)
 
 
-def _turns_table(report: dict[str, Any], length: int) -> str:
-    passes = {name: turns(report, name, length) for name in report["config"]["passes"]}
-    lines = [
-        [label, *(_turn(rows, row, length) for rows in passes.values())]
-        for row, label in report["labels"].items()
-    ]
-    return table(["", *(PASS_LABELS[name].lower() for name in passes)], lines)
+def _turns(report: dict[str, Any], length: int, rows: Iterable[str]) -> list[list[str]]:
+    """For every pass, the entry of every row."""
+    passes = [turns(report, name, length) for name in report["config"]["passes"]]
+    return [[_turn(found, row, length) for row in rows] for found in passes]
 
 
 def _sweep_table(lengths: list[int], labels: dict[str, str], found: dict[str, Any]) -> str:
@@ -94,13 +93,7 @@ def _ratio(rows: Mapping[str, Any], row: str, length: int, key: str = "seconds")
 
 
 def exponent(points: list[Point]) -> float | None:
-    """Slope of log time against log length by least squares, from 16k to 1M tokens.
-
-    Examples
-    --------
-    >>> exponent([{"length": n, "seconds": n / 1e6} for n in (2**10, 2**14, 2**17, 2**20)])
-    1.0
-    """
+    """Slope of log time against log length by least squares, from 16k to 1M tokens."""
     fitted = [p for p in points if FIT_FROM <= p["length"] <= FIT_TO]
     if len(fitted) < 2:
         return None
@@ -112,11 +105,6 @@ def context(points: list[Point], gibibytes: float) -> float:
     """Tokens that fit in so much memory, by the power law between points around or below it.
 
     Memory grows at least as the number of tokens.
-
-    Examples
-    --------
-    >>> context([{"length": n, "mebibytes": n / 100} for n in (1000, 4000, 4100)], 1.0)
-    102400.0
     """
     wanted = 1024 * gibibytes
     points = [p for p in points if p["mebibytes"] > 1]
@@ -193,13 +181,10 @@ def _reached(report: dict[str, Any], name: str, row: str) -> list[Point]:
 def render_short(report: dict[str, Any]) -> str:
     """Time and memory at 20,000 tokens in a few lines, for the README."""
     labels = {row: report["labels"][row] for row in SHORT_ROWS if row in report["labels"]}
-    lines = []
-    for name in report["config"]["passes"]:
-        rows = turns(report, name, SHORT_LENGTH)
-        entries = (_turn(rows, row, SHORT_LENGTH) for row in labels)
-        lines.append([PASS_LABELS[name].lower(), *entries])
-    head = f"{SHORT_LENGTH:,} tokens, {report['config']['irreps'][0]}"
-    return table([head, *labels.values()], lines)
+    passes = [PASS_LABELS[name].lower() for name in report["config"]["passes"]]
+    entries = _turns(report, SHORT_LENGTH, labels)
+    head = [f"{SHORT_LENGTH:,} tokens, {report['config']['irreps'][0]}", *labels.values()]
+    return table(head, [[name, *line] for name, line in zip(passes, entries, strict=True)])
 
 
 def _turn(rows: Mapping[str, Any], row: str, length: int) -> str:
