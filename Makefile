@@ -47,17 +47,8 @@ bench: $(READY)  ## measure speed and memory, rewrite the tables in README and d
 	  $(BIN)/python docs/benchmarks $$what --fresh true $(PUBLISH) || exit 1; done
 
 experiments: $(READY)  ## run or continue the comparisons and rewrite their tables and plots (hours)
-	$(BIN)/python docs/benchmarks molecules --output runs/molecules \
-	  --results docs/results --documents '[docs/experiments.md, README.md]'
-	$(BIN)/python docs/benchmarks set_recall --output runs/set_recall \
-	  --results docs/results --documents '[docs/experiments.md]'
-	$(BIN)/python docs/benchmarks recall --output runs/recall \
-	  --results docs/results --documents '[docs/experiments.md]'
-	$(BIN)/python docs/benchmarks nbody $(PUBLISH)
-	$(BIN)/python docs/benchmarks scaling --output runs/scaling \
-	  --results docs/results --documents '[docs/scaling.md, README.md]'
-	$(BIN)/python docs/benchmarks symmetry $(PUBLISH)
-	$(BIN)/python docs/benchmarks path $(PUBLISH)
+	for what in molecules recall_set recall nbody scaling symmetry path; do \
+	  $(BIN)/python docs/benchmarks $$what $(PUBLISH) || exit 1; done
 
 # Both trainings side by side; each continues where it was interrupted.
 ethanol: $(READY)  ## train forces of ethanol, run dynamics, rewrite docs/forces.md (an hour)

@@ -56,31 +56,7 @@ def _command(name: str, help: str) -> Command:
     return Command(help, add, run)
 
 
-EXPERIMENTS = {
-    "molecules": "Compare all mixers on QM9 at equal budget.",
-    "set_recall": "Compare how many pairs mixers tell apart.",
-    "recall": "Compare associative recall in sequences.",
-    "scaling": "Measure time and memory against the number of tokens.",
-}
-
-
-def _module(name: str, help: str) -> Command:
-    """The command of a module that holds `Config` and `run`: studies that are not moved yet."""
-
-    def add(parser: Any, _: Sequence[str]) -> None:
-        parser.add_class_arguments(import_module(name).Config, as_group=True)
-
-    def run(options: dict[str, Any]) -> None:
-        module = import_module(name)
-        module.run(module.Config(**options))
-
-    return Command(help, add, run)
-
-
-COMMANDS = {
-    **{name: _module(f"benchmarks.experiments.{name}", help) for name, help in EXPERIMENTS.items()},
-    **{name: _command(name, help) for name, help in find_studies().items()},
-}
+COMMANDS = {name: _command(name, help) for name, help in find_studies().items()}
 
 if __name__ == "__main__":
     words = sys.argv[1:] or ["--help"]

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+import math
+from collections.abc import Callable, Mapping
 from typing import Any
 
 import torch
@@ -40,6 +41,22 @@ def backward(module: nn.Module, x: Tensor, *inputs: Any) -> Callable[[], None]:
 
 
 PASSES = {"forward": forward, "forward_backward": backward}
+
+
+def crossover(mine: Mapping[int, float], theirs: Mapping[int, float]) -> int | None:
+    """Least measured length from which on the first is never slower than the second.
+
+    Examples
+    --------
+    >>> crossover({1: 1.0, 2: 1.0, 4: 1.0}, {1: 0.5, 2: 1.0, 4: 9.0})
+    2
+    """
+    best = None
+    for length in sorted(theirs, reverse=True):
+        if mine.get(length, math.inf) > theirs[length]:
+            break
+        best = length
+    return best
 
 
 def backends() -> list[str]:

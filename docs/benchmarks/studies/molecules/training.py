@@ -12,16 +12,12 @@ import torch
 from torch import Tensor
 from torch_geometric.data import Data
 
-from benchmarks.harness.environment import environment
 from benchmarks.harness.peak import added_mebibytes, in_fresh_process
 from benchmarks.harness.timing import interleave
 from e3hyena.data.orders import OrderTransform
 from e3hyena.training.checkpoint import load_model
 from e3hyena.training.config import DataConfig, TrainConfig
-from e3hyena.training.device import cpu_threads
 from e3hyena.training.evaluate import mean_predictor, predict_molecules, summarise
-from e3hyena.training.files import write_json
-from e3hyena.training.fit import fit
 from e3hyena.training.load import load_split, scaling_of
 from e3hyena.training.molecules import Batch, Molecules, TrainLoader
 from e3hyena.training.plan import resolve
@@ -31,32 +27,21 @@ from e3hyena.training.tasks import get_task
 def train(values: dict[str, Any], folder: Path) -> dict[str, Any]:
     """Train a network, test it, and test it again with the atoms listed in another order.
 
-    Parameters
-    ----------
-    values : dict
-        For `TrainConfig.from_dict`, and the name of the row.
-    folder : Path
-        For checkpoints; an interrupted training continues from the last.
-
-    Returns
-    -------
-    result : dict
-        Errors on the test set, those of the mean predictor, mean change of a prediction under
-        re-listing (absolute, and relative to the mean length of a prediction), parameters, seconds.
+    Its changes under re-listing are absolute, and relative to the mean length of a prediction.
     """
+    from e3hyena.training.fit import fit  # not needed to show help
+
     config = _config(values)
     plan = resolve(config)
-    task = plan.task
-    parts = {split: _load(config.data, config.task, split) for split in ("train", "val", "test")}
-    scaling = scaling_of(plan, parts["train"])
-    done = fit(plan, parts["train"], parts["val"], scaling, folder)
+    train, val, test = (_load(config, split) for split in ("train", "val", "test"))
+    done = fit(plan, train, val, scaling_of(plan, train), folder)
     model, info = load_model(done.model)
-    predicted = predict_molecules(model, info, parts["test"])
-    relisted = _load(config.data, config.task, "test", relisted=True)
+    predicted = predict_molecules(model, info, test)
+    relisted = _load(config, "test", relisted=True)
     change = (predict_molecules(model, info, relisted) - predicted).norm(dim=-1).mean()
     return {
-        "test": summarise(task, predicted, parts["test"].label),
-        "mean_predictor": mean_predictor(task, parts["train"].label, parts["test"].label),
+        "test": summarise(plan.task, predicted, test.label),
+        "mean_predictor": mean_predictor(plan.task, train.label, test.label),
         "permutation_error": float(change),
         "relative_permutation_error": float(change / predicted.norm(dim=-1).mean()),
         "parameters": done.parameters,
@@ -73,37 +58,27 @@ class Relisted(OrderTransform):
         return torch.randperm(data.num_nodes or 0, generator=generator)
 
 
-def measure(rows: dict[str, dict[str, Any]], repeats: int, path: Path) -> None:
-    """Time a training step of every row in turns, then its memory, and write both to `path`.
+def time_steps(values: dict[str, Any], folder: Path) -> dict[str, Any]:
+    """Time a training step of every row in turns, then its memory.
 
-    Parameters
-    ----------
-    rows : dict
-        For each row, values as for `train`.
-    repeats : int
-        Counted rounds, each with other molecules; those of a round are the same for all rows.
-    path : Path
-        The JSON file.
+    Every round has other molecules, the same for all rows.
     """
-    with cpu_threads(1):
-        batches = {row: _batches(values, repeats + 1) for row, values in rows.items()}
-        timings = interleave(
-            {row: _timed(values, batches[row]) for row, values in rows.items()}, repeats
-        )
-        memory = {
-            row: in_fresh_process(step_memory, values, batches[row][0])
-            for row, values in rows.items()
-        }
-    write_json(
-        path,
-        {
-            "milliseconds": timings,
-            "mebibytes": memory,
-            "repeats": repeats,
-            "environment": {**environment(), "threads": 1},
+    rows, repeats = values["rows"], values["repeats"]
+    batches = {row: _batches(training, repeats + 1) for row, training in rows.items()}
+
+    def timed(row: str) -> Callable[[], None]:
+        step, turns = training_step(rows[row]), itertools.cycle(batches[row])
+        return lambda: step(next(turns))
+
+    rivals = {row: timed(row) for row in rows}
+    return {
+        "milliseconds": interleave(rivals, repeats),
+        "mebibytes": {
+            row: in_fresh_process(step_memory, training, batches[row][0])
+            for row, training in rows.items()
         },
-    )
-    print(f"written: {path}")
+        "repeats": repeats,
+    }
 
 
 def step_memory(values: dict[str, Any], batch: Batch) -> float:
@@ -128,15 +103,9 @@ def training_step(values: dict[str, Any]) -> Callable[[Batch], None]:
     return step
 
 
-def _timed(values: dict[str, Any], batches: list[Batch]) -> Callable[[], None]:
-    step, turns = training_step(values), itertools.cycle(batches)
-    return lambda: step(next(turns))
-
-
 def _batches(values: dict[str, Any], number: int) -> list[Batch]:
     config = _config(values)
-    molecules = _load(config.data, config.task, "train")
-    loader = TrainLoader(molecules, config.optim.batch_size, config.seed)
+    loader = TrainLoader(_load(config, "train"), config.optim.batch_size, config.seed)
     return list(itertools.islice(loader, number))
 
 
@@ -145,8 +114,9 @@ def _config(values: dict[str, Any]) -> TrainConfig:
     return TrainConfig.from_dict({**options, "accelerator": "cpu", "threads": 1})
 
 
-def _load(data: DataConfig, task: str, split: str, *, relisted: bool = False) -> Molecules:
-    return _cached(data.order, getattr(data, f"{split}_size"), task, split, relisted)
+def _load(config: TrainConfig, split: str, *, relisted: bool = False) -> Molecules:
+    size = getattr(config.data, f"{split}_size")
+    return _cached(config.data.order, size, config.task, split, relisted)
 
 
 # A process computes many cells with the same molecules.
