@@ -8,10 +8,7 @@ from typing import Any
 
 import torch
 
-from benchmarks.harness.plans import one_per, results_by
-from benchmarks.harness.study import Done, Study, TimedConfig
-from benchmarks.harness.tables import caption, table
-from benchmarks.harness.timing import interleave
+from benchmarks.harness import TimedConfig, caption, interleave, plain_study, table
 from benchmarks.operators import PASSES, check_convolution, check_graphs
 from e3hyena.nn.operator import HyenaOperator
 from e3hyena.ops.segments import Segments
@@ -72,14 +69,13 @@ def measure(values: dict[str, Any], folder: Path) -> dict[str, Any]:
     return {kind: interleave(rivals, values["repeats"]) for kind, rivals in calls.items()}
 
 
-def collect(config: RaggedConfig, done: Done) -> dict[str, Any]:
-    """Results by irreps, and how transforms of different lengths are put together."""
-    sizes = draw_sizes(config.options())
+def describe(values: dict[str, Any]) -> dict[str, Any]:
+    """How transforms of different lengths are put together."""
+    sizes = draw_sizes(values)
     lengths = transform_batches(sizes, "circular")
     return {
         "transform_points_per_token": sum(b.length * len(b.sizes) for b in lengths) / sum(sizes),
         "buckets": len(lengths),
-        **results_by("irreps")(config, done),
     }
 
 
@@ -109,6 +105,4 @@ def render(report: dict[str, Any]) -> str:
     )
 
 
-STUDY = Study(
-    "ragged", RaggedConfig, one_per("irreps"), measure, {"ragged": render}, collect=collect
-)
+STUDY = plain_study("ragged", RaggedConfig, measure, render, per="irreps", more=describe)
