@@ -6,9 +6,7 @@ import itertools
 from dataclasses import dataclass, field
 from typing import Any
 
-from benchmarks.harness.rows import Row, check_names, known, labels
-from benchmarks.harness.study import Cell, Config, Done, Study
-from benchmarks.harness.tables import flatten
+from benchmarks.harness import Cell, Config, Done, Row, Study, check_names, flatten, known, labels
 from benchmarks.studies.molecules.report import draw, render, render_short
 from benchmarks.studies.molecules.training import time_steps, train
 

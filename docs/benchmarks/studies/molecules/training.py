@@ -12,8 +12,7 @@ import torch
 from torch import Tensor
 from torch_geometric.data import Data
 
-from benchmarks.harness.peak import added_mebibytes, in_fresh_process
-from benchmarks.harness.timing import interleave
+from benchmarks.harness import added_mebibytes, in_fresh_process, interleave
 from e3hyena.data.orders import OrderTransform
 from e3hyena.training.checkpoint import load_model
 from e3hyena.training.config import DataConfig, TrainConfig

@@ -7,9 +7,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from benchmarks.data.nbody import PROTOCOLS
-from benchmarks.harness.rows import Row, check_names, known, labels
-from benchmarks.harness.study import Cell, Config, Done, Study
-from benchmarks.harness.tables import flatten
+from benchmarks.harness import Cell, Config, Done, Row, Study, check_names, flatten, known, labels
 from benchmarks.studies.nbody.report import PUBLISHED, draw, render
 from benchmarks.studies.nbody.training import simulate, train
 

@@ -4,8 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from benchmarks.harness.plots import draw_dots
-from benchmarks.harness.tables import count_seeds, grid, minutes, parameters, select, table
+from benchmarks.harness import count_seeds, draw_dots, grid, minutes, parameters, select, table
 
 # Published mean square errors, five particles.
 PUBLISHED = {

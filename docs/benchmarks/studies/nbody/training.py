@@ -10,7 +10,7 @@ import torch
 from torch import Tensor, nn
 
 from benchmarks.data.nbody import SPLITS, NBody
-from benchmarks.harness.training import fit
+from benchmarks.harness import fit
 from benchmarks.networks.egnn import EGNN
 from benchmarks.networks.lgatr_particles import LGATrParticles
 from benchmarks.networks.linear_dynamics import LinearDynamics

@@ -6,9 +6,7 @@ import itertools
 from dataclasses import dataclass, field
 from typing import Any, NamedTuple
 
-from benchmarks.harness.rows import Row, check_names, known, labels
-from benchmarks.harness.study import Cell, Config, Done, Study
-from benchmarks.harness.tables import flatten
+from benchmarks.harness import Cell, Config, Done, Row, Study, check_names, flatten, known, labels
 from benchmarks.studies.recall.report import LONG, PUBLISHED, TWICE, draw, render
 from benchmarks.studies.recall.training import train
 from e3hyena.irreps import parse_irreps

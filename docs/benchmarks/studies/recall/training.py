@@ -11,7 +11,7 @@ import torch
 from torch import Tensor, nn
 
 from benchmarks.data.recall import Recall, RecallSequences
-from benchmarks.harness.training import fit
+from benchmarks.harness import fit
 from benchmarks.networks.recall_net import RecallNet, component_scale
 
 VALIDATION_TOKENS = 2**17  # of one length; only sequences beyond 655 tokens are left out

@@ -8,8 +8,7 @@ from typing import Any
 
 import torch
 
-from benchmarks.harness.rows import Row, check_names, known, labels
-from benchmarks.harness.study import Cell, Config, Done, Study
+from benchmarks.harness import Cell, Config, Done, Row, Study, check_names, known, labels
 from benchmarks.studies.scaling.measuring import PASSES, measure
 from benchmarks.studies.scaling.report import draw, render, render_claims, render_short
 from e3hyena.irreps import parse_irreps
@@ -88,13 +87,14 @@ def list_cells(config: ScalingConfig) -> list[Cell]:
     for length, name in itertools.product(config.together, config.passes):
         lengths = [length // 8, length // 4, length]  # the growth tells who will not get there
         values = {"irreps": config.irreps[0], "pass": name, "lengths": lengths}
-        values |= {"mixers": _mixers(config, config.irreps[0]), "rounds": config.rounds, **limits}
-        cells.append(Cell(f"together-{length}-{name}", values))
+        turns = {"mixers": _mixers(config, config.irreps[0]), "rounds": config.rounds}
+        cells.append(Cell(f"together-{length}-{name}", {**values, **turns, **limits}))
     for irreps, name in itertools.product(config.irreps, config.passes):
-        values = {"irreps": irreps, "pass": name, "lengths": config.lengths, "rounds": None}
+        values = {"irreps": irreps, "pass": name, "lengths": config.lengths}
         for row, mixer in _mixers(config, irreps).items():
-            alone = {**values, "mixers": {row: mixer}, **limits}
-            cells.append(Cell(f"{irreps.replace(' ', '')}-{name}-{row}", alone))
+            alone = {"mixers": {row: mixer}, "rounds": None}
+            name_of_cell = f"{irreps.replace(' ', '')}-{name}-{row}"
+            cells.append(Cell(name_of_cell, {**values, **alone, **limits}))
     return cells
 
 

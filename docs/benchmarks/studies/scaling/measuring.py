@@ -14,7 +14,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn.attention import SDPBackend, sdpa_kernel
 
-from benchmarks.harness.peak import added_mebibytes
+from benchmarks.harness import added_mebibytes
 from benchmarks.networks.blocks import build_block
 from benchmarks.operators import backward, forward
 
@@ -90,7 +90,12 @@ def force(operator: nn.Module, x: Tensor) -> Callable[[], None]:
     return call
 
 
-PASSES = {"forward": forward, "backward": backward, "force": force}
+Pass = Callable[[], None]
+PASSES: dict[str, Callable[..., Pass]] = {
+    "forward": forward,
+    "backward": backward,
+    "force": force,
+}
 
 
 def pass_of(operator: nn.Module, name: str, length: int, device: str = "cpu") -> Callable[[], None]:

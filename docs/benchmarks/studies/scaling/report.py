@@ -7,8 +7,7 @@ from collections.abc import Iterable, Mapping
 from statistics import linear_regression
 from typing import Any
 
-from benchmarks.harness.plots import finish, plain, style
-from benchmarks.harness.tables import MISSING, select, table
+from benchmarks.harness import MISSING, finish, plain, select, style, table
 from benchmarks.operators import crossover
 
 PASS_LABELS = {
