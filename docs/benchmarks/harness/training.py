@@ -36,21 +36,14 @@ def fit(
 
     Parameters
     ----------
-    model : nn.Module
     batches : iterator
         One per step.
-    loss : callable
-        Model and batch to what is minimised.
     validate : callable
         Model to its error on other data; None: the last state is kept.
     folder : Path
         Receives the learning curve, ``curve.json``, and ``weights.pt``.
-    steps : int
-    lr : float
-        Largest learning rate.
-    warmup : float
-        Fraction of the steps spent warming up.
-    weight_decay : float
+    lr, warmup : float
+        Largest learning rate; fraction of the steps spent warming up.
     validations : int
         How often the model is validated, at least.
     averaging : float, optional

@@ -74,3 +74,4 @@ def draw(report: dict[str, Any], figure: Any) -> None:
             axes.axvline(error, color="gray", linestyle=":", linewidth=1)
             axes.text(error, len(labels) - 0.6, name, rotation=90, fontsize=7, ha="right")
         axes.set(title=f"{task[0]}, n = {task[1]}", xlabel="mean square error")
+        axes.xaxis.set_minor_formatter("")
