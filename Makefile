@@ -43,19 +43,12 @@ test-all: $(READY)  ## run all tests
 	$(TESTS) -m "slow or not slow" $(ARGS)
 
 bench: $(READY)  ## measure speed and memory, rewrite the tables in README and docs (20 minutes)
-	for what in operator ragged; do $(BIN)/python docs/benchmarks $$what --fresh true $(PUBLISH) || exit 1; done
-	for what in convolution block sets gridding transforms memory pages; do \
-	  $(BIN)/python docs/benchmarks $$what --output docs/results/$$what.json \
-	    --documents '[docs/performance.md]' || exit 1; done
-	$(BIN)/python docs/benchmarks swap --output docs/results/swap.json --documents '[docs/replace-attention.md]'
+	for what in operator ragged convolution block sets gridding transforms memory pages swap; do \
+	  $(BIN)/python docs/benchmarks $$what --fresh true $(PUBLISH) || exit 1; done
 
 experiments: $(READY)  ## run or continue the comparisons and rewrite their tables and plots (hours)
-	for what in molecules recall_set recall nbody scaling; do \
+	for what in molecules recall_set recall nbody scaling symmetry path; do \
 	  $(BIN)/python docs/benchmarks $$what $(PUBLISH) || exit 1; done
-	$(BIN)/python docs/benchmarks symmetry --output docs/results/symmetry.json \
-	  --documents '[docs/order-and-symmetry.md]' --summaries '[README.md]'
-	$(BIN)/python docs/benchmarks path --output docs/results/path.json --plot docs/results/path.png \
-	  --documents '[docs/order-and-symmetry.md]'
 
 # Both trainings side by side; each continues where it was interrupted.
 ethanol: $(READY)  ## train forces of ethanol, run dynamics, rewrite docs/forces.md (an hour)
@@ -64,7 +57,7 @@ ethanol: $(READY)  ## train forces of ethanol, run dynamics, rewrite docs/forces
 	  $(BIN)/e3hyena train --preset ethanol --output runs/ethanol_local \
 	    --model.mixer null --optim.epochs 240 && wait $$!
 	$(BIN)/python docs/benchmarks ethanol --runs '[runs/ethanol, runs/ethanol_local]' \
-	  --documents '[docs/forces.md]'
+	  --fresh true $(PUBLISH)
 
 scatter: $(READY)  ## build torch-scatter for this torch (several minutes; optional, faster segment sums)
 	@$(PIP) install --quiet --constraint constraints.txt setuptools wheel

@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from typing import Any
 
-from benchmarks.harness.cells import Cell
-from benchmarks.harness.study import Config, Done
+from benchmarks.harness.cells import Cell, Work
+from benchmarks.harness.study import Config, Done, Report, Study
 
 
 def one_cell(config: Config) -> list[Cell]:
@@ -48,3 +48,21 @@ def results_by(option: str) -> Callable[[Config, Done], dict[str, Any]]:
         return {option: {cell["config"][option]: cell["result"] for cell in done["measure"]}}
 
     return collect
+
+
+def plain_study(
+    name: str,
+    config: type[Config],
+    measure: Work,
+    render: Callable[[Report], str] | Mapping[str, Callable[[Report], str]],
+    draw: Callable[[Report, Any], None] | None = None,
+    *,
+    per: str | None = None,
+) -> Study:
+    """A study whose report is what one cell gives, or each of the cells of the option `per`.
+
+    `render` makes the block of the study's name, if it is not a dictionary of blocks.
+    """
+    cells, collect = (one_per(per), results_by(per)) if per else (one_cell, its_result)
+    blocks = {name: render} if callable(render) else render
+    return Study(name, config, cells, measure, blocks, draw, collect)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Callable
 from dataclasses import dataclass
-from functools import partial
+from importlib import import_module
 from typing import Any
 
 import torch
@@ -18,10 +18,10 @@ from benchmarks.networks.guide_attention import GuideAttention
 from e3hyena.nn.adapters import E3toolsTransformerBlock, EquiformerAttention, GuideTransformer
 from e3hyena.ops.radius_graph import radius_graph
 
-_SH = "0e + 1o + 2e"
-_SCALARS = 10
-_WIDE = "32x0e + 32x1o"
-_GUIDE = "10x0e + 5x1o + 2x2e", "14x0e + 6x1o"  # irreps of input and output in e3nn's guide
+SH = "0e + 1o + 2e"
+SCALARS = 10
+WIDE = "32x0e + 32x1o"
+GUIDE = "10x0e + 5x1o + 2x2e", "14x0e + 6x1o"  # irreps of input and output in e3nn's guide
 
 
 @dataclass(frozen=True)
@@ -38,28 +38,17 @@ class Edges:
         index = radius_graph(pos.detach(), radius)
         vector = pos[index[0]] - pos[index[1]]
         basis = soft_one_hot_linspace(
-            vector.norm(dim=1), 0.0, radius, _SCALARS, basis="smooth_finite", cutoff=True
+            vector.norm(dim=1), 0.0, radius, SCALARS, basis="smooth_finite", cutoff=True
         )
-        harmonics = o3.spherical_harmonics(_SH, vector, True, normalization="component")
-        return cls(index, harmonics, _SCALARS**0.5 * basis)
+        harmonics = o3.spherical_harmonics(SH, vector, True, normalization="component")
+        return cls(index, harmonics, SCALARS**0.5 * basis)
 
 
 @dataclass(frozen=True)
 class Case:
-    """An attention layer and its replacement.
+    """An attention layer, from the radius of its edges, and the layer that takes its place.
 
-    Attributes
-    ----------
-    irreps_in, irreps_out : str
-        Irreps of the tokens.
-    attention : callable
-        Radius of the edges -> the layer.
-    swapped : callable
-        -> the layer that takes its place.
-    arguments : callable
-        Features, positions, edges -> what both are called with.
-    extra : tuple
-        What the replacement is called with besides.
+    Both are called with `arguments` (features, positions, edges), the latter with `extra` besides.
     """
 
     irreps_in: str
@@ -102,48 +91,45 @@ def radius_of_all_pairs(length: int) -> float:
     return 1.01 * 3**0.5 * length ** (1 / 3)
 
 
-def _e3tools_attention(radius: float, *, separable: bool) -> nn.Module:
-    from e3tools.nn import SeparableConv, TransformerBlock
+def _e3tools(conv: str | None) -> Case:
+    def attention(radius: float) -> nn.Module:
+        e3tools = import_module("e3tools.nn")
+        irreps = o3.Irreps(WIDE)
+        kind = conv and getattr(e3tools, conv)
+        return e3tools.TransformerBlock(
+            irreps, irreps, o3.Irreps(SH), SCALARS, num_heads=4, conv=kind
+        )
 
-    irreps, conv = o3.Irreps(_WIDE), SeparableConv if separable else None
-    return TransformerBlock(irreps, irreps, o3.Irreps(_SH), _SCALARS, num_heads=4, conv=conv)
-
-
-def _e3tools_arguments(x: Tensor, pos: Tensor, edges: Edges) -> tuple[Any, ...]:
-    return x, edges.index, edges.scalars, edges.harmonics
-
-
-def _e3tools(separable: bool) -> Case:
     return Case(
-        _WIDE,
-        _WIDE,
-        partial(_e3tools_attention, separable=separable),
-        lambda: E3toolsTransformerBlock(_WIDE, _WIDE, _SH, _SCALARS),
-        _e3tools_arguments,
+        WIDE,
+        WIDE,
+        attention,
+        lambda: E3toolsTransformerBlock(WIDE, WIDE, SH, SCALARS),
+        lambda x, pos, edges: (x, edges.index, edges.scalars, edges.harmonics),
         extra=(None,),  # batch
     )
 
 
 CASES: dict[str, Case] = {
     "transformer of e3nn's guide": Case(
-        *_GUIDE,
+        *GUIDE,
         lambda radius: GuideAttention(
-            *_GUIDE,
+            *GUIDE,
             irreps_query="11x0e + 4x1o",
             irreps_key="12x0e + 3x1o",
             irreps_sh="0e + 1o + 2e + 3o",
             max_radius=radius,
         ),
-        lambda: GuideTransformer(*_GUIDE),
+        lambda: GuideTransformer(*GUIDE),
         lambda x, pos, edges: (x, pos),
     ),
-    "e3tools TransformerBlock": _e3tools(separable=False),
-    "the same with SeparableConv": _e3tools(separable=True),
+    "e3tools TransformerBlock": _e3tools(None),
+    "the same with SeparableConv": _e3tools("SeparableConv"),
     "Equiformer-style attention": Case(
-        _WIDE,
-        _WIDE,
-        lambda radius: EquiformerStyleAttention(_WIDE, _SH, _WIDE, num_edge_scalars=_SCALARS),
-        lambda: EquiformerAttention(_WIDE, _SH, _WIDE, num_edge_scalars=_SCALARS),
+        WIDE,
+        WIDE,
+        lambda radius: EquiformerStyleAttention(WIDE, SH, WIDE, num_edge_scalars=SCALARS),
+        lambda: EquiformerAttention(WIDE, SH, WIDE, num_edge_scalars=SCALARS),
         lambda x, pos, edges: (x, None, *edges.index, edges.harmonics, edges.scalars, None),
     ),
 }

@@ -1,12 +1,11 @@
 """The layers that are compared, inside a small model, before and after the swap."""
 
-import json
-from pathlib import Path
+from typing import Any
 
 import pytest
 import torch
-from benchmarks.bench import swap
-from benchmarks.bench.swap_cases import CASES, Case, OnPoints, draw_points, radius_for
+from benchmarks.studies import swap
+from benchmarks.studies.swap.cases import CASES, Case, OnPoints, draw_points, radius_for
 from e3nn import o3
 from torch import Tensor, nn
 
@@ -55,32 +54,20 @@ def test_radius_has_the_neighbours_asked_for() -> None:
     assert 14 < found < 18
 
 
-@pytest.mark.slow
-def test_report(tmp_path: Path) -> None:
-    page, output = tmp_path / "page.md", tmp_path / "report.json"
-    page.write_text("<!-- swap -->\n<!-- /swap -->\n")
-    swap.run(
-        swap.Config(
-            cases=["Equiformer-style attention"],
-            length=128,
-            neighbours=6,
-            small_length=64,
-            gibibytes=0.05,
-            repeats=1,
-            threads=1,
-            output=str(output),
-            documents=[str(page)],
-        )
+def test_report(run_small: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(swap, "in_fresh_process", lambda measure, *setup: float(setup[1]))
+    report, page = run_small(
+        swap.STUDY,
+        cases=["Equiformer-style attention"],
+        length=128,
+        neighbours=6,
+        small_length=64,
+        gibibytes=0.25,
+        repeats=1,
     )
-    report = json.loads(output.read_text())
-    assert swap.render(report) in page.read_text()
+    assert "| Equiformer-style attention, all pairs | 128 | 16,256 | " in page
     (case,) = report["cases"].values()
-    assert case["length"] == {
-        "all_pairs": case["length"]["swapped_as_long"],
-        "local": 128,
-        "swapped": 128,
-        "swapped_as_long": case["length"]["all_pairs"],
-    }
+    assert set(case["length"].values()) == {128}  # the length that fits: 64 * (256 / 64)^(1/2)
     length = case["length"]["all_pairs"]
     assert case["edges"]["all_pairs"] == length * (length - 1)
     assert case["edges"]["local"] == case["edges"]["swapped"]
@@ -102,6 +89,14 @@ def test_wrong_layer_is_not_reported() -> None:
         swap.check(broken)
 
 
+@pytest.mark.slow
+def test_peak() -> None:
+    """In a process of its own, of more edges more memory."""
+    name = "Equiformer-style attention"
+    small, large = (swap.in_fresh_process(swap._peak, name, n, 100.0, False) for n in (128, 256))
+    assert 0 < 2 * small < large
+
+
 def test_unknown_case() -> None:
-    with pytest.raises(ValueError, match=r"cases \['mine'\] are unknown"):
-        swap.run(swap.Config(cases=["mine"]))
+    with pytest.raises(ValueError, match="cases: 'mine' is unknown"):
+        swap.SwapConfig(cases=["mine"])

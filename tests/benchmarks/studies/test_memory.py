@@ -1,9 +1,11 @@
 """Peak memory is measured, and grows linearly with the number of tokens."""
 
+from typing import Any
+
 import pytest
-from benchmarks.bench.memory import predicted_peak, saved_ratio
-from benchmarks.bench.peak import peak_of_convolution
 from benchmarks.operators import peak_memory
+from benchmarks.studies import memory
+from benchmarks.studies.memory import peak_of_convolution, predicted_peak, saved_ratio
 
 from e3hyena.ops.backends import native
 
@@ -29,3 +31,14 @@ def test_peak_is_what_the_formula_says(irreps: str, length: int, backend: str) -
 
 def test_only_the_operands_are_kept() -> None:
     assert 1 <= saved_ratio("4x0e+4x1o") <= 1.1
+
+
+@pytest.mark.parametrize(("length", "shown"), [(0, False), (64, True)])
+def test_report(run_small: Any, monkeypatch: pytest.MonkeyPatch, length: int, shown: bool) -> None:
+    monkeypatch.setattr(memory, "in_fresh_process", lambda measure, *setup: measure(*setup))
+    monkeypatch.setattr(memory, "peak_memory", lambda *setup, backward: 2048.0)
+    options = {"irreps": ["4x0e+4x1o"], "lengths": [300], "operator_length": length}
+    report, page = run_small(memory.STUDY, **options)
+    assert "| 4x0e+4x1o | 300 | `eager` |" in page
+    assert report["saved_over_operands"].keys() == {"4x0e+4x1o"}
+    assert ("forward and backward: 2.0 GiB." in page) is shown

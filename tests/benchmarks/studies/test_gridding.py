@@ -1,12 +1,11 @@
 """Moments on a grid are the moments, and the benchmark refuses wrong ones."""
 
-import json
-from pathlib import Path
+from typing import Any
 
 import pytest
 import torch
-from benchmarks.bench import gridding
-from benchmarks.bench.gridding import Config, direct_moments, gridded_moments, run
+from benchmarks.studies import gridding
+from benchmarks.studies.gridding import direct_moments, gridded_moments
 
 
 @pytest.mark.parametrize("modes", [1, 2, 7, 64])
@@ -21,13 +20,10 @@ def test_both_are_the_sum(modes: int, n: int) -> None:
     assert (gridded_moments(z, b, modes) - expected).abs().max() <= 1e-5 * scale
 
 
-def test_report(tmp_path: Path) -> None:
-    page = tmp_path / "page.md"
-    page.write_text("<!-- gridding -->\n<!-- /gridding -->\n")
-    output = tmp_path / "report.json"
-    run(Config(tokens=[64], modes=[4, 8], repeats=1, output=str(output), documents=[str(page)]))
-    assert json.loads(output.read_text())["tokens"]["64"].keys() == {"4", "8"}
-    assert "| 64 |" in page.read_text()
+def test_report(run_small: Any) -> None:
+    report, page = run_small(gridding.STUDY, tokens=[64], modes=[4, 8], repeats=1)
+    assert report["tokens"]["64"].keys() == {"4", "8"}
+    assert "| 64 |" in page
 
 
 def test_refuses_a_wrong_result(monkeypatch: pytest.MonkeyPatch) -> None:
