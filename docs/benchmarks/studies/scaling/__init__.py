@@ -87,7 +87,7 @@ def list_cells(config: ScalingConfig) -> list[Cell]:
     cells = []
     for length, name in itertools.product(config.together, config.passes):
         lengths = [length // 8, length // 4, length]  # the growth tells who will not get there
-        values = {"irreps": config.irreps[0], "pass": name, "lengths": lengths}
+        values: dict[str, Any] = {"irreps": config.irreps[0], "pass": name, "lengths": lengths}
         values |= {"mixers": _mixers(config, config.irreps[0]), "rounds": config.rounds, **limits}
         cells.append(Cell(f"together-{length}-{name}", values))
     for irreps, name in itertools.product(config.irreps, config.passes):

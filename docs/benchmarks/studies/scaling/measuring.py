@@ -90,7 +90,11 @@ def force(operator: nn.Module, x: Tensor) -> Callable[[], None]:
     return call
 
 
-PASSES = {"forward": forward, "backward": backward, "force": force}
+PASSES: dict[str, Callable[..., Callable[[], None]]] = {
+    "forward": forward,
+    "backward": backward,
+    "force": force,
+}
 
 
 def pass_of(operator: nn.Module, name: str, length: int, device: str = "cpu") -> Callable[[], None]:
