@@ -11,7 +11,6 @@ from e3hyena.training.files import read_json
 
 ROOT = Path(__file__).parents[2]
 
-# Block, JSON, what renders it.
 STUDIES = [
     (block, study.name, render)
     for study in map(load_study, find_studies())

@@ -86,15 +86,14 @@ def list_cells(config: ScalingConfig) -> list[Cell]:
     cells = []
     for length, name in itertools.product(config.together, config.passes):
         lengths = [length // 8, length // 4, length]  # the growth tells who will not get there
-        values = {"irreps": config.irreps[0], "pass": name, "lengths": lengths}
-        turns = {"mixers": _mixers(config, config.irreps[0]), "rounds": config.rounds}
-        cells.append(Cell(f"together-{length}-{name}", {**values, **turns, **limits}))
+        values: dict[str, Any] = {"irreps": config.irreps[0], "pass": name, "lengths": lengths}
+        values |= {"mixers": _mixers(config, config.irreps[0]), "rounds": config.rounds, **limits}
+        cells.append(Cell(f"together-{length}-{name}", values))
     for irreps, name in itertools.product(config.irreps, config.passes):
-        values = {"irreps": irreps, "pass": name, "lengths": config.lengths}
+        values = {"irreps": irreps, "pass": name, "lengths": config.lengths, "rounds": None}
         for row, mixer in _mixers(config, irreps).items():
-            alone = {"mixers": {row: mixer}, "rounds": None}
-            name_of_cell = f"{irreps.replace(' ', '')}-{name}-{row}"
-            cells.append(Cell(name_of_cell, {**values, **alone, **limits}))
+            alone = {**values, "mixers": {row: mixer}, **limits}
+            cells.append(Cell(f"{irreps.replace(' ', '')}-{name}-{row}", alone))
     return cells
 
 

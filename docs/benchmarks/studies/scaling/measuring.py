@@ -90,8 +90,7 @@ def force(operator: nn.Module, x: Tensor) -> Callable[[], None]:
     return call
 
 
-Pass = Callable[[], None]
-PASSES: dict[str, Callable[..., Pass]] = {
+PASSES: dict[str, Callable[..., Callable[[], None]]] = {
     "forward": forward,
     "backward": backward,
     "force": force,
