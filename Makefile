@@ -8,10 +8,13 @@ BIN    := $(VENV)/bin
 PIP    := $(BIN)/python -m pip
 READY  := $(VENV)/.ready
 ARGS   ?=
+TESTS  := $(BIN)/python -m pytest --numprocesses auto --dist worksteal
+# README.md and the pages of docs: every study finds its own blocks in them.
+PUBLISH := --results docs/results --documents '[., docs]'
 
 .DEFAULT_GOAL := help
 .DELETE_ON_ERROR:
-.PHONY: help setup demo test test-slow test-all bench experiments ethanol scatter lint format docs build clean
+.PHONY: help setup demo test test-slow test-all bench experiments ethanol scatter lint format docs build release audit clean
 
 help:  ## show this list
 	@grep -hE '^[a-z-]+:.*##' Makefile | sed -E 's/:.*## /\t/' | expand -t 12
@@ -31,17 +34,17 @@ demo: $(READY)  ## train on the embedded molecules and print the result (10 minu
 	$(BIN)/e3hyena train --preset demo --output runs/demo
 
 test: $(READY)  ## run the tests
-	$(BIN)/python -m pytest $(ARGS)
+	$(TESTS) $(ARGS)
 
 test-slow: $(READY)  ## run the tests that take long
-	$(BIN)/python -m pytest -m slow $(ARGS)
+	$(TESTS) -m slow $(ARGS)
 
 test-all: $(READY)  ## run all tests
-	$(BIN)/python -m pytest -m "slow or not slow" $(ARGS)
+	$(TESTS) -m "slow or not slow" $(ARGS)
 
 bench: $(READY)  ## measure speed and memory, rewrite the tables in README and docs (20 minutes)
-	$(BIN)/python docs/benchmarks operator --output docs/results/operator.json --documents '[README.md]'
-	for what in convolution ragged block sets gridding transforms memory pages; do \
+	for what in operator ragged; do $(BIN)/python docs/benchmarks $$what --fresh true $(PUBLISH) || exit 1; done
+	for what in convolution block sets gridding transforms memory pages; do \
 	  $(BIN)/python docs/benchmarks $$what --output docs/results/$$what.json \
 	    --documents '[docs/performance.md]' || exit 1; done
 	$(BIN)/python docs/benchmarks swap --output docs/results/swap.json --documents '[docs/replace-attention.md]'
@@ -53,8 +56,7 @@ experiments: $(READY)  ## run or continue the comparisons and rewrite their tabl
 	  --results docs/results --documents '[docs/experiments.md]'
 	$(BIN)/python docs/benchmarks recall --output runs/recall \
 	  --results docs/results --documents '[docs/experiments.md]'
-	$(BIN)/python docs/benchmarks nbody --output runs/nbody \
-	  --results docs/results --documents '[docs/experiments.md]'
+	$(BIN)/python docs/benchmarks nbody $(PUBLISH)
 	$(BIN)/python docs/benchmarks scaling --output runs/scaling \
 	  --results docs/results --documents '[docs/scaling.md, README.md]'
 	$(BIN)/python docs/benchmarks symmetry --output docs/results/symmetry.json \
@@ -90,6 +92,14 @@ docs: $(READY)  ## build the documentation site into docs/_build/html
 
 build: $(READY)  ## build the wheel and the source archive into dist/
 	$(BIN)/python -m build
+
+release: $(READY)  ## check everything for a release: make release VERSION=1.2.3
+	$(MAKE) lint test test-slow docs build
+	$(BIN)/python docs/release.py $(VERSION)
+
+audit: $(READY)  ## look the pinned dependencies up in the advisories (needs a network)
+	@$(PIP) install --quiet pip-audit
+	$(BIN)/pip-audit --requirement constraints.txt --no-deps
 
 clean:  ## remove the environment, caches and build products (runs/ stays)
 	rm -rf $(VENV) dist build docs/_build *.egg-info .pytest_cache .mypy_cache .ruff_cache .hypothesis

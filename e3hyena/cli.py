@@ -15,6 +15,8 @@ from typing import Any
 
 from jsonargparse import ActionConfigFile, ArgumentParser
 
+from e3hyena._signals import end_in_one_line
+
 __all__ = ["main"]
 
 # Lets the parser write shell completions (extra `completion`): --print_completion shtab-bash
@@ -333,7 +335,10 @@ def main(
     -------
     code : int
         0 when all went well, 1 after an error, 2 after wrong arguments, 130 after an interrupt.
+        Without `arguments`, Ctrl-C and SIGTERM end the process at once, with 130 and 143.
     """
+    if arguments is None:
+        end_in_one_line(sys.argv[1:])
     words = list(sys.argv[1:] if arguments is None else arguments)
     debug = "--debug" in words
     try:

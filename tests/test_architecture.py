@@ -9,7 +9,9 @@ import e3hyena
 
 PACKAGE = Path(e3hyena.__file__).parent
 BELOW: dict[str, set[str]] = {
+    "_digest": set(),
     "_extras": set(),
+    "_signals": set(),
     "irreps": set(),
     "ops": {"irreps"},
     "mixers": {"irreps", "ops"},
@@ -17,7 +19,7 @@ BELOW: dict[str, set[str]] = {
     "models": {"irreps", "ops", "mixers", "nn"},
     "data": {"_extras"},
     "testing": {"irreps"},
-    "training": {"_extras", "irreps", "ops", "mixers", "models", "data"},
+    "training": {"_digest", "_extras", "irreps", "ops", "mixers", "models", "data"},
     "ase": {"_extras", "data", "models", "training"},
 }
 FILES = [

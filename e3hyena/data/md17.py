@@ -34,7 +34,7 @@ class MD17Ethanol(FrameDataset):
     field      shape    dtype   what
     ========== ======== ======= ==================================================================
     ``z``      (9,)     int64   atomic numbers
-    ``pos``    (9, 3)   float32 positions, Angstrom
+    ``pos``    (9, 3)   float32 positions about the mean of the atoms, Angstrom
     ``energy`` (1,)     float64 total energy
     ``force``  (9, 3)   float32 minus its gradient, ``energy_unit`` / Angstrom
     ========== ======== ======= ==================================================================
@@ -92,7 +92,7 @@ class MD17Ethanol(FrameDataset):
     @property
     def processed_file_names(self) -> str:
         """All frames, in the published units: Hartree, Hartree/Bohr and Angstrom."""
-        return "ethanol_v1.pt"
+        return "ethanol_v2.pt"
 
     def download(self) -> None:
         """Let pip put the wheel into ``raw/``."""

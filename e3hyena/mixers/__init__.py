@@ -36,7 +36,8 @@ def build_mixer(
     Raises
     ------
     ValueError
-        If the name is unknown, or a boundary is given to a mixer of sets.
+        If the name is unknown, if a boundary is given to a mixer of sets, or a range to one of
+        sequences.
     TypeError
         If the mixer has no such option.
 
@@ -56,6 +57,12 @@ def build_mixer(
                 f"boundary={boundary!r} was given; leave it out, or use {ordered}"
             )
         options["boundary"] = boundary
+    if "range" in options and not MIXERS[name].ranged:
+        ranged = ", ".join(n for n, mixer in MIXERS.items() if mixer.ranged)
+        raise ValueError(
+            f"mixer={name!r} convolves along the listing and has no range in space, but "
+            f"range={options['range']!r} was given; leave it out, or use {ranged}"
+        )
     known = [p for p in inspect.signature(MIXERS[name]).parameters if p != "hidden"]
     if unknown := sorted(options.keys() - set(known)):
         raise TypeError(f"mixer={name!r} has no option {unknown[0]!r}; it has {', '.join(known)}")

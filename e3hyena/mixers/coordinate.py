@@ -3,26 +3,28 @@
 from __future__ import annotations
 
 import torch
+from e3nn import o3
 from torch import Tensor, nn
 from torch.utils.checkpoint import checkpoint
 
 from e3hyena.irreps import ChannelIrreps
-from e3hyena.mixers.base import Mixer
 from e3hyena.mixers.features import KernelFeatures
 from e3hyena.mixers.heads import check_heads
 from e3hyena.mixers.invariant_mlp import InvariantMLP
+from e3hyena.mixers.windowed import RangedMixer, sum_pairs
 from e3hyena.ops.features import by_head
 from e3hyena.ops.moments import makes_no_features, moments, read
 from e3hyena.ops.paths import Paths
 from e3hyena.ops.segments import Segments
 from e3hyena.ops.tensor_product import tensor_product
 from e3hyena.ops.token_scalars import token_scalars
+from e3hyena.ops.window import Window
 
 BLOCK = 8192  # tokens whose features are in memory at once
 LEAST_WEIGHT = 0.01  # a graph in which nobody wants to speak has a mean too
 
 
-class Coordinate(Mixer):
+class Coordinate(RangedMixer):
     r"""Long convolution between learned invariant coordinates instead of indices.
 
     Every head has a query coordinate :math:`a_i`, a key coordinate :math:`b_j` and a weight
@@ -68,6 +70,15 @@ class Coordinate(Mixer):
         Largest tensor power among the features: 0 (none), 1 or 2.
     sharpening : int
         K. Zero: no sharpening. Rounding errors grow with it, to about 5e-6 in float32 at K = 16.
+    range : float, optional
+        Radius R beyond which a token hears nobody; None: it hears its whole graph. Then
+
+        .. math:: u_i = \sum_{j} f(r_{ij})\, w_j\, \big(\varphi(a_i,q_i)\, h\, \varphi(b_j,k_j)\big)
+                  z_j \Big/ \sum_j f(r_{ij})\, w_j
+
+        over the tokens j within R of i, i among them, with the
+        :class:`~e3hyena.mixers.windowed.Falloff` f: a mean over the window of every token,
+        O(N) at fixed density. There is no sharpening: ``sharpening`` counts as zero.
     """
 
     companion = "q"
@@ -81,19 +92,20 @@ class Coordinate(Mixer):
         max_frequency: float = 2.0,
         degree: int = 1,
         sharpening: int = 4,
+        range: float | None = None,
     ) -> None:
-        super().__init__(hidden)
-        self.heads = check_heads(heads, hidden.num_channels, default=8)
+        heads = check_heads(heads, hidden.num_channels, default=8)
+        super().__init__(hidden, heads, range)
         if sharpening < 0:
             raise ValueError(f"sharpening={sharpening}; use 0 for none, or a positive number")
-        self.sharpening = sharpening
+        self.sharpening = sharpening if range is None else 0
         num_channels, width = hidden.num_channels, len(hidden.per_channel)
         self.paths = Paths(hidden.per_channel, hidden.per_channel, hidden.per_channel)
         self.weight = nn.Parameter(torch.empty(self.paths.num_paths, num_channels))
         self.features = KernelFeatures(hidden, self.heads, modes, max_frequency, degree)
         self.filter = nn.Parameter(torch.empty(2 * modes - 1, num_channels, width))
         self.gain = nn.Parameter(torch.empty(degree, num_channels, width))
-        self.powers = nn.Parameter(torch.empty(sharpening + 1, self.heads))
+        self.powers = nn.Parameter(torch.empty(self.sharpening + 1, self.heads))
         scalars = len(token_scalars(torch.empty(num_channels, hidden.dim, 0), hidden))
         self.query_mlp = InvariantMLP(scalars, self.heads)
         self.key_mlp = InvariantMLP(scalars, 2 * self.heads)
@@ -109,10 +121,16 @@ class Coordinate(Mixer):
         nn.init.ones_(self.gain)
         nn.init.ones_(self.powers)
 
+    def reached(self, given: set[o3.Irrep]) -> set[o3.Irrep]:
+        """The value's kinds, and what the product of key and value leads to."""
+        return given | self.paths.reached(given, given)
+
     def forward(self, q: Tensor, k: Tensor, v: Tensor, segments: Segments) -> Tensor:
         """Convolve within every graph."""
         if not self.hidden.dim:
             return v
+        if self.falloff is not None:
+            return self._within(q, k, v, self.window(segments))
         layout = segments.similar
         operands = zip(*(layout.gather(x) for x in (q, k, v)), strict=True)
         parts = [
@@ -233,6 +251,43 @@ class Coordinate(Mixer):
         if self._dual(q.shape[-1]):  # many small graphs: one batched product is faster
             return (means @ self.features(a, q)).transpose(1, 2).reshape(q.shape)
         return read(means, a, q, self.features.frequencies, self.features.degree)
+
+    def _within(self, q: Tensor, k: Tensor, v: Tensor, window: Window) -> Tensor:
+        """Convolve over the pairs of a window."""
+        falloff = self.falloff
+        assert falloff is not None
+        q, k, v = (x[:, :, None] for x in (q, k, v))
+        z, b, weight = self._keys(k, v, torch.ones_like(q[0, 0], dtype=torch.bool))
+        a = self._coordinates(self.query_mlp, q)
+        modes, powers = self.features.modes, self.features.sizes[3:]
+        q_powers, k_powers = (  # (T, H, features)
+            self.features(c, x)[:, 0, 2 * modes - 1 :].permute(2, 0, 1).contiguous()
+            for c, x in ((a, q), (b, k))
+        )
+        z = self.to_heads(z[:, :, 0])
+        a, b, weight = (x[:, 0].t().contiguous() for x in (a, b, weight))
+        order = torch.arange(1, modes + 1, device=z.device, dtype=z.dtype)
+        decay = torch.cat([order, order[1:]]).reciprocal()[:, None, None] / modes
+        taps, gains = (
+            self.hidden.expand(each, dim=2).reshape(len(each), *z.shape[1:])
+            for each in (self.filter * decay, self.gain)
+        )
+
+        def messages(source: Tensor, target: Tensor, square: Tensor) -> Tensor:
+            lag = a.index_select(0, target) - b.index_select(0, source)
+            angle = lag[:, :, None] * self.features.frequencies
+            waves = torch.cat([torch.ones_like(lag)[:, :, None], angle.cos(), -angle.sin()], dim=2)
+            kernel = torch.einsum("phm,mhd->phd", waves, taps)
+            product = q_powers.index_select(0, target) * k_powers.index_select(0, source)
+            for gain, part in zip(
+                gains, product.split(powers, dim=2) if powers else (), strict=True
+            ):
+                kernel = kernel + gain * part.sum(dim=2, keepdim=True)
+            share = (falloff(square) * weight.index_select(0, source))[:, :, None]
+            return torch.cat([share * kernel * z.index_select(0, source), share], dim=2)
+
+        sums, total = sum_pairs(messages, window, len(z)).tensor_split([z.shape[2]], dim=2)
+        return self.from_heads(self.powers[0][:, None] * sums / total)
 
     def extra_repr(self) -> str:
         return f"{self.paths}, sharpening={self.sharpening}"

@@ -77,9 +77,9 @@ class Filter(Mixer):
         envelope = torch.exp(-decay[..., None] * time.abs()) * (2 * decay / sides)[..., None].sqrt()
         return taps * envelope
 
-    def reached(self) -> set[o3.Irrep]:
+    def reached(self, given: set[o3.Irrep]) -> set[o3.Irrep]:
         """What the product of key and value leads to."""
-        return self.paths.reached({ir for _, ir in self.hidden.per_channel})
+        return self.paths.reached(given, given)
 
     def forward(self, q: Tensor, k: Tensor, v: Tensor, segments: Segments) -> Tensor:
         """Convolve within every graph."""

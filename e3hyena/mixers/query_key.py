@@ -50,9 +50,9 @@ class QueryKey(Mixer):
         """Draw the path weights anew, unit variance."""
         nn.init.normal_(self.weight)
 
-    def reached(self) -> set[o3.Irrep]:
+    def reached(self, given: set[o3.Irrep]) -> set[o3.Irrep]:
         """What the product of query and key leads to."""
-        return self.paths.reached({ir for _, ir in self.hidden.per_channel})
+        return self.paths.reached(given, given)
 
     def forward(self, q: Tensor, k: Tensor, v: Tensor, segments: Segments) -> Tensor:
         """Convolve within every graph, each at its own length."""

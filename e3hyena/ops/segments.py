@@ -6,13 +6,17 @@ dense axis gather graphs of equal length (or of similar length, padded) into ``(
 
 from __future__ import annotations
 
+import copy
 from collections import defaultdict
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Any, Generic, TypeVar
+from typing import TYPE_CHECKING, Any, Generic, TypeVar
 
 import torch
 from torch import Tensor
+
+if TYPE_CHECKING:
+    from e3hyena.ops.window import Window
 
 Value = TypeVar("Value")
 
@@ -78,9 +82,17 @@ class Segments:
     ((2, 0, 3), [0, 0, 2, 2, 2])
     """
 
+    window: Window | None = None  # whom a token hears, for the mixers that have a range
+
     def __init__(self, lengths: tuple[int, ...], device: torch.device | str = "cpu") -> None:
         self.lengths = lengths
         self.device = torch.device(device)
+
+    def within(self, window: Window) -> Segments:
+        """The same graphs, in which a mixer that has a range hears these pairs."""
+        segments = copy.copy(self)
+        segments.window = window
+        return segments
 
     @classmethod
     def build(
@@ -135,7 +147,7 @@ class Segments:
     def index(self) -> Tensor:
         """Graph of every token, ``(num_tokens,)``."""
         graphs = torch.arange(self.num_graphs, device=self.device)
-        return torch.repeat_interleave(graphs, self.sizes)
+        return torch.repeat_interleave(graphs, self.sizes, output_size=sum(self.lengths))
 
     @_computed_once
     def position(self) -> Tensor:

@@ -4,7 +4,7 @@ from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any, Literal
 
-from e3hyena.training.files import write_text
+from e3hyena.training.files import read_text, write_text
 
 __all__ = ["DataConfig", "ModelConfig", "OptimConfig", "TrainConfig"]
 
@@ -291,7 +291,7 @@ class TrainConfig:
         import yaml
 
         text = yaml.safe_dump(self.to_dict(), sort_keys=False)
-        write_text(path, "# e3hyena train --config FILE\n" + text)
+        write_text(path, "# e3hyena train --config FILE\n" + text, sealed=True)
 
     @classmethod
     def load(cls, path: str | Path) -> "TrainConfig":
@@ -299,7 +299,7 @@ class TrainConfig:
         import yaml
 
         try:
-            values = yaml.safe_load(Path(path).read_text(encoding="utf-8"))
+            values = yaml.safe_load(read_text(path))
             if not isinstance(values, dict):
                 raise ValueError("not a mapping of option names to values")
             return cls.from_dict(values)

@@ -23,7 +23,7 @@ from e3hyena.training.history import History
 from e3hyena.training.module import ForceRegression, Regression
 from e3hyena.training.molecules import EvalLoader, Molecules, TrainLoader
 from e3hyena.training.progress import Progress
-from e3hyena.training.resume import Checkpoints, resumable
+from e3hyena.training.resume import CheckedFiles, Checkpoints, resumable
 from e3hyena.training.scaling import Scaling
 from e3hyena.training.tasks import model_arguments, task_of
 from e3hyena.training.tensorboard import TensorBoard
@@ -104,7 +104,8 @@ def fit(
     """
     done = folder / "fit.json"
     if done.exists():
-        return Fit(folder / "model.pt", **read_json(done))
+        earlier = read_json(done, *Fit._fields[1:])
+        return Fit(folder / "model.pt", *(earlier[name] for name in Fit._fields[1:]))
     optim, task, model = config.optim, task_of(config), build_model(config, mixer=mixer)
     loader = TrainLoader(_scaled(train, scaling), optim.batch_size, config.seed)
     limit = None if config.max_minutes is None else 60 * config.max_minutes
@@ -134,6 +135,7 @@ def fit(
             accelerator=device_of(config.accelerator),
             devices=1,
             callbacks=callbacks,
+            plugins=[CheckedFiles()],
             gradient_clip_val=optim.grad_clip or None,
             num_sanity_val_steps=0,
             logger=False,

@@ -44,7 +44,7 @@ def describe(checkpoint: str | Path) -> str:
     path = Path(checkpoint)
     results = (path if path.is_dir() else path.parent) / "results.json"
     if results.is_file():
-        found = read_json(results)["rows"]["model"]["test"]
+        found = read_json(results, "rows")["rows"]["model"]["test"]
         labels = metric_labels(info.task)
         if found.keys() == labels.keys():
             lines["test errors"] = "; ".join(f"{labels[m]}: {found[m]:.4g}" for m in found)

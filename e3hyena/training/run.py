@@ -8,7 +8,14 @@ from e3hyena.training.checkpoint import load_model
 from e3hyena.training.config import TrainConfig
 from e3hyena.training.device import cpu_threads, device_of
 from e3hyena.training.evaluate import evaluate, guess_errors
-from e3hyena.training.files import atomic_path, check_writable, read_json, write_json, write_text
+from e3hyena.training.files import (
+    atomic_path,
+    check_writable,
+    exclusive,
+    read_json,
+    write_json,
+    write_text,
+)
 from e3hyena.training.load import load_split, scaling_of
 from e3hyena.training.model_card import render_card
 from e3hyena.training.plots import plot_learning_curve, plot_parity
@@ -63,10 +70,10 @@ def train(config: TrainConfig) -> dict[str, Any]:
         build_model(config, mixer=mixer)  # a wrong option shows now, before anything is written
     output = _prepare(config)
     if (output / "results.json").exists():
-        results = read_json(output / "results.json")
+        results = read_json(output / "results.json", "task", "mixer", "test_size", "rows")
         print(f"this run is finished:\n\n{render_table(results)}")
         return results
-    with cpu_threads(config.threads):
+    with exclusive(output), cpu_threads(config.threads):
         return _run(config, output, trainings)
 
 

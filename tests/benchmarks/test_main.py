@@ -18,7 +18,7 @@ for name in ("lightning", "lightning.pytorch", "matplotlib", "ase", "rdkit", "pa
     sys.modules[name] = None
 from benchmarks.__main__ import COMMANDS
 from e3hyena.cli import main
-for words in (["--help"], ["molecules", "--help"], ["set_recall", "--help"]):
+for words in (["--help"], *([name, "--help"] for name in ("molecules", "nbody", "operator"))):
     try:
         main(words, COMMANDS)
         raise AssertionError(words)
@@ -45,7 +45,7 @@ def test_the_folder_is_a_program() -> None:
 @pytest.mark.parametrize(
     ("words", "named"),
     [
-        ([], "operator"),
+        ([], "block"),
         (["alchemy"], "alchemy"),
         (["molecules", "--stage", "dessert"], "stage"),
     ],

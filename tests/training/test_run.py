@@ -1,4 +1,5 @@
 import csv
+import errno
 import itertools
 import json
 import os
@@ -7,7 +8,8 @@ from pathlib import Path
 import pytest
 import torch
 
-from e3hyena.training import ModelConfig, OptimConfig, TrainConfig, load_model, train
+from e3hyena.training import ModelConfig, OptimConfig, TrainConfig, files, load_model, train
+from e3hyena.training.files import read_json
 from e3hyena.training.history import History
 from e3hyena.training.module import Regression
 from e3hyena.training.resume import Checkpoints
@@ -94,7 +96,7 @@ def test_the_model_file_holds_the_best_epoch(finished):
 def test_a_finished_run_is_only_reported(finished, capsys, monkeypatch):
     monkeypatch.setattr(Regression, "training_step", None)
     config = TrainConfig.load(finished / "config.yaml")
-    assert train(config) == json.loads((finished / "results.json").read_text())
+    assert train(config) == read_json(finished / "results.json")
     assert "this run is finished" in capsys.readouterr().out
 
 
@@ -140,6 +142,25 @@ def test_a_continued_run_equals_an_uninterrupted_one(tiny, uninterrupted, monkey
     assert curve(folder) == curve(uninterrupted)
     mine, theirs = weights(folder), weights(uninterrupted)
     assert mine.keys() == theirs.keys()
+    assert all(torch.equal(mine[name], theirs[name]) for name in mine)
+
+
+def test_a_disk_that_is_full_for_a_while_loses_nothing(tiny, uninterrupted, monkeypatch):
+    config, sync, count = tiny(), files._sync, 0
+
+    def full(path):
+        nonlocal count
+        count += path.name.startswith(".last")
+        if count > 4:
+            raise OSError(errno.ENOSPC, "No space left on device")
+        sync(path)
+
+    monkeypatch.setattr(files, "_sync", full)
+    with pytest.raises(OSError, match=r"cannot write .*last\.ckpt' \(No space left.*is kept"):
+        train(config)
+    monkeypatch.setattr(files, "_sync", sync)
+    train(config)
+    mine, theirs = weights(Path(config.output)), weights(uninterrupted)
     assert all(torch.equal(mine[name], theirs[name]) for name in mine)
 
 

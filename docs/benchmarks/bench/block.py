@@ -14,9 +14,9 @@ from typing import Any
 import torch
 from torch.profiler import ProfilerActivity, profile
 
-from benchmarks.bench.operator import check
 from benchmarks.bench.report import as_dicts, caption, publish
-from benchmarks.bench.timing import interleave
+from benchmarks.harness.timing import interleave
+from benchmarks.operators import check_convolution as check
 from e3hyena.nn.block import HyenaBlock
 
 BLOCK = "block"
@@ -42,7 +42,7 @@ class Config:
     length : int
         Number of tokens.
     repeats, threads, output, documents
-        See :class:`benchmarks.bench.operator.Config`.
+        See :class:`benchmarks.harness.study.TimedConfig`.
     """
 
     irreps: list[str] = dataclasses.field(

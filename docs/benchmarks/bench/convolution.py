@@ -10,9 +10,9 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from benchmarks.bench.operator import check
 from benchmarks.bench.report import as_dicts, caption, publish
-from benchmarks.bench.timing import interleave
+from benchmarks.harness.timing import interleave
+from benchmarks.operators import check_convolution as check
 from e3hyena.irreps import ChannelIrreps
 from e3hyena.mixers.heads import split_heads
 from e3hyena.nn.operator import HyenaOperator
@@ -39,7 +39,7 @@ class Config:
     attention_length : int
         Number of tokens at which the attention kernel runs; 0 for none.
     repeats, threads, output, documents
-        See :class:`benchmarks.bench.operator.Config`.
+        See :class:`benchmarks.harness.study.TimedConfig`.
     """
 
     irreps: list[str] = dataclasses.field(

@@ -12,7 +12,7 @@ import torch
 from torch import Tensor
 
 from benchmarks.bench.report import as_dicts, caption, publish
-from benchmarks.bench.timing import interleave
+from benchmarks.harness.timing import interleave
 
 BLOCK = "gridding"
 _WIDTH = 7  # grid points that a token reaches
@@ -34,7 +34,7 @@ class Config:
     modes : list of int
         Numbers of modes M.
     repeats, threads, output, documents
-        See :class:`benchmarks.bench.operator.Config`.
+        See :class:`benchmarks.harness.study.TimedConfig`.
     """
 
     heads: int = 8

@@ -8,9 +8,10 @@ from typing import Any
 
 import torch
 
-from benchmarks.bench.operator import check
-from benchmarks.bench.peak import peak_memory, peak_of_convolution
+from benchmarks.bench.peak import peak_of_convolution
 from benchmarks.bench.report import publish
+from benchmarks.operators import check_convolution as check
+from benchmarks.operators import peak_memory
 from e3hyena.irreps import ChannelIrreps
 from e3hyena.ops import Paths, tensor_product_long_conv
 from e3hyena.ops.backends import native
@@ -36,7 +37,7 @@ class Config:
     operator_length : int
         Number of tokens of one operator, forward and backward; 0 for none.
     threads, output, documents
-        See :class:`benchmarks.bench.operator.Config`.
+        See :class:`benchmarks.harness.study.TimedConfig`.
     """
 
     irreps: list[str] = dataclasses.field(

@@ -15,9 +15,9 @@ from unittest.mock import patch
 
 import torch
 
-from benchmarks.bench.operator import check
-from benchmarks.bench.peak import in_fresh_process
 from benchmarks.bench.report import caption, publish
+from benchmarks.harness.peak import in_fresh_process
+from benchmarks.operators import check_convolution as check
 from e3hyena.nn.operator import HyenaOperator
 
 BLOCK = "pages"
@@ -45,7 +45,7 @@ class Config:
     repeats : int
         Processes of every variant, in turns.
     threads, output, documents
-        See :class:`benchmarks.bench.operator.Config`.
+        See :class:`benchmarks.harness.study.TimedConfig`.
     """
 
     irreps: str = "32x0e+32x1o"

@@ -4,15 +4,22 @@ from __future__ import annotations
 
 import dataclasses
 import json
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
 import torch
 
-from benchmarks.bench.documents import check_documents, write_block
-from benchmarks.bench.environment import environment
-from benchmarks.bench.timing import Timing
+from benchmarks.harness.documents import find_documents, write_block
+from benchmarks.harness.environment import environment
+from benchmarks.harness.tables import caption
+
+__all__ = ["as_dicts", "caption", "check_documents", "publish"]
+
+
+def check_documents(documents: Sequence[str], *blocks: str) -> None:
+    """Until all studies are on the harness."""
+    find_documents(documents, blocks)
 
 
 def publish(
@@ -58,15 +65,6 @@ def publish(
     return report
 
 
-def as_dicts(timings: dict[str, Timing]) -> dict[str, dict[str, float]]:
-    """Timings, ready for JSON."""
-    return {name: dataclasses.asdict(timing) for name, timing in timings.items()}
-
-
-def caption(report: dict[str, Any]) -> str:
-    """How and on what it was measured, for the line above a table."""
-    config, machine = report["config"], report["environment"]
-    return (
-        f"median of {config['repeats']} interleaved rounds, {config['threads']} threads, "
-        f"{machine['cpu']}, torch {machine['torch']}"
-    )
+def as_dicts(timings: dict[str, dict[str, float]]) -> dict[str, dict[str, float]]:
+    """Until all studies are on the harness."""
+    return timings

@@ -9,7 +9,7 @@ from typing import Any
 import torch
 
 from benchmarks.bench.report import as_dicts, caption, publish
-from benchmarks.bench.timing import interleave
+from benchmarks.harness.timing import interleave
 from e3hyena.mixers.coordinate import Coordinate
 from e3hyena.nn.operator import HyenaOperator
 from e3hyena.ops.segments import Segments
@@ -35,7 +35,7 @@ class Config:
     rivals_up_to : int
         Largest number of tokens of one graph at which the rivals are timed too.
     repeats, threads, output, documents
-        See :class:`benchmarks.bench.operator.Config`.
+        See :class:`benchmarks.harness.study.TimedConfig`.
     """
 
     irreps: str = "32x0e+32x1o"

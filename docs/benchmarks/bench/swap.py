@@ -12,7 +12,6 @@ from typing import Any
 import torch
 from e3nn import o3
 
-from benchmarks.bench.peak import added_mebibytes, in_fresh_process
 from benchmarks.bench.report import as_dicts, publish
 from benchmarks.bench.swap_cases import (
     CASES,
@@ -23,7 +22,8 @@ from benchmarks.bench.swap_cases import (
     radius_for,
     radius_of_all_pairs,
 )
-from benchmarks.bench.timing import interleave
+from benchmarks.harness.peak import added_mebibytes, in_fresh_process
+from benchmarks.harness.timing import interleave
 from e3hyena.testing import assert_equivariant, train_steps
 
 BLOCK = "swap"
@@ -46,7 +46,7 @@ class Config:
     gibibytes : float
         Memory that attention over all pairs may take; the largest length within is measured.
     repeats, threads, output, documents
-        See :class:`benchmarks.bench.operator.Config`.
+        See :class:`benchmarks.harness.study.TimedConfig`.
     """
 
     cases: list[str] = dataclasses.field(default_factory=lambda: list(CASES))

@@ -13,8 +13,8 @@ from e3nn import o3
 from e3nn.math import soft_one_hot_linspace
 from torch import Tensor, nn
 
-from benchmarks.bench.rivals.equiformer_attention import EquiformerStyleAttention
-from benchmarks.bench.rivals.guide_attention import GuideAttention
+from benchmarks.networks.equiformer_attention import EquiformerStyleAttention
+from benchmarks.networks.guide_attention import GuideAttention
 from e3hyena.nn.adapters import E3toolsTransformerBlock, EquiformerAttention, GuideTransformer
 from e3hyena.ops.radius_graph import radius_graph
 

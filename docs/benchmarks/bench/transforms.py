@@ -9,7 +9,7 @@ from typing import Any
 import torch
 
 from benchmarks.bench.report import caption, publish
-from benchmarks.bench.timing import interleave
+from benchmarks.harness.timing import interleave
 
 BLOCK = "transforms"
 
@@ -25,7 +25,7 @@ class Config:
     total : int
         Points of all rows together.
     repeats, threads, output, documents
-        See :class:`benchmarks.bench.operator.Config`.
+        See :class:`benchmarks.harness.study.TimedConfig`.
     """
 
     lengths: list[int] = dataclasses.field(
@@ -60,7 +60,7 @@ def _measure(config: Config) -> dict[int, float]:
             raise RuntimeError(f"transforms of {n} points are wrong; nothing is reported")
     calls = {str(n): (lambda x=x: torch.fft.rfft(x)) for n, x in rows.items()}  # type: ignore[misc]
     timings = interleave(calls, config.repeats, warmup=2)
-    return {n: 1e6 * timings[str(n)].median / x.numel() for n, x in rows.items()}
+    return {n: 1e6 * timings[str(n)]["median"] / x.numel() for n, x in rows.items()}
 
 
 def render(report: dict[str, Any]) -> str:

@@ -8,8 +8,8 @@ from typing import Any
 
 import numpy as np
 
-from benchmarks.bench.environment import environment
 from benchmarks.experiments.report import markdown, publish
+from benchmarks.harness.environment import environment
 from e3hyena._extras import require
 from e3hyena.ase import HyenaCalculator
 from e3hyena.data import MD17Ethanol

@@ -12,9 +12,9 @@ import torch
 from torch import Tensor
 from torch_geometric.data import Data
 
-from benchmarks.bench.environment import environment
-from benchmarks.bench.peak import added_mebibytes, in_fresh_process
-from benchmarks.bench.timing import interleave
+from benchmarks.harness.environment import environment
+from benchmarks.harness.peak import added_mebibytes, in_fresh_process
+from benchmarks.harness.timing import interleave
 from e3hyena.data.orders import OrderTransform
 from e3hyena.training.checkpoint import load_model
 from e3hyena.training.config import DataConfig, TrainConfig
@@ -95,7 +95,7 @@ def measure(rows: dict[str, dict[str, Any]], repeats: int, path: Path) -> None:
     write_json(
         path,
         {
-            "milliseconds": {row: vars(timing) for row, timing in timings.items()},
+            "milliseconds": timings,
             "mebibytes": memory,
             "repeats": repeats,
             "environment": {**environment(), "threads": 1},

@@ -8,10 +8,10 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Literal
 
-from benchmarks.bench.documents import check_documents
-from benchmarks.experiments.cells import Cell, read_cells, run_cells, stop_after_failures
+from benchmarks.bench.report import check_documents
 from benchmarks.experiments.report import publish
-from benchmarks.experiments.rows import Row, check_rows
+from benchmarks.harness.cells import Cell, read_cells, run_cells, stop_after_failures
+from benchmarks.harness.rows import Row, check_names
 
 CANONICAL = "canonical"  # stands for the canonical order that the config names
 ROWS = {
@@ -108,7 +108,7 @@ class Config:
     documents: list[str] = field(default_factory=list)
 
     def __post_init__(self) -> None:
-        check_rows(self.rows, ROWS)
+        check_names("rows", self.rows, ROWS)
         if len(self.epochs) != len(self.train_sizes):
             raise ValueError(
                 f"epochs = {self.epochs} and train_sizes = {self.train_sizes}: "

@@ -7,11 +7,11 @@ import itertools
 from dataclasses import dataclass, field
 from typing import Any, Literal, NamedTuple
 
-from benchmarks.bench.documents import check_documents
-from benchmarks.experiments.cells import Cell, read_cells, run_cells, stop_after_failures
+from benchmarks.bench.report import check_documents
 from benchmarks.experiments.recall_report import TWICE
 from benchmarks.experiments.report import publish
-from benchmarks.experiments.rows import Row, check_rows
+from benchmarks.harness.cells import Cell, read_cells, run_cells, stop_after_failures
+from benchmarks.harness.rows import Row, check_names
 from e3hyena.irreps import parse_irreps
 
 _GATED = {"tensor_product_gating": True}
@@ -149,7 +149,7 @@ class Config:
     documents: list[str] = field(default_factory=list)
 
     def __post_init__(self) -> None:
-        check_rows([*self.rows, *self.extension_rows, *self.ablation_rows], ROWS)
+        check_names("rows", [*self.rows, *self.extension_rows, *self.ablation_rows], ROWS)
         for part in self.parts:
             if part not in PARTS:
                 raise ValueError(f"parts: {part!r} is unknown; use some of {', '.join(PARTS)}")

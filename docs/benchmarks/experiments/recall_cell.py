@@ -12,7 +12,7 @@ import torch
 from torch import Tensor, nn
 
 from benchmarks.data.recall import Recall, RecallSequences
-from benchmarks.experiments.recall_net import RecallNet, component_scale
+from benchmarks.networks.recall_net import RecallNet, component_scale
 from e3hyena.training.files import write_json
 from e3hyena.training.module import learning_rate_factor
 

@@ -3,16 +3,19 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
-from statistics import mean, stdev
 from typing import Any
 
-from benchmarks.bench.documents import check_documents, write_block
+from benchmarks.bench.report import check_documents
+from benchmarks.harness.documents import write_block
+from benchmarks.harness.tables import MISSING, spread
+from benchmarks.harness.tables import table as markdown
 from e3hyena._extras import require
 from e3hyena.training.files import atomic_path, check_writable, write_json
 
-MISSING = "–"
+__all__ = ["MISSING", "count_seeds", "markdown", "publish", "spread"]
+
 _ENTRY = (  # what tells the entries of a table apart, in any experiment
     *(
         "target",
@@ -59,7 +62,7 @@ def publish(
     """
     folder = check_writable(folder)
     print(next(iter(blocks.values())))
-    write_json(folder / f"{name}.json", report)
+    write_json(folder / f"{name}.json", report, sealed=False)
     # A figure of its own: no window system, no global state of pyplot.
     figure = require("matplotlib.figure", "train").Figure(layout="constrained", dpi=130)
     draw(figure)
@@ -73,21 +76,6 @@ def publish(
         for name in held:
             write_block(document, name, blocks[name])
         print(f"written: {document}")
-
-
-def spread(values: Iterable[float], digits: int = 4) -> str:
-    """Mean and standard deviation; the value alone if there is one, a dash if there is none.
-
-    Examples
-    --------
-    >>> spread([0.1, 0.3], 2), spread([0.5], 2), spread([])
-    ('0.20 ± 0.14', '0.50', '–')
-    """
-    numbers = list(values)
-    if not numbers:
-        return MISSING
-    text = f"{mean(numbers):.{digits}f}"
-    return text if len(numbers) == 1 else f"{text} ± {stdev(numbers):.{digits}f}"
 
 
 def count_seeds(report: dict[str, Any]) -> str:
@@ -106,19 +94,3 @@ def count_seeds(report: dict[str, Any]) -> str:
     if most == 1:
         return "one seed"
     return f"{most} seeds" if least == most else f"{least} to {most} seeds"
-
-
-def markdown(head: Iterable[str], rows: Iterable[Iterable[str]]) -> str:
-    """A table.
-
-    Examples
-    --------
-    >>> print(markdown(["a", "b"], [["1", "2"]]))
-    | a | b |
-    |---|---|
-    | 1 | 2 |
-    """
-    titles = list(head)
-    lines = [titles, *map(list, rows)]
-    text = [f"| {' | '.join(cells)} |" for cells in lines]
-    return "\n".join([text[0], "|---" * len(titles) + "|", *text[1:]])

@@ -9,10 +9,10 @@ from typing import Any, Literal
 
 import torch
 
-from benchmarks.bench.documents import check_documents
-from benchmarks.experiments.cells import Cell, read_cells, run_cells, stop_after_failures
+from benchmarks.bench.report import check_documents
 from benchmarks.experiments.report import publish
-from benchmarks.experiments.rows import Row, check_rows
+from benchmarks.harness.cells import Cell, read_cells, run_cells, stop_after_failures
+from benchmarks.harness.rows import Row, check_names
 from e3hyena.irreps import parse_irreps
 
 ROWS = {
@@ -89,7 +89,7 @@ class Config:
     documents: list[str] = field(default_factory=list)
 
     def __post_init__(self) -> None:
-        check_rows(self.rows, ROWS)
+        check_names("rows", self.rows, ROWS)
         for name in self.passes:
             if name not in PASSES:
                 raise ValueError(f"passes: {name!r} is unknown; use some of {', '.join(PASSES)}")

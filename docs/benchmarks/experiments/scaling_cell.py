@@ -14,8 +14,8 @@ import torch
 from torch import nn
 from torch.nn.attention import SDPBackend, sdpa_kernel
 
-from benchmarks.bench.peak import added_mebibytes
-from benchmarks.experiments.opponents.blocks import build_block
+from benchmarks.harness.peak import added_mebibytes
+from benchmarks.networks.blocks import build_block
 
 ENOUGH_SECONDS = 20.0  # of all passes where a length is measured alone
 MOST_REPEATS = 11  # the first ones still fault fresh memory in

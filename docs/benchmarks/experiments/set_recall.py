@@ -7,10 +7,10 @@ import itertools
 from dataclasses import dataclass, field
 from typing import Any, Literal
 
-from benchmarks.bench.documents import check_documents
-from benchmarks.experiments.cells import Cell, read_cells, run_cells, stop_after_failures
+from benchmarks.bench.report import check_documents
 from benchmarks.experiments.report import publish
-from benchmarks.experiments.rows import Row, check_rows
+from benchmarks.harness.cells import Cell, read_cells, run_cells, stop_after_failures
+from benchmarks.harness.rows import Row, check_names
 
 _GATED = {"tensor_product_gating": True}
 ROWS = {
@@ -96,7 +96,7 @@ class Config:
     documents: list[str] = field(default_factory=list)
 
     def __post_init__(self) -> None:
-        check_rows(self.rows, ROWS)
+        check_names("rows", self.rows, ROWS)
 
 
 def run(config: Config) -> dict[str, Any] | None:

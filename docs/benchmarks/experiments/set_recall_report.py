@@ -7,7 +7,7 @@ from statistics import mean
 from typing import Any
 
 from benchmarks.experiments.report import MISSING, count_seeds, markdown, spread
-from benchmarks.experiments.rows import Row
+from benchmarks.harness.rows import Row
 
 BROKEN = 0.5  # error from which on a mixer no longer recalls; predicting zero has 1
 OPPONENT = "attention"

@@ -13,8 +13,8 @@ import torch
 from torch import Tensor
 from torch_geometric.data import Batch, Data
 
-from benchmarks.bench.documents import write_block
-from benchmarks.bench.environment import environment
+from benchmarks.harness.documents import write_block
+from benchmarks.harness.environment import environment
 from e3hyena.data import ORDERS, QM9Extract, symmetry_classes
 from e3hyena.mixers import MIXERS
 from e3hyena.models.hyena_net import HyenaNet

@@ -11,6 +11,7 @@ from __future__ import annotations
 import os
 from collections.abc import Iterator
 from contextlib import contextmanager
+from contextvars import ContextVar
 
 from torch import Tensor
 
@@ -27,13 +28,16 @@ BACKENDS: dict[str, Backend] = {
         Triton(),
     )
 }
-_chosen: list[str] = []
+_chosen: ContextVar[str | None] = ContextVar("e3hyena_backend", default=None)
 _SMALL = 4096  # elements below which compiling for new paths is not worth the wait
 
 
 @contextmanager
 def use_backend(name: str) -> Iterator[None]:
-    """Compute with one back-end inside a ``with`` block.
+    """Compute with one back-end inside a ``with`` block, in this thread (or asyncio task) only.
+
+    A backward pass uses the choice that holds where it runs: on the CPU the thread that calls it;
+    on CUDA a thread of torch's own, which chooses by itself. All back-ends give the same gradients.
 
     Parameters
     ----------
@@ -46,24 +50,25 @@ def use_backend(name: str) -> Iterator[None]:
     ...     pass
     """
     _check(name)
-    _chosen.append(name)
+    before = _chosen.get()
+    _chosen.set(name)
     try:
         yield
     finally:
-        _chosen.pop()
+        _chosen.set(before)
 
 
 def select(x: Tensor) -> Backend:
     """The back-end for an operand, on whatever device it is."""
     if x.device.type == "cpu":
         keep_freed_pages()
-    name = _chosen[-1] if _chosen else _check(os.environ.get("E3HYENA_BACKEND", "auto"))
+    name = _chosen.get() or _check(os.environ.get("E3HYENA_BACKEND", "auto"))
     if name != "auto":
         return BACKENDS[name]
     if x.numel() >= _SMALL:
         for backend in BACKENDS.values():
-            if x.device.type in backend.devices and backend.available():
-                return backend
+            if x.device.type in backend.devices and (found := backend.unasked()):
+                return found
     return BACKENDS["eager"]
 
 

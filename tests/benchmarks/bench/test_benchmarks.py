@@ -6,11 +6,10 @@ from pathlib import Path
 from types import ModuleType
 
 import pytest
-from benchmarks.bench import block, convolution, memory, pages, ragged, transforms
+from benchmarks.bench import block, convolution, memory, pages, transforms
 
 SMALL = {
     convolution: {"lengths": [64], "uneven": [32, 31], "attention_length": 64, "repeats": 2},
-    ragged: {"graphs": 8, "mean": 6, "largest": 12, "repeats": 2, "mixers": ["query_key"]},
     block: {"length": 64, "repeats": 2, "mixers": ["query_key"]},
 }
 
@@ -63,10 +62,3 @@ def test_transforms() -> None:
     report = transforms.run(transforms.Config(lengths=[8, 9, 100], total=900, repeats=2))
     assert report["nanoseconds_per_point"].keys() == {"8", "9", "100"}
     assert len(transforms.render(report).splitlines()) == 6
-
-
-def test_sizes_have_the_mean_they_should() -> None:
-    config = ragged.Config()
-    sizes = ragged.draw_sizes(config)
-    assert sum(sizes) == config.mean * config.graphs == 18432
-    assert len(set(sizes)) > 10

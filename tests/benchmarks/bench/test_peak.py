@@ -2,7 +2,8 @@
 
 import pytest
 from benchmarks.bench.memory import predicted_peak, saved_ratio
-from benchmarks.bench.peak import peak_memory, peak_of_convolution
+from benchmarks.bench.peak import peak_of_convolution
+from benchmarks.operators import peak_memory
 
 from e3hyena.ops.backends import native
 

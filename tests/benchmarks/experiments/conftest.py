@@ -1,13 +1,10 @@
 """Experiments so small that a cell takes a second."""
 
-import dataclasses
 from pathlib import Path
 from typing import Any
 
 import pytest
-from benchmarks.data import nbody as nbody_data
 from benchmarks.experiments.molecules import Config as MoleculesConfig
-from benchmarks.experiments.nbody import Config as NBodyConfig
 from benchmarks.experiments.recall import Config as SequenceRecallConfig
 from benchmarks.experiments.set_recall import Config as SetRecallConfig
 
@@ -73,30 +70,9 @@ def sequence_recall(tmp_path: Path) -> SequenceRecallConfig:
 
 
 @pytest.fixture
-def nbody(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> NBodyConfig:
-    """Two networks, a few systems simulated for a moment, three steps."""
-    for name, protocol in list(nbody_data.PROTOCOLS.items()):
-        brief = dataclasses.replace(protocol, sizes=(8, 4, 4), start=min(protocol.start, 5))
-        monkeypatch.setitem(nbody_data.PROTOCOLS, name, dataclasses.replace(brief, horizon=5))
-    return NBodyConfig(
-        output=str(tmp_path / "nbody"),
-        rows=["linear", "coordinate"],
-        protocols=["standard"],
-        particles=[5],
-        fractions=[1.0],
-        seeds=[0],
-        irreps="4x0e + 4x1o",
-        num_layers=1,
-        steps=3,
-        particles_per_step=20,
-        jobs=1,
-    )
-
-
-@pytest.fixture
 def page(tmp_path: Path) -> Path:
     """A document with the blocks of all experiments."""
-    names = ("molecules", "molecules_short", "recall_set", "recall", "nbody")
+    names = ("molecules", "molecules_short", "recall_set", "recall")
     names += ("scaling", "scaling_claims")
     path = tmp_path / "page.md"
     path.write_text("".join(f"<!-- {name} -->\nold\n<!-- /{name} -->\n" for name in names))

@@ -7,9 +7,9 @@ from typing import Any
 
 import pytest
 import torch
-from benchmarks.bench.documents import read_block
 from benchmarks.experiments import molecule_cell, molecule_report, molecules
 from benchmarks.experiments.molecules import ROWS, Config
+from benchmarks.harness.documents import read_block
 
 from e3hyena.cli import main
 from e3hyena.data import QM9Extract

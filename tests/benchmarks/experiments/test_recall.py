@@ -7,10 +7,10 @@ from typing import Any
 
 import pytest
 import torch
-from benchmarks.bench.documents import read_block
 from benchmarks.data.recall import Recall
 from benchmarks.experiments import recall_cell, recall_report
 from benchmarks.experiments.recall import PARTS, ROWS, Config, list_cells, list_variants, run
+from benchmarks.harness.documents import read_block
 
 from e3hyena.cli import main
 

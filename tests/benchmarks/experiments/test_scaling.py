@@ -7,9 +7,9 @@ from typing import Any
 
 import pytest
 import torch
-from benchmarks.bench.documents import read_block
 from benchmarks.experiments import scaling_cell, scaling_report
 from benchmarks.experiments.scaling import PASSES, ROWS, Config, list_cells
+from benchmarks.harness.documents import read_block
 
 from e3hyena.cli import main
 

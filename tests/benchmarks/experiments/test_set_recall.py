@@ -7,10 +7,10 @@ from typing import Any
 
 import pytest
 import torch
-from benchmarks.bench.documents import read_block
 from benchmarks.data.set_recall import set_recall
 from benchmarks.experiments import set_recall_cell, set_recall_report
 from benchmarks.experiments.set_recall import ROWS, Config, list_cells
+from benchmarks.harness.documents import read_block
 
 from e3hyena.cli import main
 

@@ -1,7 +1,8 @@
 """Compiles generated C at first use and keeps the library.
 
 Needs a C compiler (``$CC``, ``cc`` or ``gcc``); OpenMP comes from torch's own run time, so both
-share one pool of threads. Compiled libraries lie in ``$E3HYENA_CACHE`` or ``~/.cache/e3hyena``.
+share one pool of threads. Compiled libraries lie in the private folder of
+:mod:`e3hyena.ops.backends.cache`.
 """
 
 from __future__ import annotations
@@ -12,17 +13,25 @@ import hashlib
 import os
 import platform
 import shutil
+import signal
 import subprocess
 import tempfile
+from collections.abc import Sequence
 from pathlib import Path
 
 import torch
 from torch import Tensor
 
+from e3hyena.ops.backends.cache import kept
 from e3hyena.ops.backends.native.contraction_source import source
 from e3hyena.ops.paths import paths_from_key
 
 _FLAGS = ["-O2", "-march=native", "-fPIC", "-fopenmp", "-fno-math-errno", "-std=gnu11", "-w", "-c"]
+TIME_LIMIT = 120.0  # seconds for one call of the compiler
+
+
+class BuildError(OSError):
+    """A library cannot be compiled or loaded."""
 
 
 def compiler() -> str | None:
@@ -45,9 +54,45 @@ def _identity() -> str:
     flags = [line for line in cpu.read_text().splitlines() if line.startswith("flags")][:1] if (
         cpu.exists()
     ) else []  # fmt: skip
-    path = str(compiler())
-    version = subprocess.run([path, "--version"], capture_output=True, text=True, check=True)
-    return repr((_FLAGS, _openmp(), platform.machine(), flags, version.stdout))
+    return repr((_FLAGS, _openmp(), platform.machine(), flags, run([str(compiler()), "--version"])))
+
+
+def run(command: Sequence[str]) -> str:
+    """What a command prints, at most `TIME_LIMIT` seconds long; the processes it started end too.
+
+    Raises
+    ------
+    BuildError
+        If it fails, or takes longer.
+    """
+    with tempfile.TemporaryFile() as output:  # a pipe would wait for those processes
+        try:
+            process = subprocess.Popen(
+                command, stdin=subprocess.DEVNULL, stdout=output, stderr=subprocess.STDOUT,
+                start_new_session=True,
+            )  # fmt: skip
+        except OSError as error:
+            raise BuildError(f"{command[0]} cannot be started: {error}") from error
+        try:
+            code = process.wait(TIME_LIMIT)
+        except subprocess.TimeoutExpired as error:
+            raise BuildError(f"{command[0]} took longer than {TIME_LIMIT:g} s") from error
+        finally:
+            if process.poll() is None:
+                _end(process)
+        output.seek(0)
+        text = output.read().decode("utf-8", "replace")
+    if code:
+        raise BuildError(f"{' '.join(command[:2])} failed: {text.strip()[:400]}")
+    return text
+
+
+def _end(process: subprocess.Popen[bytes]) -> None:
+    if os.name == "posix":
+        os.killpg(process.pid, signal.SIGKILL)
+    else:
+        process.kill()
+    process.wait()
 
 
 @functools.cache
@@ -65,30 +110,28 @@ def library(key: str, dtype: torch.dtype) -> ctypes.CDLL:
 
 
 def load(code: str) -> ctypes.CDLL:
-    """The library made of some C, compiled if it is not in the cache."""
-    digest = hashlib.sha256((code + _identity()).encode()).hexdigest()[:24]
-    home = os.environ.get("E3HYENA_CACHE") or Path.home() / ".cache" / "e3hyena"
-    target = Path(home) / f"{digest}.so"
-    if not target.exists():
-        _build(code, target)
-    return ctypes.CDLL(str(target))
+    """The library made of some C, compiled if it is not in the cache, or not whole.
+
+    Raises
+    ------
+    BuildError
+        If it cannot be compiled, kept or loaded.
+    """
+    key = hashlib.sha256((code + _identity()).encode()).hexdigest()[:24]
+    try:
+        return ctypes.CDLL(str(kept(key, ".so", functools.partial(_compile, code))))
+    except BuildError:
+        raise
+    except OSError as error:
+        raise BuildError(str(error)) from error
 
 
-def _build(code: str, target: Path) -> None:
-    """Compile in a folder of its own, then move into place at once."""
-    target.parent.mkdir(parents=True, exist_ok=True)
-    with tempfile.TemporaryDirectory(dir=target.parent) as folder:
-        unit, part, whole = (str(Path(folder) / name) for name in ("k.c", "k.o", "k.so"))
-        Path(unit).write_text(code)
-        path = str(compiler())
-        for command in (
-            [path, *_FLAGS, unit, "-o", part],
-            [path, "-shared", part, "-o", whole, *_openmp(), "-lm"],
-        ):
-            done = subprocess.run(command, capture_output=True, text=True, check=False)
-            if done.returncode:
-                raise OSError(f"{' '.join(command[:2])} failed: {done.stderr.strip()[:400]}")
-        os.replace(whole, target)
+def _compile(code: str, whole: Path) -> None:
+    unit, part = str(whole.with_name("k.c")), str(whole.with_name("k.o"))
+    Path(unit).write_text(code)
+    path = str(compiler())
+    run([path, *_FLAGS, unit, "-o", part])
+    run([path, "-shared", part, "-o", str(whole), *_openmp(), "-lm"])
 
 
 def call(source: str, name: str, *arguments: Tensor | int | float) -> None:

@@ -2,8 +2,8 @@
 
 For CUDA tensors; ``TRITON_INTERPRET=1`` runs the same kernels on the CPU, which is how they are
 tested without a GPU. Complex numbers are read as they lie, real and imaginary parts in turn.
-Triton reads a kernel from a file, so the generated source is kept beside the compiled C
-(``$E3HYENA_CACHE`` or ``~/.cache/e3hyena``).
+Triton reads the source of a kernel through `linecache`, which holds it; no file is written that
+somebody else could change.
 """
 
 from __future__ import annotations
@@ -11,11 +11,11 @@ from __future__ import annotations
 import functools
 import hashlib
 import importlib.util
+import linecache
 import os
 from collections.abc import Sequence
-from pathlib import Path
 from types import ModuleType
-from typing import Any, ClassVar
+from typing import ClassVar
 
 import torch
 from torch import Tensor
@@ -96,19 +96,11 @@ def _rows(x: Tensor) -> Tensor:
 
 @functools.cache
 def _kernels(key: str, complex_: bool) -> ModuleType:
-    """The module of kernels for some paths, written to the cache and imported from there."""
+    """The module of kernels for some paths."""
     code = source(paths_from_key(key), complex_)
     name = f"e3hyena_triton_{hashlib.sha256(code.encode()).hexdigest()[:24]}"
-    home = Path(os.environ.get("E3HYENA_CACHE") or Path.home() / ".cache" / "e3hyena")
-    file = home / f"{name}.py"
-    if not file.exists():
-        home.mkdir(parents=True, exist_ok=True)
-        part = file.with_suffix(f".{os.getpid()}")
-        part.write_text(code)
-        part.replace(file)
-    spec = importlib.util.spec_from_file_location(name, file)
-    assert spec is not None and spec.loader is not None
-    module: Any = importlib.util.module_from_spec(spec)
-    spec.loader.exec_module(module)
-    found: ModuleType = module
-    return found
+    file = f"<{name}>"
+    linecache.cache[file] = (len(code), None, code.splitlines(keepends=True), file)
+    module = ModuleType(name)
+    exec(compile(code, file, "exec"), module.__dict__)
+    return module
