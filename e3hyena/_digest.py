@@ -1,12 +1,16 @@
 """Digests of what a file says, stored in the file, so that damage shows when it is read."""
 
 import hashlib
+import re
+import zipfile
 from collections.abc import Iterator
+from pathlib import Path
 from typing import Any
 
-__all__ = ["KEY", "check_digest", "digest", "with_digest"]
+__all__ = ["KEY", "check_digest", "check_sums", "digest", "with_digest"]
 
 KEY = "sha256"
+_DIGEST = re.compile("[0-9a-f]{64}")
 
 
 def digest(value: Any) -> str:
@@ -63,5 +67,28 @@ def with_digest(content: dict[str, Any]) -> dict[str, Any]:
 
 def check_digest(content: dict[str, Any]) -> None:
     """ValueError if `content` holds a digest, and it is another's; early files have none."""
-    if KEY in content and content[KEY] != with_digest(content)[KEY]:
-        raise ValueError("its content does not fit its digest")
+    if KEY in content:
+        if content[KEY] != with_digest(content)[KEY]:
+            raise ValueError("its content does not fit its digest")
+    elif any(isinstance(value, str) and _DIGEST.fullmatch(value) for value in content.values()):
+        raise ValueError("the name of its digest was changed")
+
+
+def check_sums(path: str | Path) -> None:
+    """Look at the check sums that torch writes into its files, which `torch.load` does not.
+
+    Raises
+    ------
+    ValueError
+        If the file is damaged, or not of torch.
+    """
+    try:
+        with zipfile.ZipFile(path) as archive:
+            if sum(record.file_size for record in archive.infolist()) > Path(path).stat().st_size:
+                raise zipfile.BadZipFile("its content is larger than the file")
+            if (record := archive.testzip()) is not None:
+                raise zipfile.BadZipFile(f"check sum of {record}")
+    except FileNotFoundError:
+        raise
+    except Exception as error:  # zipfile has many ways to say so
+        raise ValueError(f"{str(path)!r} is damaged ({error}): delete it and run again") from error

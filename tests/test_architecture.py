@@ -12,14 +12,15 @@ BELOW: dict[str, set[str]] = {
     "_digest": set(),
     "_extras": set(),
     "_signals": set(),
+    "registry": {"data", "mixers"},  # for type checking, and by name
     "irreps": set(),
     "ops": {"irreps"},
-    "mixers": {"irreps", "ops"},
+    "mixers": {"irreps", "ops", "registry"},
     "nn": {"irreps", "ops", "mixers"},
     "models": {"irreps", "ops", "mixers", "nn"},
-    "data": {"_extras"},
+    "data": {"_digest", "_extras", "registry"},
     "testing": {"irreps"},
-    "training": {"_digest", "_extras", "irreps", "ops", "mixers", "models", "data"},
+    "training": {"_digest", "_extras", "irreps", "ops", "mixers", "models", "data", "registry"},
     "ase": {"_extras", "data", "models", "training"},
 }
 FILES = [

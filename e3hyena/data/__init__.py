@@ -1,5 +1,6 @@
 """Datasets and their order transforms, as PyG classes."""
 
+from e3hyena.data.catalogue import Entry
 from e3hyena.data.extract import QM9Extract
 from e3hyena.data.extxyz import ExtXYZ
 from e3hyena.data.md17 import MD17Ethanol
@@ -19,8 +20,10 @@ from e3hyena.data.orders import (
 from e3hyena.data.qm9 import QM9
 from e3hyena.data.splits import standard_split
 from e3hyena.data.targets import FORCES, TARGETS, Target
+from e3hyena.registry import CATALOGUE
 
 __all__ = [
+    "CATALOGUE",
     "FORCES",
     "ORDERS",
     "QM9",
@@ -28,6 +31,7 @@ __all__ = [
     "BreadthFirstOrder",
     "CanonicalOrder",
     "DistanceOrder",
+    "Entry",
     "ExtXYZ",
     "GivenOrder",
     "MD17Ethanol",

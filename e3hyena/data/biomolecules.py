@@ -113,7 +113,7 @@ def read_biomolecules(
     """Read one model of every entry; `options` are those of `read_biomolecule`."""
     suffix = Path(file).suffix.lower()
     entries = _pdb_entries if suffix in (".pdb", ".ent") else _cif_entries
-    structures = []
+    structures: list[Structure] = []
     found = entries(file, text, suffix)
     while True:
         with reading(f"{file!r}, molecule {len(structures)}", suffix):

@@ -8,11 +8,13 @@ from typing import Any
 
 import numpy as np
 
+from e3hyena.data.catalogue import Entry
 from e3hyena.data.frames import FrameDataset, Frames, collate
 from e3hyena.data.structures import Structure, read_structures
+from e3hyena.data.targets import energies_with_forces
 from e3hyena.data.units import energy_factor, length_factor
 
-__all__ = ["ExtXYZ"]
+__all__ = ["ENTRY", "ExtXYZ"]
 
 SPLIT_SEED = 0
 SHARES = {"train": (0.0, 0.8), "val": (0.8, 0.9), "test": (0.9, 1.0)}
@@ -162,3 +164,15 @@ def _found(value: Any, known: Mapping[str, Any], hints: tuple[str, ...]) -> str:
         what = f", but {value.dtype} of shape {value.shape}"
         what = f", but {value.item()!r}" if value.size == 1 else what
     return f"{what}; it has {', '.join([*sorted(known), *hints]) or 'nothing'}"
+
+
+ENTRY = Entry(
+    ExtXYZ,
+    lambda options: energies_with_forces(options, "eV"),
+    size="files of your own",
+    holds="energies and forces",
+    download="",
+    origin="files of the user",
+    licence="the user's",
+    root="file",
+)

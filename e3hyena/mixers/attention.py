@@ -31,6 +31,8 @@ class Attention(HeadsMixer):
     """
 
     default_heads: ClassVar[int] = 4
+    cost: ClassVar[str] = "O(N^2) time, O(N) memory"
+    purpose: ClassVar[str] = "baseline, few tokens"
 
     def forward(self, q: Tensor, k: Tensor, v: Tensor, segments: Segments) -> Tensor:
         """Attend within every graph."""

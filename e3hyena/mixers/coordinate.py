@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import ClassVar
+
 import torch
 from e3nn import o3
 from torch import Tensor, nn
@@ -82,6 +84,8 @@ class Coordinate(RangedMixer):
     """
 
     companion = "q"
+    cost: ClassVar[str] = "O(N M), M modes"
+    purpose: ClassVar[str] = "atoms, point clouds"
 
     def __init__(
         self,

@@ -38,6 +38,8 @@ class Filter(Mixer):
 
     companion = "q"
     ordered: ClassVar[bool] = True
+    cost: ClassVar[str] = "O(N log N)"
+    purpose: ClassVar[str] = "chains, trajectories; shift equivariant"
 
     def __init__(self, hidden: ChannelIrreps, *, boundary: str = "same", width: int = 32) -> None:
         super().__init__(hidden)

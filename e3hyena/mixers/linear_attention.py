@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import ClassVar
+
 import torch
 from torch import Tensor
 
@@ -23,6 +25,9 @@ class LinearAttention(HeadsMixer):
 
     Parameters are those of :class:`~e3hyena.mixers.heads.HeadsMixer`.
     """
+
+    cost: ClassVar[str] = "O(N)"
+    purpose: ClassVar[str] = "baseline"
 
     def forward(self, q: Tensor, k: Tensor, v: Tensor, segments: Segments) -> Tensor:
         """Attend within every graph."""

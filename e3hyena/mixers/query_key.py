@@ -34,6 +34,8 @@ class QueryKey(Mixer):
 
     companion = "v"
     ordered: ClassVar[bool] = True
+    cost: ClassVar[str] = "O(N log N)"
+    purpose: ClassVar[str] = "chains, trajectories; the paper's operator"
 
     def __init__(self, hidden: ChannelIrreps, *, boundary: str = "circular") -> None:
         super().__init__(hidden)

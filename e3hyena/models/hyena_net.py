@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import warnings
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from typing import Any
 
 import torch
@@ -211,12 +211,16 @@ class HyenaNet(nn.Module):
 
     def reached(self) -> Kinds:
         """Kinds of irreps in the output that are not always zero."""
-        return self.readout.reached(self._reached(self.embedding, list(self.layers)))
+        return self.readout.reached(self._reached(self.embedding, self._layers()))
 
-    def _reached(self, embedding: nn.Module, layers: Sequence[nn.Module]) -> Kinds:
+    def _layers(self) -> list[HyenaLayer]:
+        return [layer for layer in self.layers if isinstance(layer, HyenaLayer)]
+
+    def _reached(
+        self, embedding: AtomEmbedding | ElementEmbedding, layers: list[HyenaLayer]
+    ) -> Kinds:
         """Kinds of irreps that the atoms hold after these layers."""
-        found: Kinds = embedding.reached()
-        found = found | (kinds(self.irreps_features) & kinds(embedding.irreps))
+        found = embedding.reached() | (kinds(self.irreps_features) & kinds(embedding.irreps))
         for layer in layers:
             found = layer.reached(found)
         return found
@@ -225,7 +229,7 @@ class HyenaNet(nn.Module):
         reached = self.reached()
         if kinds(self.irreps_out) <= reached:
             return
-        found = listed(self._reached(self.embedding, list(self.layers)))
+        found = listed(self._reached(self.embedding, self._layers()))
         why = (
             f"irreps_hidden={self.irreps_hidden}, num_layers={len(self.layers)}, "
             f"cutoff={self.cutoff} and mixer={self.mixer_name!r} give {found}"
@@ -322,5 +326,6 @@ class HyenaLayer(LocalGlobalBlock):
     def reached(self, given: Kinds) -> Kinds:
         """Kinds of irreps that are not zero after the layer, for atoms of the given kinds."""
         if self.norm is not None:
+            assert isinstance(self.interaction, Interaction)
             given = given | self.interaction.reached(given)
         return self.block.reached(given)

@@ -46,8 +46,9 @@ class HyenaOperator(nn.Module):
     irreps_hidden : o3.Irreps or str, optional
         Irreps of q, k and v, read as C channels, C the gcd of the multiplicities. By default the
         distinct irreps of ``irreps_in``, each with the largest multiplicity among them.
-    mixer : {"query_key", "filter", "coordinate", "attention", "linear_attention"}
-        How tokens are mixed.
+    mixer : str
+        How tokens are mixed: a name in `e3hyena.mixers.MIXERS`, such as ``"query_key"``,
+        ``"coordinate"`` or ``"attention"``.
     boundary : {"circular", "causal", "same"}, optional
         For ``query_key`` (default circular) and ``filter`` (default same).
     short_conv : int

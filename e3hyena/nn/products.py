@@ -39,30 +39,28 @@ class Products(nn.Module):
         self.irreps_in = parse_irreps(irreps_in, "irreps_in")
         self.irreps_out = parse_irreps(irreps_out, "irreps_out")
         number = max((mul for mul, _ in distinct_irreps(self.irreps_in)), default=1)
-        given = sorted(kinds(self.irreps_in))
+        given = kinds(self.irreps_in)
         largest = max((ir.l for ir in kinds(self.irreps_out)), default=0) or 1  # 0o by way of 1e
         pairs = {ir for one in given for two in given for ir in one * two if ir.l <= largest}
         single, pair, last = (
-            o3.Irreps([(1, ir) for ir in sorted(each)])
+            ChannelIrreps(o3.Irreps([(number, ir) for ir in each]), number)
             for each in (given, pairs | kinds(self.irreps_out), kinds(self.irreps_out))
         )
-        self.expand = Linear(TokenLayout(self.irreps_in), ChannelIrreps(number * single), groups=3)
-        self.pairs, self.triples = Paths(single, single, pair), Paths(pair, single, last)
+        self.expand = Linear(TokenLayout(self.irreps_in), single, groups=3)
+        self.pairs = Paths(single.per_channel, single.per_channel, pair.per_channel)
+        self.triples = Paths(pair.per_channel, single.per_channel, last.per_channel)
         self.pair_weight = nn.Parameter(torch.empty(self.pairs.num_paths, number))
         self.triple_weight = nn.Parameter(torch.empty(self.triples.num_paths, number))
-        self._layouts = ChannelIrreps(number * pair), ChannelIrreps(number * last)
-        self.contract = nn.ModuleList(
-            Linear(layout, TokenLayout(self.irreps_out)) for layout in self._layouts
-        )
+        self.contract_pairs = Linear(pair, TokenLayout(self.irreps_out))
+        self.contract_triples = Linear(last, TokenLayout(self.irreps_out))
         self.reset_parameters()
 
     def reset_parameters(self) -> None:
         """Draw all parameters anew, unit variance."""
-        self.expand.reset_parameters()
+        for linear in (self.expand, self.contract_pairs, self.contract_triples):
+            linear.reset_parameters()
         nn.init.normal_(self.pair_weight)
         nn.init.normal_(self.triple_weight)
-        for linear in self.contract:
-            linear.reset_parameters()
 
     def reached(self, given: Kinds) -> Kinds:
         """Kinds of irreps of the result that are not zero, for tokens of the given kinds."""
@@ -74,5 +72,5 @@ class Products(nn.Module):
         one, two, three = self.expand(x)
         pair = tensor_product(one, two, self.pair_weight, self.pairs)
         triple = tensor_product(pair, three, self.triple_weight, self.triples)
-        y: Tensor = self.contract[0](pair) + self.contract[1](triple)
+        y: Tensor = self.contract_pairs(pair) + self.contract_triples(triple)
         return y * 2**-0.5

@@ -30,7 +30,7 @@ def on_the_way(wanted: Iterable[o3.Irrep]) -> Kinds:
     Examples
     --------
     >>> sorted(on_the_way([o3.Irrep("0o")])), sorted(on_the_way([o3.Irrep("2o")]))
-    ([0e, 0o, 1o, 1e], [0e, 1o, 2e, 2o])
+    ([0o, 0e, 1o, 1e], [0e, 1o, 2o, 2e])
     """
     found = {o3.Irrep("0e")}
     for ir in wanted:

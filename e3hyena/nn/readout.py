@@ -71,7 +71,9 @@ class MomentReadout(nn.Module):
             products = Products(self.irreps_in, self.irreps_out)
             if products.reached(given) - given:
                 self.products = products
-        last = [self.mlp.contract, *(self.products.contract if self.products else ())]
+        last = [self.mlp.contract]
+        if self.products is not None:
+            last += [self.products.contract_pairs, self.products.contract_triples]
         with torch.no_grad():
             for weight in (weight for linear in last for weight in linear.weight.values()):
                 weight.mul_(_GAIN)

@@ -83,7 +83,9 @@ def save_model(path: str | Path, state_dict: dict[str, Tensor], info: ModelInfo)
 
 
 def load_model(path: str | Path) -> tuple[HyenaNet, ModelInfo]:
-    """Rebuild a trained network from its file.
+    """Rebuild a trained network from its file, as it is: its output is in no unit.
+
+    `load_predictor` loads it so that it answers in the unit of its property.
 
     Parameters
     ----------

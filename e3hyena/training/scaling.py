@@ -32,8 +32,9 @@ class Scaling(NamedTuple):
 
     def offset(self, z: Tensor, batch: Tensor, num_graphs: int) -> Tensor:
         """What is added to ``scale * output``, shape (num_graphs, 1), float64."""
-        atoms = torch.zeros(num_graphs, dtype=torch.float64, device="cpu")
-        return (atoms.index_add(0, batch, self.atom_shift[z]) + self.shift).unsqueeze(-1)
+        atoms = torch.zeros(num_graphs, dtype=torch.float64, device=z.device)
+        shifts = self.atom_shift.to(z.device)[z]
+        return (atoms.index_add(0, batch, shifts) + self.shift).unsqueeze(-1)
 
     def to_property(self, output: Tensor, z: Tensor, batch: Tensor) -> Tensor:
         """Network output (num_graphs, dim) to property in its unit, float64."""

@@ -1,14 +1,13 @@
 """Files of torch: plain values and tensors, with a digest, whole or not at all."""
 
 import io
-import zipfile
 from pathlib import Path
 from typing import Any
 
 import torch
 from torch import Tensor
 
-from e3hyena._digest import with_digest
+from e3hyena._digest import check_sums, with_digest
 from e3hyena.training.files import atomic_path
 
 __all__ = ["check_tensors", "read_torch", "write_torch"]
@@ -40,16 +39,11 @@ def read_torch(path: str | Path) -> Any:
     """
     size = Path(path).stat().st_size
     try:
-        with zipfile.ZipFile(path) as archive:  # torch.load does not look at the check sums
-            if sum(record.file_size for record in archive.infolist()) > size:
-                raise zipfile.BadZipFile("larger than the file")
-            if (record := archive.testzip()) is not None:
-                raise zipfile.BadZipFile(f"check sum of {record}")
+        check_sums(path)
         content = torch.load(path, map_location="cpu", weights_only=True)
         check_tensors(content, size)
-    except Exception as error:  # torch and zipfile have many ways to say so
-        message = " ".join(str(error).split())[:100]
-        raise ValueError(f"{type(error).__name__}: {message}") from error
+    except Exception as error:  # torch has many ways to say so
+        raise ValueError(" ".join(str(error).split())[:200] or type(error).__name__) from error
     return content
 
 

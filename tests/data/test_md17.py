@@ -80,3 +80,15 @@ def test_wrong_arguments_and_damaged_wheels_are_refused(root):
     (root / "raw" / md17.WHEEL).write_bytes(b"half a wheel")
     with pytest.raises(ValueError, match="not an intact wheel of molpipx"):
         MD17Ethanol(root)
+
+
+def test_a_flipped_bit_in_the_processed_file_is_noticed(root):
+    MD17Ethanol(root)
+    path = root / "processed" / "ethanol_v1.pt"
+    data = bytearray(path.read_bytes())
+    data[len(data) // 2] ^= 1
+    path.write_bytes(data)
+    with pytest.raises(ValueError, match=r"ethanol_v1\.pt' is damaged .*delete it"):
+        MD17Ethanol(root)
+    path.unlink()
+    MD17Ethanol(root)

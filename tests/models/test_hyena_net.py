@@ -64,7 +64,8 @@ class TestSymmetry:
 
     def test_more_degrees_layers_and_no_cutoff(self) -> None:
         hidden = "4x0e + 2x0o + 4x1o + 2x2e + 2x2o"
-        check(build("1e + 2o + 0o", "coordinate", irreps_hidden=hidden, num_layers=2), seeds=1)
+        options = {"irreps_hidden": hidden, "num_layers": 2, "cutoff": 8.0}
+        check(build("1e + 2o + 0o", "coordinate", **options), seeds=1)
         check(build("1o", "coordinate", num_layers=2, cutoff=None), seeds=1)
         check(build("1o", "query_key", short_conv=3, boundary="same"), seeds=1)
 
@@ -289,8 +290,8 @@ class TestKinds:
     @pytest.mark.parametrize("irreps_out", ["0o", "1e", "0e + 1e", "0e + 2e", "3o + 2o"])
     def test_products_of_vectors(self, irreps_out: str, mixer: str | None) -> None:
         """Kinds that the hidden features lack come from products of two and three of them."""
-        net = build(irreps_out, mixer, irreps_hidden="8x0e + 8x1o")
-        y = net(Z, 2 * torch.randn(14, 3), BATCH)
+        net = build(irreps_out, mixer, irreps_hidden="8x0e + 8x1o", cutoff=8.0)
+        y = net(Z, torch.randn(14, 3), BATCH)
         assert all(y[0, part].abs().max() > 1e-5 for part in net.irreps_out.slices())
         check(net, seeds=1)
 

@@ -47,8 +47,8 @@ def test_number_of_moments(irreps_out: str, moments: str, number: int) -> None:
 
 
 def test_formula() -> None:
-    readout = MomentReadout("4x0e + 2x1o", "1o + 0e + 2e", "1o + 2e").double()
-    x, pos = torch.randn(5, 10, dtype=torch.float64), torch.randn(5, 3, dtype=torch.float64)
+    readout = MomentReadout("4x0e + 2x1o + 2e", "1o + 0e + 2e", "1o + 2e").double()
+    x, pos = torch.randn(5, 15, dtype=torch.float64), torch.randn(5, 3, dtype=torch.float64)
     direct, charges = readout.mlp(readout.norm(x)).split([9, 2], dim=-1)
     expected = direct.clone()
     for graph in (slice(0, 2), slice(2, 5)):

@@ -23,7 +23,7 @@ end_in_one_line(["train"])
 import torch
 torch.set_num_threads(1)
 from e3hyena.training import TrainConfig, train
-from e3hyena.training.clock import Clock
+from e3hyena.training.callbacks.clock import Clock
 Clock.on_train_batch_start = lambda *_: time.sleep(0.1)
 train(TrainConfig.load(sys.argv[1]))
 """

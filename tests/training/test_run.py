@@ -9,8 +9,8 @@ import pytest
 import torch
 
 from e3hyena.training import ModelConfig, OptimConfig, TrainConfig, files, load_model, train
+from e3hyena.training.callbacks.history import History
 from e3hyena.training.files import read_json
-from e3hyena.training.history import History
 from e3hyena.training.module import Regression
 from e3hyena.training.resume import Checkpoints
 
@@ -206,7 +206,9 @@ def test_wrong_options_show_before_anything_is_written(tiny, tmp_path, changes, 
 def test_a_time_limit_ends_the_training_and_the_schedule(tiny, tmp_path, monkeypatch):
     """Every look at the clock takes a second, so that a step does too."""
     seconds = itertools.count()
-    monkeypatch.setattr("e3hyena.training.clock.time.perf_counter", lambda: float(next(seconds)))
+    monkeypatch.setattr(
+        "e3hyena.training.callbacks.clock.time.perf_counter", lambda: float(next(seconds))
+    )
     config = tiny(max_minutes=1.0, optim=OptimConfig(epochs=500, batch_size=8))
     results = train(config)
     rows = curve(tmp_path / "run")
@@ -226,3 +228,18 @@ def test_scalars_are_learned_too(tiny, task):
     results = train(tiny(task=task))
     assert list(results["rows"]["model"]["test"]) == ["mae"]
     assert results["rows"]["mean_predictor"]["ratio"] == 1.0
+
+
+def test_a_comparison_takes_as_many_steps_as_the_time_limit_left(tiny, tmp_path, monkeypatch):
+    seconds = itertools.count()
+    clock = "e3hyena.training.callbacks.clock.time.perf_counter"
+    monkeypatch.setattr(clock, lambda: float(next(seconds)))
+    optim = OptimConfig(epochs=500, batch_size=8)
+    results = train(tiny(max_minutes=0.5, compare_without_mixer=True, optim=optim))
+    rows = results["rows"]
+    assert rows["model"]["steps"] == rows["without_mixer"]["steps"] > 3
+    assert rows["model"]["epochs"] == rows["without_mixer"]["epochs"]
+    lines = json.loads((tmp_path / "run/without_mixer/fit.json").read_text())["history"]
+    assert lines[-1]["step"] == rows["model"]["steps"]
+    assert lines[-1]["lr"] < 0.02 * max(row["lr"] for row in lines)
+    assert f" {rows['model']['steps']} |" in (tmp_path / "run" / "table.md").read_text()

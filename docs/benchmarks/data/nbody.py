@@ -12,6 +12,8 @@ import torch
 from torch import Tensor
 from torch_geometric.data import Data, InMemoryDataset
 
+from e3hyena._digest import check_sums
+
 __all__ = ["PROTOCOLS", "NBody", "Protocol", "energy", "forces", "simulate"]
 
 TIME_STEP = 1e-3
@@ -123,6 +125,7 @@ class NBody(InMemoryDataset):
         self.fraction = fraction
         self.seed = seed
         super().__init__(os.fspath(root), transform, force_reload=force_reload)
+        check_sums(self.processed_paths[SPLITS.index(split)])
         self.load(self.processed_paths[SPLITS.index(split)])
 
     @property

@@ -21,9 +21,10 @@ from e3hyena.training.config import DataConfig, TrainConfig
 from e3hyena.training.device import cpu_threads
 from e3hyena.training.evaluate import mean_predictor, predict_molecules, summarise
 from e3hyena.training.files import write_json
-from e3hyena.training.fit import build_model, fit
+from e3hyena.training.fit import fit
 from e3hyena.training.load import load_split, scaling_of
 from e3hyena.training.molecules import Batch, Molecules, TrainLoader
+from e3hyena.training.plan import resolve
 from e3hyena.training.tasks import get_task
 
 
@@ -44,10 +45,11 @@ def train(values: dict[str, Any], folder: Path) -> dict[str, Any]:
         re-listing (absolute, and relative to the mean length of a prediction), parameters, seconds.
     """
     config = _config(values)
-    task = get_task(config.task)
+    plan = resolve(config)
+    task = plan.task
     parts = {split: _load(config.data, config.task, split) for split in ("train", "val", "test")}
-    scaling = scaling_of(config, parts["train"])
-    done = fit(config, parts["train"], parts["val"], scaling, folder, title=folder.name)
+    scaling = scaling_of(plan, parts["train"])
+    done = fit(plan, parts["train"], parts["val"], scaling, folder)
     model, info = load_model(done.model)
     predicted = predict_molecules(model, info, parts["test"])
     relisted = _load(config.data, config.task, "test", relisted=True)
@@ -114,7 +116,7 @@ def step_memory(values: dict[str, Any], batch: Batch) -> float:
 
 def training_step(values: dict[str, Any]) -> Callable[[Batch], None]:
     """A function that makes one training step of a new network."""
-    model = build_model(_config(values))
+    model = resolve(_config(values)).build_model()
     optimizer = torch.optim.AdamW(model.parameters(), lr=1e-4)
 
     def step(batch: Batch) -> None:

@@ -14,7 +14,7 @@ from benchmarks.harness.documents import read_block
 from e3hyena.cli import main
 from e3hyena.data import QM9Extract
 from e3hyena.training.config import TrainConfig
-from e3hyena.training.fit import build_model
+from e3hyena.training.plan import resolve
 
 from .conftest import as_words
 
@@ -37,7 +37,7 @@ def test_all_rows_of_a_seed_come_before_the_next_seed() -> None:
 @pytest.mark.parametrize("row", [row for row in ROWS if row != "moments"])
 def test_every_row_builds_its_network(row: str) -> None:
     values = Config(irreps_hidden="8x0e + 8x1o").training(row, "gap", 16, 1, 0)
-    model = build_model(TrainConfig.from_dict(values))
+    model = resolve(TrainConfig.from_dict(values)).build_model()
     assert (model.layers[0].block.operator is None) == (row == "local")
 
 

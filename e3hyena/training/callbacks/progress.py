@@ -5,8 +5,8 @@ from typing import Any
 
 from e3hyena._extras import require
 from e3hyena.data.targets import Target
-from e3hyena.training.clock import Clock
-from e3hyena.training.history import History
+from e3hyena.training.callbacks.clock import Clock
+from e3hyena.training.callbacks.history import History
 from e3hyena.training.tasks import metric_labels
 
 pl: Any = require("lightning.pytorch", "train")

@@ -4,9 +4,9 @@ from pathlib import Path
 from typing import Any
 
 from e3hyena._extras import require
+from e3hyena.training.callbacks.ema import WeightAverage
+from e3hyena.training.callbacks.history import History
 from e3hyena.training.checkpoint import ModelInfo, save_model
-from e3hyena.training.ema import WeightAverage
-from e3hyena.training.history import History
 from e3hyena.training.tasks import metric_labels
 
 pl: Any = require("lightning.pytorch", "train")

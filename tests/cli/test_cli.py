@@ -7,7 +7,7 @@ import pytest
 
 from e3hyena.cli import main
 
-from .training.conftest import finished, tiny_config  # noqa: F401  the fixture
+from ..training.conftest import finished, tiny_config  # noqa: F401  the fixture
 
 CH4 = "5\n\nC 0 0 0\nH .6 .6 .6\nH -.6 -.6 .6\nH .6 -.6 -.6\nH -.6 .6 -.6\n"
 TINY = [
@@ -170,6 +170,30 @@ def test_data_describe(capsys):
 )
 def test_wrong_arguments(fails, words, named):
     assert named in fails(*words, code=2)
+
+
+@pytest.mark.parametrize(
+    "words, meant",
+    [
+        (["train", "--lr", "1e-3"], "--optim.lr"),
+        (["train", "--data.epochs=3"], "--optim.epochs"),
+        (["train", "--model.mixr", "filter", "--outptu", "x"], "--model.mixer and --output"),
+        (["predict", "model.pt", "a.xyz", "--batchsize", "3"], "--batch_size"),
+        (["data", "describe", "--sources", "qm9"], "--source"),
+    ],
+)
+def test_an_unknown_option_is_answered_with_the_nearest(fails, words, meant):
+    assert f"did you mean {meant}?" in fails(*words, code=2)
+
+
+def test_the_ending_of_the_output_decides_its_format(finished, methane, tmp_path, fails, capsys):  # noqa: F811
+    for name, begins in {"a.json": "{", "a.csv": "file,", "a.xyz": "5\n", "a.txt": " "}.items():
+        assert main(["predict", str(finished), str(methane), "--output", str(tmp_path / name)]) == 0
+        assert (tmp_path / name).read_text().startswith(begins), name
+    forced = ["--format", "json", "--output", str(tmp_path / "b.csv")]
+    assert main(["predict", str(finished), str(methane), *forced]) == 0
+    assert json.loads((tmp_path / "b.csv").read_text())["unit"] == "D"
+    assert "must end in one of" in fails("predict", finished, methane, "--output", "a.docx")
 
 
 def test_wrong_values(fails, tmp_path):

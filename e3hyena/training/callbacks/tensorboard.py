@@ -5,7 +5,7 @@ from pathlib import Path
 from typing import Any
 
 from e3hyena._extras import require
-from e3hyena.training.history import History
+from e3hyena.training.callbacks.history import History
 
 pl: Any = require("lightning.pytorch", "train")
 

@@ -8,7 +8,7 @@ from typing import Any
 from torch import Tensor
 
 from e3hyena._extras import require
-from e3hyena.training.clock import Clock
+from e3hyena.training.callbacks.clock import Clock
 from e3hyena.training.files import write_text
 
 pl: Any = require("lightning.pytorch", "train")
