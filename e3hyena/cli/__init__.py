@@ -12,7 +12,7 @@ import warnings
 from collections.abc import Sequence
 
 from e3hyena._signals import end_in_one_line
-from e3hyena.cli import data, export, info, predict, train
+from e3hyena.cli import bench, data, export, info, predict, train
 from e3hyena.cli.command import Command, Commands, build_parser, suggestion
 
 __all__ = ["COMMANDS", "Command", "main"]
@@ -32,6 +32,7 @@ COMMANDS: Commands = {
     "info": info.COMMAND,
     "export": export.COMMAND,
     "data": ("Fetch and describe the molecules.", data.COMMANDS),
+    "bench": bench.COMMAND,
 }
 
 

@@ -13,7 +13,8 @@ from e3hyena.irreps import ChannelIrreps
 from e3hyena.mixers.features import KernelFeatures
 from e3hyena.mixers.heads import check_heads
 from e3hyena.mixers.invariant_mlp import InvariantMLP
-from e3hyena.mixers.windowed import RangedMixer, sum_pairs
+from e3hyena.mixers.window_conv import window_conv
+from e3hyena.mixers.windowed import RangedMixer
 from e3hyena.ops.features import by_head
 from e3hyena.ops.moments import makes_no_features, moments, read
 from e3hyena.ops.paths import Paths
@@ -260,38 +261,19 @@ class Coordinate(RangedMixer):
         """Convolve over the pairs of a window."""
         falloff = self.falloff
         assert falloff is not None
-        q, k, v = (x[:, :, None] for x in (q, k, v))
-        z, b, weight = self._keys(k, v, torch.ones_like(q[0, 0], dtype=torch.bool))
-        a = self._coordinates(self.query_mlp, q)
-        modes, powers = self.features.modes, self.features.sizes[3:]
-        q_powers, k_powers = (  # (T, H, features)
-            self.features(c, x)[:, 0, 2 * modes - 1 :].permute(2, 0, 1).contiguous()
-            for c, x in ((a, q), (b, k))
-        )
-        z = self.to_heads(z[:, :, 0])
-        a, b, weight = (x[:, 0].t().contiguous() for x in (a, b, weight))
+        product = tensor_product(k, v, self.weight * 2**-0.5, self.paths)
+        z = torch.add(product, v, alpha=2**-0.5)
+        a = self.query_mlp(token_scalars(q, self.hidden))
+        b, logit = self.key_mlp(token_scalars(k, self.hidden)).chunk(2)
+        weight = logit.sigmoid() + LEAST_WEIGHT
+        modes = self.features.modes
         order = torch.arange(1, modes + 1, device=z.device, dtype=z.dtype)
-        decay = torch.cat([order, order[1:]]).reciprocal()[:, None, None] / modes
-        taps, gains = (
-            self.hidden.expand(each, dim=2).reshape(len(each), *z.shape[1:])
-            for each in (self.filter * decay, self.gain)
-        )
-
-        def messages(source: Tensor, target: Tensor, square: Tensor) -> Tensor:
-            lag = a.index_select(0, target) - b.index_select(0, source)
-            angle = lag[:, :, None] * self.features.frequencies
-            waves = torch.cat([torch.ones_like(lag)[:, :, None], angle.cos(), -angle.sin()], dim=2)
-            kernel = torch.einsum("phm,mhd->phd", waves, taps)
-            product = q_powers.index_select(0, target) * k_powers.index_select(0, source)
-            for gain, part in zip(
-                gains, product.split(powers, dim=2) if powers else (), strict=True
-            ):
-                kernel = kernel + gain * part.sum(dim=2, keepdim=True)
-            share = (falloff(square) * weight.index_select(0, source))[:, :, None]
-            return torch.cat([share * kernel * z.index_select(0, source), share], dim=2)
-
-        sums, total = sum_pairs(messages, window, len(z)).tensor_split([z.shape[2]], dim=2)
-        return self.from_heads(self.powers[0][:, None] * sums / total)
+        decay = torch.cat([order, order[1:]]).reciprocal()[:, None, None]
+        taps = self.hidden.expand(torch.cat([self.filter * decay, self.gain]), dim=2)
+        powers = self.powers[0].repeat_interleave(self.hidden.num_channels // self.heads)
+        frequencies = self.features.frequencies
+        u = window_conv(a, b, weight, q, k, z, frequencies, taps, falloff, window)
+        return powers[:, None, None] * u
 
     def extra_repr(self) -> str:
         return f"{self.paths}, sharpening={self.sharpening}"
