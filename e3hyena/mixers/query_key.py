@@ -10,9 +10,9 @@ from torch import Tensor, nn
 
 from e3hyena.irreps import ChannelIrreps
 from e3hyena.mixers.base import Mixer
-from e3hyena.ops.long_conv import ragged_long_conv
 from e3hyena.ops.paths import Paths
 from e3hyena.ops.segments import Segments
+from e3hyena.ops.tensor_product import ragged_long_conv
 from e3hyena.ops.transforms import check_boundary
 
 

@@ -10,11 +10,10 @@ from e3hyena.nn.feed_forward import TensorProductMLP
 from e3hyena.nn.operator import check_features
 from e3hyena.nn.precision import to_working
 from e3hyena.nn.reach import Kinds, kinds, listed, warn_of_zeros
-from e3hyena.ops.long_conv import tensor_product_long_conv
 from e3hyena.ops.paths import Paths
 from e3hyena.ops.precision import full_precision
 from e3hyena.ops.segments import Segments
-from e3hyena.ops.tensor_product import tensor_product
+from e3hyena.ops.tensor_product import tensor_product, tensor_product_long_conv
 
 
 class SE3Hyena(nn.Module):

@@ -8,20 +8,16 @@ generated from the paths; they serve CUDA tensors. The environment variable ``E3
 
 from __future__ import annotations
 
-import functools
 import os
-import warnings
 from collections.abc import Iterator
 from contextlib import contextmanager
 from contextvars import ContextVar
-from typing import Any, cast
 
 from torch import Tensor
 
 from e3hyena.ops.backends.base import Backend
 from e3hyena.ops.backends.heap import keep_freed_pages
 from e3hyena.ops.backends.native import Native
-from e3hyena.ops.backends.native.build import BuildError
 from e3hyena.ops.backends.triton import Triton
 
 BACKENDS: dict[str, Backend] = {
@@ -62,40 +58,6 @@ def use_backend(name: str) -> Iterator[None]:
         _chosen.set(before)
 
 
-class _OrEager:
-    """A back-end that nobody asked for: once something cannot be built, the eager one."""
-
-    def __init__(self, backend: Backend) -> None:
-        self.backend, self.broken = backend, False
-
-    def available(self) -> bool:
-        return not self.broken and self.backend.available()
-
-    def __getattr__(self, name: str) -> Any:
-        fast, plain = getattr(self.backend, name), getattr(BACKENDS["eager"], name)
-        if not callable(fast):
-            return fast
-
-        @functools.wraps(plain)
-        def function(*arguments: Any) -> Any:
-            try:
-                return fast(*arguments)
-            except BuildError as error:
-                self.broken = True
-                warnings.warn(
-                    f"the back-end {self.backend.name} cannot be built ({error}); using the slower "
-                    "eager one from now on. Set E3HYENA_BACKEND=eager to silence this",
-                    stacklevel=2,
-                )
-            return plain(*arguments)
-
-        setattr(self, name, function)
-        return function
-
-
-_AUTOMATIC = [_OrEager(backend) for backend in BACKENDS.values() if backend.devices]
-
-
 def select(x: Tensor) -> Backend:
     """The back-end for an operand, on whatever device it is."""
     if x.device.type == "cpu":
@@ -104,9 +66,9 @@ def select(x: Tensor) -> Backend:
     if name != "auto":
         return BACKENDS[name]
     if x.numel() >= _SMALL:
-        for automatic in _AUTOMATIC:
-            if x.device.type in automatic.backend.devices and automatic.available():
-                return cast(Backend, automatic)
+        for backend in BACKENDS.values():
+            if x.device.type in backend.devices and (found := backend.unasked()):
+                return found
     return BACKENDS["eager"]
 
 

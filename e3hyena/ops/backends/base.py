@@ -36,6 +36,10 @@ class Backend(FourierConvolution):
         """Whether it can be used here at all."""
         return True
 
+    def unasked(self) -> Backend | None:
+        """What serves its devices where nobody asked for it; None where it cannot be used."""
+        return self if self.available() else None
+
     def supports(self, x: Tensor, paths: Paths | None = None) -> bool:
         """Whether it computes such operands itself, along such paths."""
         return True

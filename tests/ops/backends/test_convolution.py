@@ -11,7 +11,7 @@ from e3hyena.ops.backends.eager import convolution
 from e3hyena.ops.backends.eager.convolution import from_spectrum, to_spectrum
 from e3hyena.ops.backends.native import convolution as in_c
 from e3hyena.ops.backends.native import mkl
-from e3hyena.ops.long_conv import ragged_long_conv
+from e3hyena.ops.tensor_product import ragged_long_conv
 from e3hyena.ops.transforms import BOUNDARIES, TransformBatch, transform_length
 from e3hyena.testing.measure import relative_error
 

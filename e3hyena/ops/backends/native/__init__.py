@@ -9,19 +9,16 @@ import functools
 import subprocess
 import warnings
 from collections.abc import Sequence
-from typing import ClassVar
 
 import torch
 from torch import Tensor
 
 from e3hyena.irreps import ChannelIrreps
 from e3hyena.ops.backends.base import Backend
-from e3hyena.ops.backends.native import convolution, mkl, moments, rows, scalars
+from e3hyena.ops.backends.native import moments, rows, scalars
 from e3hyena.ops.backends.native.build import compiler
+from e3hyena.ops.backends.native.convolution import CompiledPaths, or_plain
 from e3hyena.ops.paths import Paths
-
-_MAX_NONZEROS = 1024  # beyond, compiling takes half a minute
-_REAL, _COMPLEX = (torch.float32, torch.float64), (torch.complex64, torch.complex128)
 
 
 @functools.cache
@@ -32,7 +29,7 @@ def available() -> bool:
     paths = Paths("0e + 1o", "0e + 1o", "0e + 1o")
     x, y, weight = torch.ones(2, 4, 21), torch.ones(2, 4, 21), torch.ones(paths.num_paths, 2)
     try:
-        result = convolution.contract(paths, 2, x, y, weight)
+        result = CompiledPaths().contract(paths, 2, x, y, weight)
     except (OSError, subprocess.SubprocessError) as error:
         warnings.warn(
             f"the C back-end cannot be built ({error}); using the slower eager one. Set "
@@ -43,50 +40,18 @@ def available() -> bool:
     return torch.allclose(result, Backend().contract(paths, 2, x, y, weight), atol=1e-5)
 
 
-class Native(Backend):
-    """Every operator in C; the long convolution where torch's library of transforms is at hand."""
+class Native(CompiledPaths):
+    """Every operator in C."""
 
-    name: ClassVar[str] = "native"
-    devices: ClassVar[tuple[str, ...]] = ("cpu",)
+    def unasked(self) -> Backend | None:
+        """One that gives way to plain torch, until it has."""
+        return UNASKED if available() and not UNASKED.broken else None
 
     def available(self) -> bool:
         """Whether a compiler is there and what it makes can be loaded and is right."""
         return available()
 
-    def supports(self, x: Tensor, paths: Paths | None = None) -> bool:
-        """Single and double precision on the CPU, complex ones along paths, and not too many."""
-        if x.device.type != "cpu":
-            return False
-        if paths is None:
-            return x.dtype in _REAL
-        return x.dtype in _REAL + _COMPLEX and len(paths.nonzeros()) <= _MAX_NONZEROS
-
-    def contract(self, paths: Paths, slot: int, x: Tensor, y: Tensor, weight: Tensor) -> Tensor:
-        if not self.supports(x, paths):
-            return super().contract(paths, slot, x, y, weight)
-        return convolution.contract(paths, slot, x, y, weight)
-
-    def contract_weight(self, paths: Paths, x1: Tensor, x2: Tensor, x3: Tensor) -> Tensor:
-        if not self.supports(x1, paths):
-            return super().contract_weight(paths, x1, x2, x3)
-        return convolution.contract_weight(paths, x1, x2, x3)
-
-    def convolve(
-        self, paths: Paths, slot: int, x: Tensor, y: Tensor, weight: Tensor, boundary: str,
-        lengths: tuple[int, ...],
-    ) -> Tensor:  # fmt: skip
-        if not (mkl.available() and self.supports(x, paths)):
-            return super().convolve(paths, slot, x, y, weight, boundary, lengths)
-        return convolution.convolve(paths, slot, x, y, weight, boundary, lengths)
-
-    def convolve_weight(
-        self, paths: Paths, x1: Tensor, x2: Tensor, x3: Tensor, boundary: str,
-        lengths: tuple[int, ...],
-    ) -> Tensor:  # fmt: skip
-        if not (mkl.available() and self.supports(x1, paths)):
-            return super().convolve_weight(paths, x1, x2, x3, boundary, lengths)
-        return convolution.convolve_weight(paths, x1, x2, x3, boundary, lengths)
-
+    @or_plain
     def moments(
         self, coordinate: Tensor, weight: Tensor, x: Tensor, values: Tensor, frequencies: Tensor,
         degree: int, gram: bool,
@@ -96,6 +61,7 @@ class Native(Backend):
             return super().moments(*operands)
         return moments.moments(*operands)
 
+    @or_plain
     def moments_backward(
         self, grad: Tensor, coordinate: Tensor, weight: Tensor, x: Tensor, values: Tensor,
         frequencies: Tensor, degree: int,
@@ -105,6 +71,7 @@ class Native(Backend):
             return super().moments_backward(*operands)
         return moments.moments_backward(*operands)
 
+    @or_plain
     def read(
         self, moments_: Tensor, coordinate: Tensor, x: Tensor, frequencies: Tensor, degree: int
     ) -> Tensor:
@@ -113,6 +80,7 @@ class Native(Backend):
             return super().read(*operands)
         return moments.read(*operands)
 
+    @or_plain
     def read_backward(
         self, grad: Tensor, moments_: Tensor, coordinate: Tensor, x: Tensor, frequencies: Tensor,
         degree: int,
@@ -126,11 +94,13 @@ class Native(Backend):
         """No: they are made for a block of tokens at a time, up to degree 1."""
         return degree > 1 or not self.supports(x)
 
+    @or_plain
     def scale(self, x: Tensor, factors: Tensor, widths: Sequence[int], gain: float) -> Tensor:
         if not self.supports(x):
             return super().scale(x, factors, widths, gain)
         return rows.scale(x, factors, widths, gain)
 
+    @or_plain
     def scale_backward(
         self, grad: Tensor, x: Tensor, factors: Tensor, widths: Sequence[int], gain: float
     ) -> tuple[Tensor, Tensor]:
@@ -138,11 +108,13 @@ class Native(Backend):
             return super().scale_backward(grad, x, factors, widths, gain)
         return rows.scale_backward(grad, x, factors, widths, gain)
 
+    @or_plain
     def norm(self, x: Tensor, weight: Tensor, scale: Tensor, eps: float) -> Tensor:
         if not self.supports(x):
             return super().norm(x, weight, scale, eps)
         return rows.norm(x, weight, scale, eps)
 
+    @or_plain
     def norm_backward(
         self, grad: Tensor, x: Tensor, weight: Tensor, scale: Tensor, eps: float
     ) -> tuple[Tensor, Tensor]:
@@ -150,14 +122,19 @@ class Native(Backend):
             return super().norm_backward(grad, x, weight, scale, eps)
         return rows.norm_backward(grad, x, weight, scale, eps)
 
+    @or_plain
     def scalars(self, x: Tensor, channels: ChannelIrreps, with_angles: bool) -> Tensor:
         if not self.supports(x):
             return super().scalars(x, channels, with_angles)
         return scalars.scalars(x, channels, with_angles)
 
+    @or_plain
     def scalars_backward(
         self, grad: Tensor, x: Tensor, channels: ChannelIrreps, with_angles: bool
     ) -> Tensor:
         if not self.supports(x):
             return super().scalars_backward(grad, x, channels, with_angles)
         return scalars.scalars_backward(grad, x, channels, with_angles)
+
+
+UNASKED = Native(gives_way=True)

@@ -135,7 +135,7 @@ def _compile(code: str, whole: Path) -> None:
 
 
 def call(source: str, name: str, *arguments: Tensor | int | float) -> None:
-    """Call a function of C source in which SCALAR and SQRT stand for those of the first operand.
+    """Call a function of C source, SCALAR and SQRT defined as those of the first operand.
 
     Tensors are passed as pointers, ints as long, floats as double; the number of threads is last.
     """
@@ -147,7 +147,7 @@ def call(source: str, name: str, *arguments: Tensor | int | float) -> None:
 @functools.cache
 def _template(source: str, double: bool) -> ctypes.CDLL:
     scalar, root = ("double", "sqrt") if double else ("float", "sqrtf")
-    return load(source.replace("SCALAR", scalar).replace("SQRT", root))
+    return load(f"#define SCALAR {scalar}\n#define SQRT {root}\n{source}")
 
 
 def _argument(value: Tensor | int | float) -> ctypes.c_void_p | ctypes.c_long | ctypes.c_double:

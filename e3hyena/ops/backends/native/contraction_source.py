@@ -13,6 +13,7 @@ from __future__ import annotations
 
 from collections import defaultdict
 
+from e3hyena.ops.backends.native.c_files import c_file
 from e3hyena.ops.backends.native.convolution_source import convolutions
 from e3hyena.ops.paths import Paths
 
@@ -44,7 +45,7 @@ def source(paths: Paths, double: bool, complex_: bool, width: int) -> str:
         high=", ".join(str((lanes + i) // 2 + lanes * (i % 2)) for i in range(lanes)),
     )
     functions = [_contract(paths, slot, complex_) for slot in range(3)]
-    parts = [header, _MACROS, *functions, _weight(paths, complex_)]
+    parts = [header, c_file("vectors.c"), *functions, _weight(paths, complex_)]
     return "\n".join([*parts, convolutions(paths)] if complex_ else parts)
 
 
@@ -60,20 +61,6 @@ def _load(name: str, pointer: str, dim: int, complex_: bool) -> list[str]:
         else:
             lines += [f"V {name}{i};", f"LOAD1({name}{i}, {pointer} + {i} * {pointer}_row + m)"]
     return lines
-
-
-_MACROS = """
-#define LOAD1(v, p) if (full) v = *(const V *)(p); else { T t[L] = {0}; \\
-    memcpy(t, p, rest * sizeof(T)); v = *(const V *)t; }
-#define LOAD2(re, im, p) { V s, u; if (full) { s = *(const V *)(p); u = *(const V *)((p) + L); } \\
-    else { T t[2 * L] = {0}; memcpy(t, p, 2 * rest * sizeof(T)); \\
-    s = *(const V *)t; u = *(const V *)(t + L); } \\
-    re = __builtin_shuffle(s, u, EVEN); im = __builtin_shuffle(s, u, ODD); }
-#define STORE1(p, v) if (full) *(V *)(p) = v; else { V t = v; memcpy(p, &t, rest * sizeof(T)); }
-#define STORE2(p, re, im) { V s = __builtin_shuffle(re, im, LOW), \\
-    u = __builtin_shuffle(re, im, HIGH); if (full) { *(V *)(p) = s; *(V *)((p) + L) = u; } \\
-    else { T t[2 * L]; *(V *)t = s; *(V *)(t + L) = u; memcpy(p, t, 2 * rest * sizeof(T)); } }
-"""
 
 
 def _contract(paths: Paths, slot: int, complex_: bool) -> str:

@@ -8,25 +8,108 @@ long convolution is one pass over channels where torch's library of transforms c
 from __future__ import annotations
 
 import ctypes
-from collections.abc import Iterator
-from typing import NamedTuple
+import functools
+import warnings
+from collections.abc import Callable, Iterator
+from typing import Any, ClassVar, NamedTuple, TypeVar, cast
 
 import torch
 from torch import Tensor
 
-from e3hyena.ops.backends.native.build import library
+from e3hyena.ops.backends.base import Backend
+from e3hyena.ops.backends.native import mkl
+from e3hyena.ops.backends.native.build import BuildError, library
 from e3hyena.ops.backends.native.direct_source import num_pairs
 from e3hyena.ops.backends.native.mkl import functions, plan
 from e3hyena.ops.paths import Paths
 from e3hyena.ops.transforms import TransformBatch, transform_batches
 
+Method = TypeVar("Method", bound=Callable[..., Any])
+_MAX_NONZEROS = 1024  # beyond, compiling takes half a minute
+_REAL, _COMPLEX = (torch.float32, torch.float64), (torch.complex64, torch.complex128)
 _BLOCK = 4096
 _ALIGNED = 4096
 DIRECT_LENGTH: int | None = None  # most tokens of a direct sum; None: by measured cost
 BUDGET_BYTES = 256 * 2**10  # of spectra per thread, if several graphs fit: stays in cache
 
 
-def contract(paths: Paths, slot: int, x: Tensor, y: Tensor, weight: Tensor) -> Tensor:
+def or_plain(method: Method) -> Method:
+    """The method, or that of plain torch once something cannot be built that nobody asked for."""
+    plain = getattr(Backend, method.__name__)
+
+    @functools.wraps(method)
+    def wrapped(self: CompiledPaths, *operands: Any) -> Any:
+        try:
+            return plain(self, *operands) if self.broken else method(self, *operands)
+        except BuildError as error:
+            if not self.gives_way:
+                raise
+            self.broken = True
+            warnings.warn(
+                f"the C back-end cannot be built ({error}); using the slower eager one from now "
+                "on. Set E3HYENA_BACKEND=eager to silence this",
+                stacklevel=2,
+            )
+            return plain(self, *operands)
+
+    return cast(Method, wrapped)
+
+
+class CompiledPaths(Backend):
+    """What follows paths in C; the convolution where torch's library of transforms is at hand.
+
+    Parameters
+    ----------
+    gives_way : bool
+        Whether plain torch takes over for good when something cannot be built.
+    """
+
+    name: ClassVar[str] = "native"
+    devices: ClassVar[tuple[str, ...]] = ("cpu",)
+
+    def __init__(self, *, gives_way: bool = False) -> None:
+        self.gives_way, self.broken = gives_way, False
+
+    def supports(self, x: Tensor, paths: Paths | None = None) -> bool:
+        """Single and double precision on the CPU, complex ones along paths, and not too many."""
+        if x.device.type != "cpu":
+            return False
+        if paths is None:
+            return x.dtype in _REAL
+        return x.dtype in _REAL + _COMPLEX and len(paths.nonzeros()) <= _MAX_NONZEROS
+
+    @or_plain
+    def contract(self, paths: Paths, slot: int, x: Tensor, y: Tensor, weight: Tensor) -> Tensor:
+        if not self.supports(x, paths):
+            return super().contract(paths, slot, x, y, weight)
+        return _contract(paths, slot, x, y, weight)
+
+    @or_plain
+    def contract_weight(self, paths: Paths, x1: Tensor, x2: Tensor, x3: Tensor) -> Tensor:
+        if not self.supports(x1, paths):
+            return super().contract_weight(paths, x1, x2, x3)
+        return _contract_weight(paths, x1, x2, x3)
+
+    @or_plain
+    def convolve(
+        self, paths: Paths, slot: int, x: Tensor, y: Tensor, weight: Tensor, boundary: str,
+        lengths: tuple[int, ...],
+    ) -> Tensor:  # fmt: skip
+        if not (mkl.available() and self.supports(x, paths)):
+            return super().convolve(paths, slot, x, y, weight, boundary, lengths)
+        return _convolve(paths, slot, x, y, weight, boundary, lengths)
+
+    @or_plain
+    def convolve_weight(
+        self, paths: Paths, x1: Tensor, x2: Tensor, x3: Tensor, boundary: str,
+        lengths: tuple[int, ...],
+    ) -> Tensor:  # fmt: skip
+        if not (mkl.available() and self.supports(x1, paths)):
+            return super().convolve_weight(paths, x1, x2, x3, boundary, lengths)
+        return _convolve_weight(paths, x1, x2, x3, boundary, lengths)
+
+
+def _contract(paths: Paths, slot: int, x: Tensor, y: Tensor, weight: Tensor) -> Tensor:
     """See :meth:`e3hyena.ops.backends.base.Backend.contract`."""
     x, y, weight = _rows(x), _rows(y), weight.contiguous()
     channels, _, length = x.shape
@@ -41,7 +124,7 @@ def contract(paths: Paths, slot: int, x: Tensor, y: Tensor, weight: Tensor) -> T
     return out
 
 
-def contract_weight(paths: Paths, x1: Tensor, x2: Tensor, x3: Tensor) -> Tensor:
+def _contract_weight(paths: Paths, x1: Tensor, x2: Tensor, x3: Tensor) -> Tensor:
     """See :meth:`e3hyena.ops.backends.base.Backend.contract_weight`."""
     operands = [_rows(x) for x in (x1, x2, x3)]
     channels, _, length = x1.shape
@@ -55,7 +138,7 @@ def contract_weight(paths: Paths, x1: Tensor, x2: Tensor, x3: Tensor) -> Tensor:
     return out
 
 
-def convolve(
+def _convolve(
     paths: Paths, slot: int, x: Tensor, y: Tensor, weight: Tensor, boundary: str,
     lengths: tuple[int, ...],
 ) -> Tensor:  # fmt: skip
@@ -89,7 +172,7 @@ def convolve(
     return out
 
 
-def convolve_weight(
+def _convolve_weight(
     paths: Paths, x1: Tensor, x2: Tensor, x3: Tensor, boundary: str, lengths: tuple[int, ...]
 ) -> Tensor:
     """See :meth:`e3hyena.ops.backends.base.Backend.convolve_weight`."""

@@ -8,54 +8,13 @@ one work space per thread, whatever the number of channels and graphs.
 
 from __future__ import annotations
 
+from e3hyena.ops.backends.native.c_files import c_file
 from e3hyena.ops.backends.native.direct_source import direct
 from e3hyena.ops.paths import Paths
 
-_COMMON = """
-typedef long (*Transform)(void *plan, void *data, ...);
-enum { PLAIN, WRAP, SHIFT };  /* how a graph of n tokens sits among P points */
-typedef struct {
-  const long *starts, *sizes;
-  long graphs, group, points, stride;
-  int place;
-} Bucket;
-
-/* E: tokens of a few graphs into rows of points, zero elsewhere; rows past the last graph too. */
-static void embed(const T *x, long row, long dim, const Bucket *b, long first, int place, T *s) {
-  for (long a = 0; a < dim; a++)
-  for (long i = 0; i < b->group; i++, s += b->stride) {
-    long graph = first + i, n = graph < b->graphs ? b->sizes[graph] : 0, end = 0;
-    if (n) {
-      const T *from = x + a * row + b->starts[graph];
-      if (place == SHIFT) { end = (n - 1) / 2; memset(s, 0, end * sizeof(T)); }
-      memcpy(s + end, from, n * sizeof(T));
-      end += n;
-      if (place == WRAP && n < b->points) {
-        memcpy(s + end, from, (n - 1) * sizeof(T));
-        end += n - 1;
-      }
-    }
-    memset(s + end, 0, (b->stride - end) * sizeof(T));
-  }
-}
-
-/* E^T: rows of points back to tokens. */
-static void extract(T *y, long row, long dim, const Bucket *b, long first, int place, const T *s) {
-  for (long a = 0; a < dim; a++)
-  for (long i = 0; i < b->group && first + i < b->graphs; i++) {
-    const T *from = s + (a * b->group + i) * b->stride;
-    long n = b->sizes[first + i];
-    T *to = y + a * row + b->starts[first + i];
-    memcpy(to, from + (place == SHIFT ? (n - 1) / 2 : 0), n * sizeof(T));
-    if (place == WRAP && n < b->points)
-      for (long t = 0; t < n - 1; t++) to[t] += from[n + t];
-  }
-}
-"""
-
 _CONVOLVE = """
 int convolve{slot}(const T *x, const T *y, const T *w, T *out, long channels, long x_channel,
-    long x_row, long y_channel, long y_row, long out_channel, long out_row, const Bucket *b,
+    long x_row, long y_channel, long y_row, long out_channel, long out_row, const Batch *b,
     void *plan, void *back_plan, Transform forward, Transform backward, T *work, long work_size,
     int threads) {{
   int failed = 0;
@@ -83,7 +42,7 @@ int convolve{slot}(const T *x, const T *y, const T *w, T *out, long channels, lo
 _WEIGHT = """
 /* Parts of the gradient by the weights, [chunk][path][channel]; times 2/P they add up to it. */
 int convolve_weight(const T *x, const T *y, const T *z, double *out, long channels, long x_channel,
-    long x_row, long y_channel, long y_row, long z_channel, long z_row, const Bucket *b,
+    long x_row, long y_channel, long y_row, long z_channel, long z_row, const Batch *b,
     void *plan, Transform forward, T *work, long work_size, int threads) {{
   int failed = 0;
   long chunks = (b->graphs + b->group - 1) / b->group, component = b->group * b->stride;
@@ -114,7 +73,7 @@ int convolve_weight(const T *x, const T *y, const T *z, double *out, long channe
 def convolutions(paths: Paths) -> str:
     """C functions ``convolve`` and ``direct`` of three slots, and ``convolve_weight``."""
     dims = paths.dims
-    parts = [_COMMON]
+    parts = [c_file("embedding.c")]
     for slot in range(3):
         first, second = (i for i in range(3) if i != slot)
         parts.append(

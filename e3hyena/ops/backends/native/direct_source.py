@@ -18,7 +18,7 @@ from e3hyena.ops.paths import Paths, paths_from_key
 _DIRECT = """
 void direct{slot}(const T *x_all, const T *y_all, const T *w, T *out_all, long channels,
     long x_channel, long x_row, long y_channel, long y_row, long out_channel, long out_row,
-    const Bucket *b, T *work, long work_size, int threads) {{
+    const Batch *b, T *work, long work_size, int threads) {{
   long parts = (b->graphs + 63) / 64;
   #pragma omp parallel for collapse(2) schedule(static) num_threads(threads)
   for (long c = 0; c < channels; c++)

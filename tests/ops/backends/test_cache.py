@@ -11,9 +11,9 @@ from pathlib import Path
 import pytest
 import torch
 
-from e3hyena.ops import Paths, backends, tensor_product
+from e3hyena.ops import Paths, tensor_product
 from e3hyena.ops.backends import BACKENDS, cache, native, select, use_backend
-from e3hyena.ops.backends.native import build as native_build
+from e3hyena.ops.backends.native import Native, build
 from e3hyena.ops.backends.native.build import BuildError, compiler, load, run
 
 CODE = "int answer(void) { return 42; }\n"
@@ -38,11 +38,11 @@ def fake(tmp_path, monkeypatch):
         path.write_text(f"#!/bin/sh\n{script}\n")
         path.chmod(0o755)
         monkeypatch.setenv("CC", str(path))
-        native_build._identity.cache_clear()
+        build._identity.cache_clear()
         return path
 
     yield write
-    native_build._identity.cache_clear()
+    build._identity.cache_clear()
 
 
 def libraries(home: Path) -> list[Path]:
@@ -57,7 +57,7 @@ def test_a_library_is_compiled_once(home, monkeypatch):
     assert load(CODE).answer() == 42
     assert home.stat().st_mode & 0o777 == 0o700
     assert len(libraries(home)) == 1 and len(os.listdir(home)) == 2
-    monkeypatch.setattr(native_build, "_compile", lambda *_: pytest.fail("compiled again"))
+    monkeypatch.setattr(build, "_compile", lambda *_: pytest.fail("compiled again"))
     assert load(CODE).answer() == 42
 
 
@@ -211,7 +211,7 @@ def test_eight_processes_with_an_empty_cache(home):
 @posix
 def test_a_compiler_that_hangs_is_ended_with_all_that_it_started(fake, home, tmp_path, monkeypatch):
     """Also what it left behind with its output open."""
-    monkeypatch.setattr(native_build, "TIME_LIMIT", 3)
+    monkeypatch.setattr(build, "TIME_LIMIT", 3)
     path = fake(f"sh -c 'echo $$ > {tmp_path}/child; exec sleep 600' &\nsleep 600")
     with pytest.raises(BuildError, match=r"fake-cc took longer than 3 s"):
         run([str(path), "k.c"])
@@ -244,15 +244,15 @@ WRITES_TEXT = 'echo fake\nfor a; do out=$a; [ "$b" = -o ] && echo text > "$a"; b
 def test_what_cannot_be_compiled_is_computed_by_eager(fake, home, monkeypatch, script):
     """With one warning, and never tried again."""
     fake(script)
-    monkeypatch.setattr(native_build, "TIME_LIMIT", 0.5)
+    monkeypatch.setattr(build, "TIME_LIMIT", 0.5)
     monkeypatch.setattr(native, "available", lambda: True)  # it was, so far
-    monkeypatch.setattr(backends, "_AUTOMATIC", [backends._OrEager(BACKENDS["native"])])
-    native_build.library.cache_clear()
+    monkeypatch.setattr(native, "UNASKED", Native(gives_way=True))
+    build.library.cache_clear()
     paths = Paths("0e + 1o", "0e + 1o", "0e + 1o")
     x, y = torch.randn(2, 8, 4, 999)
     weight = torch.randn(paths.num_paths, 8)
     with use_backend("auto"):
-        with pytest.warns(UserWarning, match="back-end native cannot be built") as caught:
+        with pytest.warns(UserWarning, match="C back-end cannot be built") as caught:
             found = tensor_product(x, y, weight, paths)
         assert len(caught) == 1
         with warnings.catch_warnings():
@@ -264,7 +264,7 @@ def test_what_cannot_be_compiled_is_computed_by_eager(fake, home, monkeypatch, s
     with use_backend("native"), pytest.raises(BuildError):
         tensor_product(x, y, weight, paths)
     assert not list(home.glob("*.sha256")) or script == WRITES_TEXT
-    native_build.library.cache_clear()
+    build.library.cache_clear()
 
 
 @needs_compiler
@@ -272,7 +272,7 @@ def test_a_full_disk_is_no_end(home, monkeypatch):
     def full(*_, **__):
         raise OSError(28, "No space left on device")
 
-    monkeypatch.setattr(native_build, "_compile", full)
+    monkeypatch.setattr(build, "_compile", full)
     with pytest.raises(BuildError, match="No space left"):
         load(CODE)
     assert os.listdir(home) == []
@@ -285,8 +285,8 @@ def test_a_thread_does_not_see_the_choice_of_another():
     x = torch.zeros(1)
     with use_backend("native"):
         with ThreadPoolExecutor(1) as pool:
-            found = pool.submit(select, x).result()
-            assert found is BACKENDS["eager"]  # auto, and the tensor is small
+            chosen = pool.submit(select, x).result()
+        assert chosen is BACKENDS["eager"]  # auto, and the tensor is small
         with use_backend("eager"):
             assert select(x) is BACKENDS["eager"]
         assert select(x) is BACKENDS["native"]
@@ -298,7 +298,7 @@ def test_interleaved_threads_keep_their_choices():
     def work(name):
         for _ in range(200):
             with use_backend(name):
-                if select(x) is not backends.BACKENDS[name]:
+                if select(x) is not BACKENDS[name]:
                     return False
         return True
 
