@@ -31,7 +31,7 @@ enum {
   GRAPHS = 8, RUN = 64                    /* graphs of a task, tokens wanted in memory at once */
 };
 #define INLINE static inline __attribute__((always_inline))
-#define EACH(i, n) _Pragma("GCC unroll 8") for (int i = 0; i < (n); i++)
+#define EACH(i, n) _Pragma("GCC unroll 12") for (int i = 0; i < (n); i++)
 #define TAN(p) ((__typeof__(p))((T *)(p) + plane))
 
 /* ---- vectors ---- */
@@ -130,76 +130,92 @@ static void sincos_far(V x, V *sine, V *cosine) {
 
 /* ---- products of small matrices ---- */
 
-#define TILE(R, N) \
-  static void tile##R##N(long terms, const T *a, long ai, long ak, const V *b, long bs, \
-      const V *from, V *out, long os) { \
+/* NAME(rows, terms, a, b, from, out): out_iv = from_iv + sum over k of a_ik b_kv for all vectors v,
+   with the number a_ik at a + i AI + k AK, and rows of b, out and from OS vectors apart. A tile of
+   rows and vectors is in registers. */
+#define TILE(NAME, R, N, AI, AK, OS) \
+  static void NAME##_##R##_##N(long terms, const T *a, const V *b, const V *from, V *out) { \
     V acc[R][N]; \
-    if (from) EACH(i, R) EACH(v, N) acc[i][v] = from[i * os + v]; \
+    if (from) EACH(i, R) EACH(v, N) acc[i][v] = from[i * OS + v]; \
     else EACH(i, R) EACH(v, N) acc[i][v] = (V){0}; \
-    for (long k = 0; k < terms; k++) { \
+    for (long k = 0; k < terms; k++, a += AK, b += OS) { \
       V right[N]; \
-      EACH(v, N) right[v] = b[k * bs + v]; \
-      EACH(i, R) EACH(v, N) acc[i][v] += a[i * ai + k * ak] * right[v]; \
+      EACH(v, N) right[v] = b[v]; \
+      EACH(i, R) EACH(v, N) acc[i][v] += a[i * AI] * right[v]; \
     } \
-    EACH(i, R) EACH(v, N) out[i * os + v] = acc[i][v]; \
+    EACH(i, R) EACH(v, N) out[i * OS + v] = acc[i][v]; \
   }
-#define TILES(R) TILE(R, 1) TILE(R, 2) TILE(R, 3)
-TILES(1) TILES(2) TILES(4) TILES(8)
-
-/* out_iv = from_iv + sum over k of a_ik b_kv, for nv vectors v; out and from have the same rows. */
-static void multiply(long rows, long terms, const T *a, long ai, long ak, const V *b, long bs,
-    const V *from, V *out, long os, long nv) {
-  for (long v = 0, n; v < nv; v += n) {
-    n = nv - v == 4 ? 2 : nv - v > 3 ? 3 : nv - v;
-    for (long i = 0, r; i < rows; i += r) {
-      long rest = rows - i;
-      r = WIDE && rest >= 8 ? 8 : rest >= 4 ? 4 : rest >= 2 ? 2 : 1;
-#define CALL(R, N) \
-  tile##R##N(terms, a + i * ai, ai, ak, b + v, bs, from ? from + i * os + v : 0, out + i * os + v, os)
-#define CALLS(R) (n == 3 ? CALL(R, 3) : n == 2 ? CALL(R, 2) : CALL(R, 1))
-      r == 8 ? CALLS(8) : r == 4 ? CALLS(4) : r == 2 ? CALLS(2) : CALLS(1);
-    }
+#define TILES(NAME, N, AI, AK, OS) \
+  TILE(NAME, 1, N, AI, AK, OS) TILE(NAME, 2, N, AI, AK, OS) TILE(NAME, 3, N, AI, AK, OS) \
+  TILE(NAME, 4, N, AI, AK, OS) TILE(NAME, 5, N, AI, AK, OS) TILE(NAME, 6, N, AI, AK, OS) \
+  TILE(NAME, 7, N, AI, AK, OS) TILE(NAME, 8, N, AI, AK, OS)
+#define CASE(NAME, R, N) case R: NAME##_##R##_##N(terms, x, b + v, y, z); break;
+#define CASES(NAME, N) \
+  CASE(NAME, 1, N) CASE(NAME, 2, N) CASE(NAME, 3, N) CASE(NAME, 4, N) CASE(NAME, 5, N) \
+  CASE(NAME, 6, N) CASE(NAME, 7, N) CASE(NAME, 8, N)
+#define PRODUCT(NAME, AI, AK, OS) \
+  TILES(NAME, 1, AI, AK, OS) TILES(NAME, 2, AI, AK, OS) TILES(NAME, 3, AI, AK, OS) \
+  TILE(NAME, 9, 1, AI, AK, OS) TILE(NAME, 10, 1, AI, AK, OS) \
+  TILE(NAME, 11, 1, AI, AK, OS) TILE(NAME, 12, 1, AI, AK, OS) \
+  static void NAME##_values(long rows, long terms, const T *a, const V *b, const V *from, V *out) { \
+    for (long v = 0, n; v < OS; v += n) { \
+      n = OS - v == 4 ? 2 : OS - v > 3 ? 3 : OS - v; \
+      long most = n == 1 ? WIDE ? 12 : 8 : WIDE ? 8 : n == 2 ? 4 : 3; \
+      for (long i = 0, r, tiles = UP(rows, most) / most; i < rows; i += r, tiles--) { \
+        r = UP(rows - i, tiles) / tiles; \
+        const T *x = a + i * AI; \
+        const V *y = from ? from + i * OS + v : 0; \
+        V *z = out + i * OS + v; \
+        if (n == 3) switch (r) { CASES(NAME, 3) } \
+        else if (n == 2) switch (r) { CASES(NAME, 2) } \
+        else switch (r) { CASES(NAME, 1) CASE(NAME, 9, 1) CASE(NAME, 10, 1) \
+            CASE(NAME, 11, 1) CASE(NAME, 12, 1) } \
+      } \
+    } \
+  } \
+  /* the same and, where tangents are wanted, its tangent */ \
+  static void NAME(long plane, long rows, long terms, const T *a, const V *b, const V *from, V *out) { \
+    NAME##_values(rows, terms, a, b, from, out); \
+    if (!plane) return; \
+    NAME##_values(rows, terms, TAN(a), b, from ? TAN(from) : 0, TAN(out)); \
+    NAME##_values(rows, terms, a, TAN(b), TAN(out), TAN(out)); \
   }
-}
+PRODUCT(features_rows, FP, 1, DV)        /* features, or a Gram matrix, times rows */
+PRODUCT(features_t_rows, 1, FP, DV)      /* transposed features times rows */
+PRODUCT(rows_features, DP, 1, FV)
+PRODUCT(features_features, FP, 1, FV)
+PRODUCT(features_t_features, 1, FP, FV)
 
-/* The same and, where tangents are wanted, its tangent. */
-static void product(long plane, long rows, long terms, const T *a, long ai, long ak, const V *b,
-    long bs, const V *from, V *out, long os, long nv) {
-  multiply(rows, terms, a, ai, ak, b, bs, from, out, os, nv);
-  if (!plane) return;
-  multiply(rows, terms, TAN(a), ai, ak, b, bs, from ? TAN(from) : 0, TAN(out), os, nv);
-  multiply(rows, terms, a, ai, ak, TAN(b), bs, TAN(out), TAN(out), os, nv);
-}
-
-/* out_ij += sum over terms of x_i . y_j, or of x_i . y_j + y_i . x_j, symmetric; row stride FP. */
-INLINE void pairs(long m, long terms, long nv, const V *x, const V *y, long step, int both, T *out) {
+/* out_ij = sum over terms of x_i . y_j or, if `both`, of x_i . y_j + y_i . x_j and, for a tangent,
+   of the same with x' and y' in place of x and y. Symmetric, row stride FP, whole vectors of columns. */
+INLINE void pairs(long m, long terms, const int nv, const V *x, const V *y, const V *x2, const V *y2,
+    long step, const int both, T *triangle, T *out) {
   V acc[L];
-  T *place[L][2];
-  int count = 0;
+  long count = 0, done = 0;
   for (long i = 0; i < m; i++)
     for (long j = 0; j <= i; j++) {
       V sum = {0};
       for (long k = 0; k < terms; k++) {
         const V *xi = x + k * step + i * nv, *yj = y + k * step + j * nv;
         const V *xj = x + k * step + j * nv, *yi = y + k * step + i * nv;
-        for (long v = 0; v < nv; v++) {
-          sum += xi[v] * yj[v];
-          if (both) sum += xj[v] * yi[v];
-        }
+        EACH(v, nv) sum += xi[v] * yj[v];
+        if (both) EACH(v, nv) sum += xj[v] * yi[v];
+        if (!x2) continue;
+        xi = x2 + k * step + i * nv, yj = y2 + k * step + j * nv;
+        xj = x2 + k * step + j * nv, yi = y2 + k * step + i * nv;
+        EACH(v, nv) sum += xi[v] * yj[v] + xj[v] * yi[v];
       }
-      acc[count] = sum;
-      place[count][0] = out + i * FP + j;
-      place[count++][1] = out + j * FP + i;
+      acc[count++] = sum;
       if (count == L || i == m - 1 && j == i) {
-        V result = totals(acc);
-        for (int c = 0; c < count; c++) *place[c][0] = *place[c][1] = *place[c][0] + result[c];
+        *(V *)(triangle + done) = totals(acc);
+        done += L;
         count = 0;
       }
     }
-}
-
-static void clear(T *g, long m) {
-  for (long i = 0; i < m; i++) memset(g + i * FP, 0, UP(m, L) * sizeof(T));
+  for (long i = 0; i < m; i++, triangle += i) {
+    memset(out + i * FP + i, 0, (UP(m, L) - i) * sizeof(T));
+    for (long j = 0; j <= i; j++) out[i * FP + j] = out[j * FP + i] = triangle[j];
+  }
 }
 
 /* Rows of row vectors as rows of feature vectors. */
@@ -215,28 +231,31 @@ static void transpose(const V *x, V *out) {
 
 /* ---- tokens in, tokens out ---- */
 
-/* D rows of the next tokens, of which `there` may be read, to vectors `os` apart. */
-static void rows_in(const T *x, long row, long count, long there, T scale, V *out, long os) {
+/* D rows of the next tokens to vectors `os` apart; row by row first, as lines lie in memory. */
+static void rows_in(const T *x, long row, long count, T scale, T *stage, V *out, long os) {
+  long width = UP(count, L);
+  for (int i = 0; i < D; i++) memcpy(stage + i * width, x + i * row, count * sizeof(T));
   for (long t = 0; t < count; t += L)
     for (int d = 0; d < DV; d++) {
       V square[L];
       for (int i = 0; i < L; i++)
-        if (d * L + i < D) square[i] = load(x + (d * L + i) * row + t, there - t) * scale;
+        if (d * L + i < D) square[i] = *(V *)(stage + (d * L + i) * width + t) * scale;
         else square[i] = (V){0};
       turn(square);
       for (int i = 0; i < L; i++) out[(t + i) * os + d] = square[i];
     }
 }
 
-static void rows_out(const V *x, long xs, long count, T scale, T *out, long row) {
+static void rows_out(const V *x, long xs, long count, T scale, T *stage, T *out, long row) {
+  long width = UP(count, L);
   for (long t = 0; t < count; t += L)
     for (int d = 0; d < DV; d++) {
       V square[L];
       for (int i = 0; i < L; i++) square[i] = x[(t + i) * xs + d] * scale;
       turn(square);
-      for (int i = 0; i < L && d * L + i < D; i++)
-        store(out + (d * L + i) * row + t, square[i], count - t);
+      for (int i = 0; i < L && d * L + i < D; i++) *(V *)(stage + (d * L + i) * width + t) = square[i];
     }
+  for (int i = 0; i < D; i++) memcpy(out + i * row, stage + i * width, count * sizeof(T));
 }
 
 /* ---- a graph ---- */
@@ -249,8 +268,9 @@ typedef struct {
   V *sums, *means, *by_sums, *by_means;            /* (FP, DV) */
   V *means_t, *by_sums_t;                          /* (DP, FV) */
   V *states, *adjoints, *y, *by_y;                 /* (K + 1, FP, DV) twice, (FP, DV) twice */
-  T *gram, *by_gram;                               /* (FP, FP) */
+  T *gram, *by_gram, *triangle;                    /* (FP, FP) twice, one half of it */
   V *scratch;                                      /* tokens of a run */
+  T *stage;                                        /* (D, tokens) */
   T *share, *root, *by_w, *by_a, *by_b;            /* tokens of a run */
   V *p, *q, *by_p, *by_q, *z, *by_z, *u;           /* (tokens, FV) four times, (tokens, DV) */
 } Work;
@@ -284,7 +304,7 @@ static T sharpen(const Work *w, long m, T *slope) {
   }
   for (long k = 1; k < w->powers; k++) {
     V *next = w->states + k * step;
-    product(plane, m, m, g, FP, 1, state, DV, state, next, DV, DV);
+    features_rows(plane, m, m, g, state, state, next);
     for (long i = 0; i < size; i++) {
       if (plane) TAN(w->y)[i] += w->c[k] * TAN(next)[i] + TAN(w->c)[k] * next[i];
       w->y[i] += w->c[k] * next[i];
@@ -301,7 +321,7 @@ static void sharpen_back(const Work *w, long m, const V *by_y, T scale, T slope)
     const V *state = w->states + k * step;
     V *adjoint = w->adjoints + k * step, sum = {0}, tangent = {0};
     if (k < last)
-      product(plane, m, m, w->gram, FP, 1, adjoint + step, DV, adjoint + step, adjoint, DV, DV);
+      features_rows(plane, m, m, w->gram, adjoint + step, adjoint + step, adjoint);
     else {
       memset(adjoint, 0, size * sizeof(V));
       if (plane) memset(TAN(adjoint), 0, size * sizeof(V));
@@ -319,13 +339,10 @@ static void sharpen_back(const Work *w, long m, const V *by_y, T scale, T slope)
   }
   if (!last) return;
   T *g = w->gram, *n = w->by_gram, trace, trace_tangent = 0;
-  clear(n, m);
-  pairs(m, last, DV, w->adjoints + step, w->states, step, 1, n);
-  if (plane) {
-    clear(TAN(n), m);
-    pairs(m, last, DV, TAN(w->adjoints) + step, w->states, step, 1, TAN(n));
-    pairs(m, last, DV, w->adjoints + step, TAN(w->states), step, 1, TAN(n));
-  }
+  const V *first = w->adjoints + step, *states = w->states;
+  pairs(m, last, DV, first, states, 0, 0, step, 1, w->triangle, n);
+  if (plane)
+    pairs(m, last, DV, TAN(first), states, first, TAN(states), step, 1, w->triangle, TAN(n));
   V sum = {0}, tangent = {0};
 #define WHOLE(i, v) for (long i = 0; i < m; i++) for (long v = 0; v < UP(m, L) / L; v++)
 #define ROW(g) ((V *)((g) + i * FP))[v]
@@ -448,54 +465,52 @@ static void graph(const Work *w, long o, long n, const T *weight, const T *weigh
   }
   if (dual) {
     memcpy(w->states, z, n * DV * sizeof(V));
-    clear(w->gram, n);
-    pairs(n, 1, FV, p, p, 0, 0, w->gram);
+    pairs(n, 1, FV, p, p, 0, 0, 0, 0, w->triangle, w->gram);
     if (plane) {
       memcpy(TAN(w->states), TAN(z), n * DV * sizeof(V));
-      clear(TAN(w->gram), n);
-      pairs(n, 1, FV, TAN(p), p, 0, 1, TAN(w->gram));
+      pairs(n, 1, FV, TAN(p), p, 0, 0, 0, 1, w->triangle, TAN(w->gram));
     }
     scale = sharpen(w, n, &slope);
-    product(plane, FN, n, (T *)p, 1, FP, w->y, DV, 0, w->sums, DV, DV);
+    features_t_rows(plane, FN, n, (T *)p, w->y, 0, w->sums);
   } else {
-    product(plane, FN, n, (T *)p, 1, FP, z, DV, 0, w->states, DV, DV);
+    features_t_rows(plane, FN, n, (T *)p, z, 0, w->states);
     if (w->powers > 1)
-      product(plane, FN, n, (T *)p, 1, FP, p, FV, 0, (V *)w->gram, FV, FV);
+      features_t_features(plane, FN, n, (T *)p, p, 0, (V *)w->gram);
     scale = sharpen(w, FN, &slope);
     memcpy(w->sums, w->y, FN * DV * sizeof(V));
     if (plane) memcpy(TAN(w->sums), TAN(w->y), FN * DV * sizeof(V));
   }
   apply_filter(w);
   if (!w->back) {
-    product(plane, n, FN, (T *)q, FP, 1, w->means, DV, 0, u, DV, DV);
+    features_rows(plane, n, FN, (T *)q, w->means, 0, u);
     return;
   }
   V *by_p = w->by_p + o * FV, *by_q = w->by_q + o * FV, *by_z = w->by_z + o * DV;
-  product(plane, FN, n, (T *)q, 1, FP, u, DV, 0, w->by_means, DV, DV);
+  features_t_rows(plane, FN, n, (T *)q, u, 0, w->by_means);
   transpose(w->means, w->means_t);
   if (plane) transpose(TAN(w->means), TAN(w->means_t));
-  product(plane, n, D, (T *)u, DP, 1, w->means_t, FV, 0, by_q, FV, FV);
+  rows_features(plane, n, D, (T *)u, w->means_t, 0, by_q);
   if (plane) /* the result's own tangent, where its gradient was */
-    multiply(n, FN, TAN((T *)q), FP, 1, w->means, DV, 0, TAN(u), DV, DV),
-    multiply(n, FN, (T *)q, FP, 1, TAN(w->means), DV, TAN(u), TAN(u), DV, DV);
+    features_rows_values(n, FN, TAN((T *)q), w->means, 0, TAN(u)),
+    features_rows_values(n, FN, (T *)q, TAN(w->means), TAN(u), TAN(u));
   apply_filter_back(w);
   if (dual) {
     transpose(w->by_sums, w->by_sums_t);
     if (plane) transpose(TAN(w->by_sums), TAN(w->by_sums_t));
-    product(plane, n, FN, (T *)p, FP, 1, w->by_sums, DV, 0, w->by_y, DV, DV);
-    product(plane, n, D, (T *)w->y, DP, 1, w->by_sums_t, FV, 0, by_p, FV, FV);
+    features_rows(plane, n, FN, (T *)p, w->by_sums, 0, w->by_y);
+    rows_features(plane, n, D, (T *)w->y, w->by_sums_t, 0, by_p);
     sharpen_back(w, n, w->by_y, scale, slope);
-    product(plane, n, n, w->by_gram, FP, 1, p, FV, by_p, by_p, FV, FV);
+    features_features(plane, n, n, w->by_gram, p, by_p, by_p);
     memcpy(by_z, w->adjoints, n * DV * sizeof(V));
     if (plane) memcpy(TAN(by_z), TAN(w->adjoints), n * DV * sizeof(V));
   } else {
     sharpen_back(w, FN, w->by_sums, scale, slope);
-    product(plane, n, FN, (T *)p, FP, 1, w->adjoints, DV, 0, by_z, DV, DV);
+    features_rows(plane, n, FN, (T *)p, w->adjoints, 0, by_z);
     transpose(w->adjoints, w->by_sums_t);
     if (plane) transpose(TAN(w->adjoints), TAN(w->by_sums_t));
-    product(plane, n, D, (T *)z, DP, 1, w->by_sums_t, FV, 0, by_p, FV, FV);
+    rows_features(plane, n, D, (T *)z, w->by_sums_t, 0, by_p);
     if (w->powers > 1)
-      product(plane, n, FN, (T *)p, FP, 1, (V *)w->by_gram, FV, by_p, by_p, FV, FV);
+      features_features(plane, n, FN, (T *)p, (V *)w->by_gram, by_p, by_p);
   }
   T *by_share = w->by_w + o, mean = 0, mean_tangent = 0;
   for (long t = 0; t < n; t++) {
@@ -614,9 +629,10 @@ static long arrange(Work *w, V *at, long tokens) {
   PLACE(sums, FP * DV) PLACE(means, FP * DV) PLACE(by_sums, FP * DV) PLACE(by_means, FP * DV)
   PLACE(means_t, DP * FV) PLACE(by_sums_t, DP * FV)
   PLACE(states, k * FP * DV) PLACE(adjoints, k * FP * DV) PLACE(y, FP * DV) PLACE(by_y, FP * DV)
-  PLACE(gram, FP * FV) PLACE(by_gram, FP * FV)
+  PLACE(gram, FP * FV) PLACE(by_gram, FP * FV) PLACE(triangle, FP * FV / 2 + FP)
   PLACE(share, tokens / L) PLACE(root, tokens / L) PLACE(by_w, tokens / L)
   PLACE(by_a, tokens / L) PLACE(by_b, tokens / L) PLACE(scratch, tokens)
+  PLACE(stage, D * tokens / L)
   PLACE(p, tokens * FV) PLACE(q, tokens * FV) PLACE(z, tokens * DV) PLACE(u, tokens * DV)
   PLACE(by_p, tokens * FV) PLACE(by_q, tokens * FV) PLACE(by_z, tokens * DV)
   return at - start;
@@ -649,7 +665,7 @@ void set_conv(long order, const Given *x, const Given *dx, const Results *out, c
         parameters(w, tangent ? dx : x, head, heads, tangent * plane);
       }
       for (long g = first, next; g < stop; g = next) {
-        long t0 = ptr[g], n, there = tokens - t0, at = head * tokens + t0;
+        long t0 = ptr[g], n, at = head * tokens + t0;
         for (next = g + 1; next < stop && ptr[next] - t0 < RUN; next++);
         n = ptr[next] - t0;
         features(w, x->a + at, plane ? dx->a + at : 0, n, w->q);
@@ -657,14 +673,14 @@ void set_conv(long order, const Given *x, const Given *dx, const Results *out, c
         for (int tangent = 0; tangent <= (plane > 0); tangent++) {
           const Given *from = tangent ? dx : x;
           long shift = tangent * plane / L;
-#define IN(name) from->name + head * D * from->name##_row + t0, from->name##_row, n, there
-          if (X) rows_in(IN(q), POWER, w->q + 2 * MV + shift, FV);
-          if (X) rows_in(IN(k), POWER, w->p + 2 * MV + shift, FV);
-          rows_in(IN(z), 1, w->z + shift, DV);
+#define IN(name) from->name + head * D * from->name##_row + t0, from->name##_row, n
+          if (X) rows_in(IN(q), POWER, w->stage, w->q + 2 * MV + shift, FV);
+          if (X) rows_in(IN(k), POWER, w->stage, w->p + 2 * MV + shift, FV);
+          rows_in(IN(z), 1, w->stage, w->z + shift, DV);
         }
         if (order) {
           const Given *from = x;
-          rows_in(IN(u), 1, w->u, DV);
+          rows_in(IN(u), 1, w->stage, w->u, DV);
           if (plane) memset(TAN(w->u), 0, n * DV * sizeof(V));
         }
         for (long i = g; i < next; i++)
@@ -672,7 +688,7 @@ void set_conv(long order, const Given *x, const Given *dx, const Results *out, c
             graph(w, ptr[i] - t0, ptr[i + 1] - ptr[i], x->weight + head * tokens + ptr[i],
                 plane ? dx->weight + head * tokens + ptr[i] : 0);
 #define OUT(name) out->name + head * D * tokens + t0, tokens
-        if (order != 1) rows_out(TAN(w->u), DV, n, 1, OUT(u));
+        if (order != 1) rows_out(TAN(w->u), DV, n, 1, w->stage, OUT(u));
         if (!order) continue;
         modes_back(w, w->q, w->by_q, x->a + at, plane ? dx->a + at : 0, n, w->by_a);
         modes_back(w, w->p, w->by_p, x->b + at, plane ? dx->b + at : 0, n, w->by_b);
@@ -680,9 +696,9 @@ void set_conv(long order, const Given *x, const Given *dx, const Results *out, c
         memcpy(out->a + at, TAN(w->by_a), n * sizeof(T));
         memcpy(out->b + at, TAN(w->by_b), n * sizeof(T));
         memcpy(out->weight + at, TAN(w->by_w), n * sizeof(T));
-        if (X) rows_out(TAN(w->by_q) + 2 * MV, FV, n, POWER, OUT(q));
-        if (X) rows_out(TAN(w->by_p) + 2 * MV, FV, n, POWER, OUT(k));
-        rows_out(TAN(w->by_z), DV, n, 1, OUT(z));
+        if (X) rows_out(TAN(w->by_q) + 2 * MV, FV, n, POWER, w->stage, OUT(q));
+        if (X) rows_out(TAN(w->by_p) + 2 * MV, FV, n, POWER, w->stage, OUT(k));
+        rows_out(TAN(w->by_z), DV, n, 1, w->stage, OUT(z));
       }
       if (order) write_parameters(w, out, chunk, head, heads, plane);
     }
