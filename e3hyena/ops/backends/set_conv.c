@@ -28,7 +28,7 @@ enum {
   XV = X ? DV : 0, FV = 2 * MV + XV,      /* of powers, of all features */
   MP = MV * L, DP = DV * L, FP = FV * L,  /* the same in numbers */
   FN = 2 * MP + X,                        /* features up to the last */
-  GRAPHS = 8, RUN = 64                    /* graphs of a task, tokens wanted in memory at once */
+  GRAPHS = 16, RUN = 128                    /* graphs of a task, tokens wanted in memory at once */
 };
 #define INLINE static inline __attribute__((always_inline))
 #define EACH(i, n) _Pragma("GCC unroll 12") for (int i = 0; i < (n); i++)
