@@ -8,10 +8,13 @@ BIN    := $(VENV)/bin
 PIP    := $(BIN)/python -m pip
 READY  := $(VENV)/.ready
 ARGS   ?=
+TESTS  := $(BIN)/python -m pytest --numprocesses auto --dist worksteal
+# README.md and the pages of docs: every study finds its own blocks in them.
+PUBLISH := --results docs/results --documents '[., docs]'
 
 .DEFAULT_GOAL := help
 .DELETE_ON_ERROR:
-.PHONY: help setup demo test test-slow test-all bench experiments ethanol scatter lint format docs build clean
+.PHONY: help setup demo test test-slow test-all bench experiments ethanol scatter lint format docs build release audit clean
 
 help:  ## show this list
 	@grep -hE '^[a-z-]+:.*##' Makefile | sed -E 's/:.*## /\t/' | expand -t 12
@@ -31,35 +34,34 @@ demo: $(READY)  ## train on the embedded molecules and print the result (10 minu
 	$(BIN)/e3hyena train --preset demo --output runs/demo
 
 test: $(READY)  ## run the tests
-	$(BIN)/python -m pytest $(ARGS)
+	$(TESTS) $(ARGS)
 
 test-slow: $(READY)  ## run the tests that take long
-	$(BIN)/python -m pytest -m slow $(ARGS)
+	$(TESTS) -m slow $(ARGS)
 
 test-all: $(READY)  ## run all tests
-	$(BIN)/python -m pytest -m "slow or not slow" $(ARGS)
+	$(TESTS) -m "slow or not slow" $(ARGS)
 
 bench: $(READY)  ## measure speed and memory, rewrite the tables in README and docs (20 minutes)
-	$(BIN)/e3hyena bench operator --output docs/results/operator.json --documents '[README.md]'
-	for what in convolution ragged block sets gridding transforms memory pages; do \
-	  $(BIN)/e3hyena bench $$what --output docs/results/$$what.json \
+	for what in operator ragged; do $(BIN)/python docs/benchmarks $$what --fresh true $(PUBLISH) || exit 1; done
+	for what in convolution block sets gridding transforms memory pages; do \
+	  $(BIN)/python docs/benchmarks $$what --output docs/results/$$what.json \
 	    --documents '[docs/performance.md]' || exit 1; done
-	$(BIN)/e3hyena bench swap --output docs/results/swap.json --documents '[docs/replace-attention.md]'
+	$(BIN)/python docs/benchmarks swap --output docs/results/swap.json --documents '[docs/replace-attention.md]'
 
 experiments: $(READY)  ## run or continue the comparisons and rewrite their tables and plots (hours)
-	$(BIN)/e3hyena experiment molecules --output runs/molecules \
+	$(BIN)/python docs/benchmarks molecules --output runs/molecules \
 	  --results docs/results --documents '[docs/experiments.md, README.md]'
-	$(BIN)/e3hyena experiment set_recall --output runs/set_recall \
+	$(BIN)/python docs/benchmarks set_recall --output runs/set_recall \
 	  --results docs/results --documents '[docs/experiments.md]'
-	$(BIN)/e3hyena experiment recall --output runs/recall \
+	$(BIN)/python docs/benchmarks recall --output runs/recall \
 	  --results docs/results --documents '[docs/experiments.md]'
-	$(BIN)/e3hyena experiment nbody --output runs/nbody \
-	  --results docs/results --documents '[docs/experiments.md]'
-	$(BIN)/e3hyena experiment scaling --output runs/scaling \
+	$(BIN)/python docs/benchmarks nbody $(PUBLISH)
+	$(BIN)/python docs/benchmarks scaling --output runs/scaling \
 	  --results docs/results --documents '[docs/scaling.md, README.md]'
-	$(BIN)/e3hyena experiment symmetry --output docs/results/symmetry.json \
+	$(BIN)/python docs/benchmarks symmetry --output docs/results/symmetry.json \
 	  --documents '[docs/order-and-symmetry.md]' --summaries '[README.md]'
-	$(BIN)/e3hyena experiment path --output docs/results/path.json --plot docs/results/path.png \
+	$(BIN)/python docs/benchmarks path --output docs/results/path.json --plot docs/results/path.png \
 	  --documents '[docs/order-and-symmetry.md]'
 
 # Both trainings side by side; each continues where it was interrupted.
@@ -68,7 +70,7 @@ ethanol: $(READY)  ## train forces of ethanol, run dynamics, rewrite docs/forces
 	$(BIN)/e3hyena train --preset ethanol & \
 	  $(BIN)/e3hyena train --preset ethanol --output runs/ethanol_local \
 	    --model.mixer null --optim.epochs 240 && wait $$!
-	$(BIN)/e3hyena experiment ethanol --runs '[runs/ethanol, runs/ethanol_local]' \
+	$(BIN)/python docs/benchmarks ethanol --runs '[runs/ethanol, runs/ethanol_local]' \
 	  --documents '[docs/forces.md]'
 
 scatter: $(READY)  ## build torch-scatter for this torch (several minutes; optional, faster segment sums)
@@ -90,6 +92,14 @@ docs: $(READY)  ## build the documentation site into docs/_build/html
 
 build: $(READY)  ## build the wheel and the source archive into dist/
 	$(BIN)/python -m build
+
+release: $(READY)  ## check everything for a release: make release VERSION=1.2.3
+	$(MAKE) lint test test-slow docs build
+	$(BIN)/python docs/release.py $(VERSION)
+
+audit: $(READY)  ## look the pinned dependencies up in the advisories (needs a network)
+	@$(PIP) install --quiet pip-audit
+	$(BIN)/pip-audit --requirement constraints.txt --no-deps
 
 clean:  ## remove the environment, caches and build products (runs/ stays)
 	rm -rf $(VENV) dist build docs/_build *.egg-info .pytest_cache .mypy_cache .ruff_cache .hypothesis

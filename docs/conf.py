@@ -19,7 +19,14 @@ project = "e3hyena"
 author = "The e3hyena developers"
 version = release = e3hyena.__version__
 extensions = ["myst_nb", "numpydoc", "sphinx.ext.autodoc", "sphinx.ext.autosummary"]
-exclude_patterns = ["_build", "examples", "figures", "results", "notebooks/.ipynb_checkpoints"]
+exclude_patterns = [
+    "_build",
+    "benchmarks",
+    "examples",
+    "figures",
+    "results",
+    "notebooks/.ipynb_checkpoints",
+]
 
 html_theme = "furo"
 html_title = f"e3hyena {version}"

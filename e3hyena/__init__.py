@@ -31,8 +31,7 @@ _HOMES = {
     "SE3Hyena": "e3hyena.models.se3_hyena",
 }
 _FLOORS = {
-    "ase", "bench", "data", "experiments", "irreps", "mixers", "models", "nn", "ops", "testing",
-    "training",
+    "ase", "data", "irreps", "mixers", "models", "nn", "ops", "registry", "testing", "training",
 }  # fmt: skip
 
 

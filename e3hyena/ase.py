@@ -2,16 +2,21 @@
 
 from __future__ import annotations
 
-from pathlib import Path
+import copy
+import os
 from typing import Any
 
 import torch
+from torch import Tensor
 
 from e3hyena._extras import require
+from e3hyena.data.centring import centred
+from e3hyena.data.structures import as_structures
 from e3hyena.data.units import energy_factor
 from e3hyena.models import energy_and_forces
-from e3hyena.training.checkpoint import ModelInfo, load_model
+from e3hyena.training.checkpoint import ModelInfo
 from e3hyena.training.device import device_of
+from e3hyena.training.prediction import check_elements, load, warn_of_notes
 
 calculator: Any = require("ase.calculators.calculator", "chem")
 
@@ -19,6 +24,10 @@ __all__ = ["HyenaCalculator"]
 
 # Energies that a geometry can be relaxed on, and their number in eV; a gap or a heat is none.
 ENERGIES = ("forces", "U0", "U0_atom")
+# What a network in memory predicts, by its irreps.
+IRREPS = {"1x0e": "forces", "1x1o": "dipole"}
+
+_Model = tuple[torch.nn.Module, ModelInfo | None]
 
 
 class HyenaCalculator(calculator.Calculator):
@@ -30,9 +39,11 @@ class HyenaCalculator(calculator.Calculator):
 
     Parameters
     ----------
-    *checkpoints : str or path
-        A ``model.pt``, or the output folder that holds it; one for the energy, one for the dipole,
-        or both.
+    *checkpoints : str, path, (model, info), or nn.Module
+        A ``model.pt``, or the output folder that holds it, or what `load_model` returned; one for
+        the energy, one for the dipole, or both. Of a network alone, with ``irreps_out`` ``0e`` or
+        ``1o`` and one result per molecule, the output is taken as it is: eV, or e Angstrom; it is
+        copied, and any element is allowed.
     accelerator : {"auto", "cpu", "gpu"}
         Where to compute.
     dtype : torch.dtype
@@ -45,7 +56,8 @@ class HyenaCalculator(calculator.Calculator):
     ------
     ValueError
         If a checkpoint predicts something else, or two the same; in a calculation, if the molecule
-        is periodic or has an element that the network was not trained on.
+        is periodic or has an element that the network was not trained on. Charges and spins, which
+        no network is told, and missing hydrogens bring a warning.
     ImportError
         If the extra ``chem`` is not installed.
 
@@ -59,23 +71,27 @@ class HyenaCalculator(calculator.Calculator):
 
     def __init__(
         self,
-        *checkpoints: str | Path,
+        *checkpoints: str | os.PathLike[str] | tuple[torch.nn.Module, ModelInfo] | torch.nn.Module,
         accelerator: str = "cpu",
         dtype: torch.dtype = torch.float64,
         **options: Any,
     ) -> None:
         super().__init__(**options)
         self.device, self.dtype = device_of(accelerator), dtype
-        self.models: dict[str, tuple[torch.nn.Module, ModelInfo]] = {}
+        self.models: dict[str, _Model] = {}
         for checkpoint in checkpoints:
-            model, info = load_model(checkpoint)
-            what = "energy" if info.task.name in ENERGIES else info.task.name
+            model, info = _load(checkpoint)
+            name = info.task.name if info else IRREPS.get(str(getattr(model, "irreps_out", "")), "")
+            what = "energy" if name in ENERGIES else name
             if what not in ("energy", "dipole") or what in self.models:
+                given = "a network in memory" if info is None else repr(str(checkpoint))
                 raise ValueError(
-                    f"{str(checkpoint)!r} predicts {info.task.name}; give one network for the "
-                    f"energy ({', '.join(ENERGIES)}), one for the dipole, or both"
+                    f"{given} predicts {name or 'neither'}; give one network for the energy "
+                    f"({', '.join(ENERGIES)}; irreps_out='0e'), one for the dipole ('1o'), or both"
                 )
-            self.models[what] = model.to(self.device, dtype), info
+            # A copy: `to` would change the caller's network, too.
+            self.models[what] = copy.deepcopy(model).to(self.device, dtype).eval(), info
+        self._warned: set[tuple[str, ...]] = {()}
         if not self.models:
             raise ValueError("no checkpoint given: name the model.pt that `e3hyena train` wrote")
         self.implemented_properties = []
@@ -92,28 +108,45 @@ class HyenaCalculator(calculator.Calculator):
     ) -> None:
         """Compute what the networks predict; ASE calls this."""
         super().calculate(atoms, properties, system_changes)
-        if self.atoms.pbc.any():
-            raise ValueError("the molecule is periodic, but the networks are for molecules: pbc=F")
-        z = torch.tensor(self.atoms.numbers, dtype=torch.long, device=self.device)
-        pos = torch.tensor(self.atoms.positions, dtype=self.dtype, device=self.device)
+        (structure,) = as_structures(self.atoms)
         for _, info in self.models.values():
-            unknown = sorted(set(z.tolist()) - set(info.elements))
-            if unknown:
-                raise ValueError(
-                    f"elements {unknown} (atomic numbers) were not in the training set of the "
-                    f"network for {info.task.quantity}; it knows {info.elements}"
-                )
-        batch = torch.zeros_like(z).cpu()
+            if info is not None:
+                check_elements(structure, info)
+        if structure.notes not in self._warned:
+            self._warned.add(structure.notes)
+            warn_of_notes([structure])
+        z = torch.tensor(self.atoms.numbers, dtype=torch.long, device=self.device)
+        pos = torch.tensor(centred(self.atoms.positions), dtype=self.dtype, device=self.device)
         if "energy" in self.models:
             model, info = self.models["energy"]
             energy, forces = energy_and_forces(model, z, pos)
-            factor = energy_factor(info.task.unit, "eV")
-            total = float(info.scaling.to_property(energy.cpu(), z.cpu(), batch)) * factor
-            forces = forces.cpu().double() * info.scaling.scale * factor
-            self.results |= {"energy": total, "free_energy": total, "forces": forces.numpy()}
+            total, scale = _in_units(energy, z, info)
+            factor = energy_factor(info.task.unit, "eV") if info else 1.0
+            forces = forces.cpu().double() * scale * factor
+            self.results |= {
+                "energy": float(total) * factor,
+                "free_energy": float(total) * factor,
+                "forces": forces.numpy(),
+            }
         if "dipole" in self.models:
             model, info = self.models["dipole"]
             with torch.no_grad():
-                output = model(z, pos).cpu()
-            dipole = info.scaling.to_property(output, z.cpu(), batch)[0]
-            self.results["dipole"] = dipole.numpy() * require("ase.units", "chem").Debye
+                dipole, _ = _in_units(model(z, pos), z, info)
+            debye = require("ase.units", "chem").Debye if info else 1.0
+            self.results["dipole"] = dipole[0].numpy() * debye
+
+
+def _load(checkpoint: Any) -> _Model:
+    return (checkpoint, None) if isinstance(checkpoint, torch.nn.Module) else load(checkpoint)
+
+
+def _in_units(output: Tensor, z: Tensor, info: ModelInfo | None) -> tuple[Tensor, Tensor | float]:
+    """Property (1, dim) in its unit, and what an output of one is worth."""
+    if output.shape[0] != 1:
+        raise ValueError(
+            f"the network gives {tuple(output.shape)} for one molecule; take pool='sum' or 'mean'"
+        )
+    output, z = output.cpu().double(), z.cpu()
+    if info is None:
+        return output, 1.0
+    return info.scaling.to_property(output, z, torch.zeros_like(z)), info.scaling.scale

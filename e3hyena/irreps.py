@@ -120,7 +120,7 @@ class RowLayout:
         for mul, ir in self.entries:
             if mul:
                 end = row + mul * self.widths[ir]
-                view = rows[row:end].unflatten(0, (mul, self.widths[ir]))
+                view = rows[row:end].view(mul, self.widths[ir], rows.shape[1])
                 yield ir, slice(used[ir], used[ir] + mul), view
                 used[ir] += mul
                 row = end

@@ -9,21 +9,19 @@ import e3hyena
 
 PACKAGE = Path(e3hyena.__file__).parent
 BELOW: dict[str, set[str]] = {
+    "_digest": set(),
     "_extras": set(),
+    "_signals": set(),
+    "registry": {"data", "mixers"},  # for type checking, and by name
     "irreps": set(),
     "ops": {"irreps"},
-    "mixers": {"irreps", "ops"},
+    "mixers": {"irreps", "ops", "registry"},
     "nn": {"irreps", "ops", "mixers"},
     "models": {"irreps", "ops", "mixers", "nn"},
-    "data": {"_extras"},
+    "data": {"_digest", "_extras", "registry"},
     "testing": {"irreps"},
-    "training": {"_extras", "irreps", "ops", "mixers", "models", "data"},
+    "training": {"_digest", "_extras", "irreps", "ops", "mixers", "models", "data", "registry"},
     "ase": {"_extras", "data", "models", "training"},
-    "bench": {"irreps", "ops", "mixers", "nn", "models", "testing"},
-    "experiments": {
-        *("_extras", "irreps", "ops", "mixers", "nn", "models"),
-        *("data", "testing", "training", "bench", "ase"),
-    },
 }
 FILES = [
     (floor, path)

@@ -14,6 +14,7 @@ from e3hyena.ase import HyenaCalculator
 from e3hyena.training import ModelInfo, load_model, save_model
 from e3hyena.training.scaling import Scaling
 from e3hyena.training.tasks import get_task
+from e3hyena.training.torch_files import write_torch
 
 
 @pytest.fixture
@@ -49,7 +50,7 @@ def test_energy_and_forces_are_those_of_the_network_in_the_units_of_ase(finished
 def test_energies_in_kcal_become_ev(finished_forces, ethanol, tmp_path):
     path = tmp_path / "kcal.pt"
     content = torch.load(finished_forces / "model.pt", weights_only=True)
-    torch.save({**content, "unit": "kcal/mol"}, path)
+    write_torch(path, {**content, "unit": "kcal/mol"})
     other = ethanol.copy()
     other.calc = HyenaCalculator(path)
     factor = units.kcal / units.mol
@@ -109,9 +110,80 @@ def test_what_cannot_be_computed_is_refused(finished_forces, ethanol):
     with pytest.raises(ValueError, match="predicts forces; give one network for the energy"):
         HyenaCalculator(finished_forces, finished_forces)
     ethanol.numbers[0] = 14
-    with pytest.raises(ValueError, match=r"elements \[14\].*knows \[1, 6, 7, 8\]"):
+    with pytest.raises(ValueError, match=r"element Si was not in .* knows H, C, N, O"):
         ethanol.get_potential_energy()
     ethanol.numbers[0] = 6
     ethanol.pbc = True
     with pytest.raises(ValueError, match="periodic"):
         ethanol.get_forces()
+
+
+@pytest.mark.parametrize("dtype", [torch.float32, torch.float64])
+@pytest.mark.parametrize("shift", [100.0, 1e6])
+def test_far_from_the_origin(finished_forces, dipoles, ethanol, dtype, shift):
+    far = ethanol.copy()
+    far.positions += [shift, -2 * shift, shift]
+    far.calc = HyenaCalculator(finished_forces, dipoles, dtype=dtype)
+    near = ethanol.copy()
+    near.calc = HyenaCalculator(finished_forces, dipoles)
+    bound = 1e-5 if dtype == torch.float32 else 1e-8 if shift == 1e6 else 1e-10
+    assert far.get_potential_energy() == pytest.approx(near.get_potential_energy(), abs=bound)
+    assert np.abs(far.get_forces() - near.get_forces()).max() < 10 * bound
+    assert np.abs(far.get_dipole_moment() - near.get_dipole_moment()).max() < bound
+
+
+def test_networks_of_memory_answer_in_the_units_of_ase(ethanol):
+    networks = [
+        HyenaNet(irreps, irreps_hidden="8x0e + 8x1o", num_layers=1, cutoff=3.0, pool="sum")
+        for irreps in ("0e", "1o")
+    ]
+    ethanol.calc = HyenaCalculator(*networks)
+    z = torch.from_numpy(ethanol.numbers).long()
+    pos = torch.from_numpy(ethanol.positions)
+    energy, dipole = ethanol.get_potential_energy(), ethanol.get_dipole_moment()
+    assert next(networks[0].parameters()).dtype == torch.float32  # the caller's is left alone
+    with torch.no_grad():
+        outputs = [network.double()(z, pos) for network in networks]
+    assert energy == pytest.approx(float(outputs[0]))
+    assert np.allclose(dipole, outputs[1])
+    forces, differences = gradient_test(ethanol, indices=[1])
+    assert np.abs(forces - differences).max() < 1e-6 * np.abs(forces).max()
+    ethanol.numbers[0] = 14  # nothing says which elements it knows
+    assert np.isfinite(ethanol.get_potential_energy())
+
+
+def test_a_loaded_model_and_its_file_are_one(finished_forces, ethanol):
+    other = ethanol.copy()
+    other.calc = HyenaCalculator(load_model(finished_forces))
+    assert other.get_potential_energy() == ethanol.get_potential_energy()
+
+
+def test_networks_of_memory_that_do_not_fit(ethanol):
+    with pytest.raises(ValueError, match=r"a network in memory predicts neither"):
+        HyenaCalculator(HyenaNet("2e", irreps_hidden="8x0e + 8x1o + 8x2e", num_layers=1))
+    net = HyenaNet("0e", irreps_hidden="8x0e + 8x1o", num_layers=1)
+    with pytest.raises(ValueError, match="a network in memory predicts forces; give one"):
+        HyenaCalculator(net, net)
+    per_atom = HyenaNet("1o", irreps_hidden="8x0e + 8x1o", num_layers=1, pool=None)
+    ethanol.calc = HyenaCalculator(per_atom)
+    with pytest.raises(ValueError, match="for one molecule; take pool='sum'"):
+        ethanol.get_dipole_moment()
+
+
+def test_charges_bring_one_warning(finished_forces, ethanol):
+    ethanol.info["charge"] = 1
+    with pytest.warns(UserWarning, match="molecule 0: charge 1"):
+        ethanol.get_potential_energy()
+    ethanol.rattle(0.01)
+    ethanol.get_potential_energy()  # said already
+
+
+def test_any_default_device(finished_forces, dipoles, ethanol):
+    other = ethanol.copy()
+    torch.set_default_device("meta")
+    try:
+        other.calc = HyenaCalculator(finished_forces, dipoles)
+        energy, dipole = other.get_potential_energy(), other.get_dipole_moment()
+    finally:
+        torch.set_default_device(None)
+    assert energy == ethanol.get_potential_energy() and np.isfinite(dipole).all()

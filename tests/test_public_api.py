@@ -35,7 +35,7 @@ SIGNATURES = {
         HyenaNet,
         "(irreps_out, *, irreps_hidden='32x0e + 32x1o', num_layers=3, mixer='coordinate', "
         "cutoff=None, pool='sum', irreps_features=None, ordered=False, boundary=None, "
-        "short_conv=0, mixer_options=None)",
+        "short_conv=0, mixer_options=None, moments='1o')",
     ),
     "HyenaNet.forward": (
         HyenaNet.forward,

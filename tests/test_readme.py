@@ -5,6 +5,8 @@ from pathlib import Path
 
 import pytest
 
+from e3hyena.mixers import mixer_table
+
 README = Path(__file__).parents[1] / "README.md"
 EXAMPLES = re.findall(r"```python\n(.*?)```", README.read_text(), flags=re.DOTALL)
 
@@ -16,3 +18,7 @@ def test_there_are_examples() -> None:
 @pytest.mark.parametrize("code", EXAMPLES)
 def test_example(code: str) -> None:
     exec(compile(code, str(README), "exec"), {})
+
+
+def test_the_table_of_mixers_is_that_of_the_registry() -> None:
+    assert f"<!-- mixers -->\n{mixer_table()}\n<!-- /mixers -->" in README.read_text()

@@ -1,9 +1,9 @@
 """Datasets and their order transforms, as PyG classes."""
 
+from e3hyena.data.catalogue import Entry
 from e3hyena.data.extract import QM9Extract
 from e3hyena.data.extxyz import ExtXYZ
 from e3hyena.data.md17 import MD17Ethanol
-from e3hyena.data.nbody import NBody
 from e3hyena.data.orders import (
     ORDERS,
     BreadthFirstOrder,
@@ -18,11 +18,12 @@ from e3hyena.data.orders import (
     symmetry_classes,
 )
 from e3hyena.data.qm9 import QM9
-from e3hyena.data.recall import Recall
 from e3hyena.data.splits import standard_split
 from e3hyena.data.targets import FORCES, TARGETS, Target
+from e3hyena.registry import CATALOGUE
 
 __all__ = [
+    "CATALOGUE",
     "FORCES",
     "ORDERS",
     "QM9",
@@ -30,14 +31,13 @@ __all__ = [
     "BreadthFirstOrder",
     "CanonicalOrder",
     "DistanceOrder",
+    "Entry",
     "ExtXYZ",
     "GivenOrder",
     "MD17Ethanol",
-    "NBody",
     "OrderTransform",
     "QM9Extract",
     "RDKitOrder",
-    "Recall",
     "ResidueOrder",
     "SpectralOrder",
     "Target",

@@ -1,69 +1,93 @@
-"""What data there is: contents, size, source and licence, for the command line and model cards."""
+"""What a data set says of itself: contents, size, targets, source and licence."""
 
-from typing import NamedTuple
+import inspect
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from typing import Any
 
-__all__ = ["CATALOGUE", "Entry"]
+from e3hyena.data.targets import Target
+
+__all__ = ["Entry"]
 
 
-class Entry(NamedTuple):
-    """One source of molecules.
+@dataclass(frozen=True)
+class Entry:
+    """One source of molecules; `e3hyena.registry.CATALOGUE` holds them by name.
 
     Attributes
     ----------
-    dataset : str
-        Name of the class in `e3hyena.data`.
+    dataset : type
+        The PyG dataset: ``dataset(root, split=..., transform=..., **options)``, without `root`
+        where there is none. Items have ``z``, ``pos`` and what the targets read. Its keyword-only
+        arguments are the options of the configuration.
+    targets : callable
+        From the options to the targets that can be learned, by name.
     size : str
         How many molecules.
     holds : str
         What is known about them.
     download : str
-        What must be fetched, and how much.
+        What is fetched, and how much; empty: nothing.
     origin : str
         Who made it.
     licence : str
+    root : {"folder", "file", ""}
+        What ``data.root`` names.
     """
 
-    dataset: str
+    dataset: Callable[..., Any]
+    targets: Callable[[Mapping[str, Any]], Mapping[str, Target]]
     size: str
     holds: str
     download: str
     origin: str
     licence: str
+    root: str = ""
 
+    @property
+    def name(self) -> str:
+        """Name of the class."""
+        return self.dataset.__name__
 
-_QM9 = "QM9: Ramakrishnan et al., Scientific Data 1, 140022 (2014), through qm9pack 1.0.3"
+    @property
+    def options(self) -> tuple[str, ...]:
+        """Names of the options."""
+        parameters = inspect.signature(self.dataset).parameters.values()
+        return tuple(p.name for p in parameters if p.kind is inspect.Parameter.KEYWORD_ONLY)
 
-CATALOGUE = {
-    "extract": Entry(
-        "QM9Extract",
-        "16,000 molecules of QM9",
-        "19 targets of QM9 (B3LYP), dipole vectors and charges (GFN2-xTB)",
-        "nothing: inside the package",
-        f"{_QM9}; GFN2-xTB labels by e3hyena",
-        "MIT (qm9pack); the terms of QM9 itself are its authors'",
-    ),
-    "qm9": Entry(
-        "QM9",
-        "130,831 molecules",
-        "19 targets of QM9 (B3LYP)",
-        "104 MB from the Python package index",
-        _QM9,
-        "MIT (qm9pack); the terms of QM9 itself are its authors'",
-    ),
-    "md17": Entry(
-        "MD17Ethanol",
-        "50,000 frames of ethanol",
-        "energies and forces (PBE)",
-        "54 MB from the Python package index",
-        "MD17: Chmiela et al., Science Advances 3, e1603015 (2017), through molpipx 0.1.1",
-        "Apache-2.0 or MIT (molpipx); the terms of MD17 itself are its authors'",
-    ),
-    "extxyz": Entry(
-        "ExtXYZ",
-        "files of your own",
-        "energies and forces",
-        "nothing",
-        "files of the user",
-        "the user's",
-    ),
-}
+    def open(
+        self,
+        root: str | None = None,
+        options: Mapping[str, Any] | None = None,
+        **arguments: Any,
+    ) -> Any:
+        """The dataset.
+
+        Parameters
+        ----------
+        root : str, optional
+            Folder or file; not used where there is none.
+        options : mapping, optional
+            Of the configuration.
+        **arguments
+            ``split`` and ``transform``.
+
+        Raises
+        ------
+        ValueError
+            If the root is missing, or an option is unknown.
+        """
+        self.check(root, options or {})
+        return self.dataset(*([root] if self.root else []), **arguments, **(options or {}))
+
+    def check(self, root: str | None, options: Mapping[str, Any]) -> None:
+        """Raise ValueError if the root is missing, or an option is unknown."""
+        if self.root and root is None:
+            fetch = "; `e3hyena data fetch` brings it" if self.download else ""
+            raise ValueError(f"{self.name} needs data.root, its {self.root}{fetch}")
+        if unknown := sorted(options.keys() - set(self.options)):
+            known = ", ".join(self.options) or "none"
+            raise ValueError(
+                f"data.options = {dict(options)!r}: {self.name} has no option {unknown[0]!r} "
+                f"(it has {known})"
+            )

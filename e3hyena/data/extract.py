@@ -6,12 +6,14 @@ from pathlib import Path
 import numpy as np
 import torch
 
+from e3hyena.data.catalogue import Entry
 from e3hyena.data.fixed_point import decode
 from e3hyena.data.molecules import MoleculeDataset, pack
+from e3hyena.data.qm9 import LICENCE, ORIGIN
 from e3hyena.data.splits import standard_split
-from e3hyena.data.targets import COLUMNS, raw_to_targets
+from e3hyena.data.targets import COLUMNS, TARGETS, raw_to_targets
 
-__all__ = ["DECIMALS", "FILE", "QM9Extract"]
+__all__ = ["DECIMALS", "ENTRY", "FILE", "QM9Extract"]
 
 FILE = Path(__file__).parent / "files" / "qm9_extract.npz"
 DECIMALS = {"pos": 4, "dipole": 4, "charges": 4}
@@ -69,3 +71,14 @@ class QM9Extract(MoleculeDataset):
             charges=torch.from_numpy(charges.astype(np.float32)),
         )
         self._select(ids)
+
+
+ENTRY = Entry(
+    QM9Extract,
+    lambda options: TARGETS,
+    size="16,000 molecules of QM9",
+    holds="19 targets of QM9 (B3LYP), dipole vectors and charges (GFN2-xTB)",
+    download="",
+    origin=f"{ORIGIN}; GFN2-xTB labels by e3hyena",
+    licence=LICENCE,
+)

@@ -1,17 +1,20 @@
 """Energies and forces of the user's own, from extended-xyz files."""
 
 import os
-from collections.abc import Callable
+import warnings
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
+from e3hyena.data.catalogue import Entry
 from e3hyena.data.frames import FrameDataset, Frames, collate
 from e3hyena.data.structures import Structure, read_structures
+from e3hyena.data.targets import energies_with_forces
 from e3hyena.data.units import energy_factor, length_factor
 
-__all__ = ["ExtXYZ"]
+__all__ = ["ENTRY", "ExtXYZ"]
 
 SPLIT_SEED = 0
 SHARES = {"train": (0.0, 0.8), "val": (0.8, 0.9), "test": (0.9, 1.0)}
@@ -20,14 +23,16 @@ SHARES = {"train": (0.0, 0.8), "val": (0.8, 0.9), "test": (0.9, 1.0)}
 class ExtXYZ(FrameDataset):
     """Molecules with energies and forces from a file that ASE, or what writes for it, wrote.
 
-    Every molecule has ``z`` (N,), ``pos`` (N, 3) in Angstrom, ``energy`` (1,) and ``force`` (N, 3)
-    in ``energy_unit`` per Angstrom. Everything is in memory, nothing is written.
+    Every molecule has ``z`` (N,), ``pos`` (N, 3) in Angstrom about the mean of its atoms,
+    ``energy`` (1,), ``force`` (N, 3) in ``energy_unit`` per Angstrom, and ``name``. Everything is
+    in memory, nothing is written. No network is told charges and spins: molecules that differ in
+    them bring a warning.
 
     Parameters
     ----------
     path : str or path
-        A file, or a folder with the files ``train.extxyz``, ``val.extxyz`` and ``test.extxyz`` (or
-        ``.xyz``).
+        A file that `read_structures` reads, or a folder with the files ``train.extxyz``,
+        ``val.extxyz`` and ``test.extxyz`` (or ``.xyz``).
     split : {"train", "val", "test"}, optional
         Of a file, a part drawn at random once and for all: 80, 10 and 10 percent; all of it by
         default. Of a folder, the file of that name (needed).
@@ -86,12 +91,14 @@ class ExtXYZ(FrameDataset):
         length = length_factor(file_length_unit, "Angstrom")
         structures = read_structures(_file(Path(path), split))
         labels = [_labels(structure, energy_key, force_key) for structure in structures]
+        _warn_of_notes(structures)
         frames = Frames(
             counts=np.array([len(structure.atoms) for structure in structures]),
             z=np.concatenate([structure.atoms.numbers for structure in structures]),
             pos=np.concatenate([structure.atoms.positions for structure in structures]) * length,
             energy=np.array([label[0] for label in labels]) * energy,
             force=np.concatenate([label[1] for label in labels]) * (energy / length),
+            name=[structure.name for structure in structures],
         )
         self._data, self.slices = collate(frames)
         if split is not None and Path(path).is_file():
@@ -111,23 +118,61 @@ def _file(path: Path, split: str | None) -> Path:
     return found[0]
 
 
+def _warn_of_notes(structures: list[Structure]) -> None:
+    """Equal charges are learned with the rest, different ones cannot be."""
+    if len({structure.notes for structure in structures}) > 1:
+        first = next(structure for structure in structures if structure.notes)
+        warnings.warn(
+            f"{first.where}: {', '.join(first.notes)}; other molecules differ, and no network is "
+            "told: keep molecules of one charge and spin",
+            stacklevel=3,
+        )
+
+
 def _labels(structure: Structure, energy_key: str, force_key: str) -> tuple[float, Any]:
     """Energy and forces of a molecule, wherever ASE put them."""
     atoms = structure.atoms
     results = {} if atoms.calc is None else atoms.calc.results
     energy = results.get(energy_key, atoms.info.get(energy_key))
     force = results.get(force_key, atoms.arrays.get(force_key))
-    where = f"{structure.file!r}, molecule {structure.frame}"
-    if energy is None or np.ndim(energy) or not np.isfinite(energy):
-        known = sorted({*results, *atoms.info})
+    if not _is_real(energy, ()):
         raise ValueError(
-            f"{where}: no finite number energy_key={energy_key!r} on the comment line; "
-            f"it has {', '.join(known) or 'nothing'}"
+            f"{structure.where}: no finite number energy_key={energy_key!r} on the comment line"
+            + _found(energy, {**results, **atoms.info}, structure.hints)
         )
-    if force is None or np.shape(force) != (len(atoms), 3) or not np.isfinite(force).all():
-        known = sorted({*results, *atoms.arrays} - {"numbers", "positions"})
+    if not _is_real(force, (len(atoms), 3)):
+        known = {**results, **atoms.arrays}
+        known = {key: value for key, value in known.items() if key not in ("numbers", "positions")}
         raise ValueError(
-            f"{where}: no finite column force_key={force_key!r} of three numbers per atom; "
-            f"it has {', '.join(known) or 'none'}"
+            f"{structure.where}: no finite column force_key={force_key!r} of three numbers per atom"
+            + _found(force, known, structure.hints)
         )
     return float(energy), force
+
+
+def _is_real(value: Any, shape: tuple[int, ...]) -> bool:
+    """Finite numbers of this shape: no words, no truth values."""
+    value = np.asarray(value)
+    return value.dtype.kind in "iuf" and value.shape == shape and bool(np.isfinite(value).all())
+
+
+def _found(value: Any, known: Mapping[str, Any], hints: tuple[str, ...]) -> str:
+    """What there is instead of a label, for its error."""
+    value = np.asarray(value)
+    what = ""
+    if value.dtype != object:  # None
+        what = f", but {value.dtype} of shape {value.shape}"
+        what = f", but {value.item()!r}" if value.size == 1 else what
+    return f"{what}; it has {', '.join([*sorted(known), *hints]) or 'nothing'}"
+
+
+ENTRY = Entry(
+    ExtXYZ,
+    lambda options: energies_with_forces(options, "eV"),
+    size="files of your own",
+    holds="energies and forces",
+    download="",
+    origin="files of the user",
+    licence="the user's",
+    root="file",
+)

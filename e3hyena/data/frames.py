@@ -7,6 +7,8 @@ import numpy as np
 import torch
 from torch_geometric.data import Data, InMemoryDataset
 
+from e3hyena.data.centring import centred
+
 __all__ = ["FrameDataset", "Frames", "collate"]
 
 
@@ -14,7 +16,7 @@ class Frames(NamedTuple):
     """Molecules as flat arrays.
 
     counts (num_graphs,), z (num_nodes,), pos (num_nodes, 3) in Angstrom, energy (num_graphs,),
-    force (num_nodes, 3).
+    force (num_nodes, 3), name: a title of every molecule, or nothing.
     """
 
     counts: np.ndarray
@@ -22,19 +24,26 @@ class Frames(NamedTuple):
     pos: np.ndarray
     energy: np.ndarray
     force: np.ndarray
+    name: Sequence[str] = ()
 
 
 def collate(frames: Frames) -> tuple[Data, dict[str, torch.Tensor]]:
-    """The same in PyG's collated form; energies stay float64, for totals are large."""
+    """The same in PyG's collated form; energies stay float64, for totals are large.
+
+    Positions are about the mean of their molecule.
+    """
     nodes = torch.from_numpy(np.concatenate([[0], np.cumsum(frames.counts, dtype=np.int64)]))
-    graphs = torch.arange(len(frames.counts) + 1)
+    graphs = torch.arange(len(frames.counts) + 1, device="cpu")
     data = Data(
         z=torch.from_numpy(frames.z.astype(np.int64)),
-        pos=torch.from_numpy(frames.pos.astype(np.float32)),
+        pos=torch.from_numpy(centred(frames.pos, frames.counts).astype(np.float32)),
         energy=torch.from_numpy(frames.energy.astype(np.float64)),
         force=torch.from_numpy(frames.force.astype(np.float32)),
     )
-    return data, {"z": nodes, "pos": nodes, "force": nodes, "energy": graphs}
+    slices = {"z": nodes, "pos": nodes, "force": nodes, "energy": graphs}
+    if frames.name:
+        data.name, slices["name"] = list(frames.name), graphs
+    return data, slices
 
 
 class FrameDataset(InMemoryDataset):

@@ -8,12 +8,14 @@ from pathlib import Path
 import numpy as np
 import torch
 
+from e3hyena._digest import check_sums
+from e3hyena.data.catalogue import Entry
 from e3hyena.data.frames import FrameDataset, Frames, collate
-from e3hyena.data.targets import ELEMENTS
+from e3hyena.data.targets import ELEMENTS, energies_with_forces
 from e3hyena.data.units import energy_factor, length_factor
 from e3hyena.data.wheels import download_wheel
 
-__all__ = ["MD17Ethanol"]
+__all__ = ["ENTRY", "MD17Ethanol"]
 
 REQUIREMENT = "molpipx==0.1.1"
 WHEEL = "molpipx-0.1.1-py3-none-any.whl"
@@ -34,7 +36,7 @@ class MD17Ethanol(FrameDataset):
     field      shape    dtype   what
     ========== ======== ======= ==================================================================
     ``z``      (9,)     int64   atomic numbers
-    ``pos``    (9, 3)   float32 positions, Angstrom
+    ``pos``    (9, 3)   float32 positions about the mean of the atoms, Angstrom
     ``energy`` (1,)     float64 total energy
     ``force``  (9, 3)   float32 minus its gradient, ``energy_unit`` / Angstrom
     ========== ======== ======= ==================================================================
@@ -78,6 +80,7 @@ class MD17Ethanol(FrameDataset):
         self.energy_unit = energy_unit
         factor = energy_factor("Hartree", energy_unit)
         super().__init__(os.fspath(root), transform)
+        check_sums(self.processed_paths[0])
         self.load(self.processed_paths[0])
         self._data.energy *= factor
         self._data.force *= factor / length_factor("Bohr", "Angstrom")
@@ -92,7 +95,7 @@ class MD17Ethanol(FrameDataset):
     @property
     def processed_file_names(self) -> str:
         """All frames, in the published units: Hartree, Hartree/Bohr and Angstrom."""
-        return "ethanol_v1.pt"
+        return "ethanol_v2.pt"
 
     def download(self) -> None:
         """Let pip put the wheel into ``raw/``."""
@@ -101,7 +104,7 @@ class MD17Ethanol(FrameDataset):
     def process(self) -> None:
         """Read the wheel, write ``processed/``."""
         data, slices = collate(read_wheel(Path(self.raw_paths[0])))
-        partial = Path(f"{self.processed_paths[0]}.partial")
+        partial = Path(f"{self.processed_paths[0]}.{os.getpid()}.partial")
         torch.save((data.to_dict(), slices), partial)
         partial.replace(self.processed_paths[0])
 
@@ -131,3 +134,15 @@ def read_wheel(wheel: Path) -> Frames:
     counts = np.full(NUM_FRAMES, NUM_ATOMS)
     # The file holds gradients.
     return Frames(counts, z, numbers[:, :3], energy, -numbers[:, 3:])
+
+
+ENTRY = Entry(
+    MD17Ethanol,
+    lambda options: energies_with_forces(options, "kcal/mol"),
+    size="50,000 frames of ethanol",
+    holds="energies and forces (PBE)",
+    download="54 MB from the Python package index",
+    origin="MD17: Chmiela et al., Science Advances 3, e1603015 (2017), through molpipx 0.1.1",
+    licence="Apache-2.0 or MIT (molpipx); the terms of MD17 itself are its authors'",
+    root="folder",
+)

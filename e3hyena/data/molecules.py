@@ -42,7 +42,7 @@ def pack(
     data : Data
     slices : dict of str to Tensor of shape (num_graphs + 1,)
     """
-    per_graph = torch.arange(len(ids) + 1)
+    per_graph = torch.arange(len(ids) + 1, device="cpu")
     per_node = torch.from_numpy(np.concatenate([[0], np.cumsum(counts, dtype=np.int64)]))
     data = Data(
         z=torch.from_numpy(z.astype(np.int64)),
@@ -95,14 +95,14 @@ class MoleculeDataset(InMemoryDataset):
         """
         if target not in atomrefs:
             return None
-        reference = torch.zeros(100, 1)
-        reference[list(ELEMENTS.values()), 0] = torch.tensor(atomrefs[target])
+        reference = torch.zeros(100, 1, device="cpu")
+        reference[list(ELEMENTS.values()), 0] = torch.tensor(atomrefs[target], device="cpu")
         return reference
 
     def describe(self) -> str:
         """Counts, and range, mean and standard deviation of every target, as a table."""
-        indices = torch.tensor(list(self.indices()))
-        atoms = torch.tensor([self.get(i).num_nodes for i in indices.tolist()])
+        indices = torch.tensor(list(self.indices()), device="cpu")
+        atoms = torch.tensor([self.get(i).num_nodes for i in indices.tolist()], device="cpu")
         lines = [
             f"{type(self).__name__}: {len(indices):,} molecules, {int(atoms.sum()):,} atoms "
             f"({int(atoms.min())}-{int(atoms.max())}, mean {float(atoms.double().mean()):.1f})",

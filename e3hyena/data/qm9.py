@@ -6,13 +6,15 @@ from pathlib import Path
 
 import torch
 
+from e3hyena._digest import check_sums
+from e3hyena.data.catalogue import Entry
 from e3hyena.data.molecules import MoleculeDataset, pack
 from e3hyena.data.qm9pack import REQUIREMENT, WHEEL, read_wheel
 from e3hyena.data.splits import standard_split
-from e3hyena.data.targets import raw_to_targets
+from e3hyena.data.targets import TARGETS, raw_to_targets
 from e3hyena.data.wheels import download_wheel
 
-__all__ = ["QM9"]
+__all__ = ["ENTRY", "QM9"]
 
 
 class QM9(MoleculeDataset):
@@ -78,6 +80,7 @@ class QM9(MoleculeDataset):
         super().__init__(
             os.fspath(root), transform, pre_transform, pre_filter, force_reload=force_reload
         )
+        check_sums(self.processed_paths[0])
         self.load(self.processed_paths[0])
         self._select(members)
 
@@ -110,6 +113,21 @@ class QM9(MoleculeDataset):
             if not kept:
                 raise ValueError("pre_filter dropped every molecule; at least one must remain")
             data, slices = self.collate(kept)
-        partial = Path(f"{self.processed_paths[0]}.partial")
+        partial = Path(f"{self.processed_paths[0]}.{os.getpid()}.partial")
         torch.save((data.to_dict(), slices), partial)
         partial.replace(self.processed_paths[0])
+
+
+ORIGIN = "QM9: Ramakrishnan et al., Scientific Data 1, 140022 (2014), through qm9pack 1.0.3"
+LICENCE = "MIT (qm9pack); the terms of QM9 itself are its authors'"
+
+ENTRY = Entry(
+    QM9,
+    lambda options: {name: t for name, t in TARGETS.items() if t.index is not None},
+    size="130,831 molecules",
+    holds="19 targets of QM9 (B3LYP)",
+    download="104 MB from the Python package index",
+    origin=ORIGIN,
+    licence=LICENCE,
+    root="folder",
+)

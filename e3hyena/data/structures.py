@@ -1,127 +1,159 @@
-"""Molecules from .xyz, .extxyz and .sdf files, through ASE."""
+"""Molecules from files of many formats."""
 
-import io
+import os
+from collections.abc import Callable, Sequence
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any
 
 import numpy as np
+from torch_geometric.data import Batch, Data
 
 from e3hyena._extras import require
+from e3hyena.data import biomolecules
+from e3hyena.data.readers.base import Structure, read_text
+from e3hyena.data.readers.notes import notes_of
+from e3hyena.data.readers.sdf import read_sdf
+from e3hyena.data.readers.smiles import read_smi
+from e3hyena.data.readers.trajectory import read_trajectory
+from e3hyena.data.readers.xyz import read_xyz
 
-__all__ = ["Structure", "read_structures"]
+__all__ = ["Structure", "as_structures", "read_structures"]
 
-SUFFIXES = (".xyz", ".extxyz", ".sdf")
-
-
-class Structure(NamedTuple):
-    """One molecule of a file.
-
-    Attributes
-    ----------
-    file : str
-        The file as it was named.
-    frame : int
-        Number of the molecule in its file, from 0.
-    atoms : ase.Atoms
-        Positions in angstrom.
-    """
-
-    file: str
-    frame: int
-    atoms: Any
+READERS: dict[str, Callable[[str, str], list[Structure]]] = {
+    ".xyz": read_xyz,
+    ".extxyz": read_xyz,
+    ".sdf": read_sdf,
+    ".mol": read_sdf,
+    ".smi": read_smi,
+    **dict.fromkeys(biomolecules.SUFFIXES, biomolecules.read_biomolecules),
+}
+SUFFIXES = (*READERS, ".traj")
+LARGEST = 1e7  # Angstrom across a molecule
 
 
-def read_structures(file: str | Path) -> list[Structure]:
+def read_structures(file: str | os.PathLike[str]) -> list[Structure]:
     """Read every molecule of a file and check that it can be used.
 
     Parameters
     ----------
-    file : str or Path
-        .xyz or .extxyz with any number of frames, or .sdf (V2000) with any number of records.
+    file : str or path
+        ============================== ============================================================
+        .xyz, .extxyz                  frames; ``key=value`` on the comment line is read as ASE
+                                       does, other words are the name
+        .sdf, .mol                     records, V2000 or V3000, in three dimensions
+        .smi                           one SMILES per line and its name; geometries by
+                                       `e3hyena.data.readers.smiles.from_smiles`
+        .pdb, .ent, .cif, .mmcif       entries, the first model of each, see `read_biomolecule`
+        .traj                          frames, as ASE writes them
+        ============================== ============================================================
 
     Returns
     -------
     structures : list of Structure
+        As many as the file has.
 
     Raises
     ------
     FileNotFoundError
         If there is no such file.
     ValueError
-        If the format is unknown, the file is empty or damaged, or a molecule has no atoms,
-        positions that are not finite, or periodic boundaries.
+        If the format is unknown, the file is empty or damaged, or a molecule has no atoms, an
+        element that does not exist, positions that are not finite, or periodic boundaries. One such
+        molecule is enough; the message names it.
     ImportError
-        If the extra ``chem`` is not installed.
+        If the extra ``chem``, or for the formats of biomolecules ``structures``, is not installed.
     """
     path = Path(file)
     if not path.is_file():
         raise FileNotFoundError(f"there is no file {str(file)!r}")
-    if path.suffix.lower() not in SUFFIXES:
+    suffix = path.suffix.lower()
+    if suffix not in SUFFIXES:
         raise ValueError(f"{str(file)!r}: the format must be one of {', '.join(SUFFIXES)}")
     require("ase.io", "chem")
-    try:
-        text = path.read_text(encoding="utf-8")
-        frames = _read_sdf(text) if path.suffix.lower() == ".sdf" else _read_xyz(text)
-    except Exception as error:  # ASE's readers raise whatever the damage provokes
-        cause = f"unknown element {error}" if isinstance(error, KeyError) else str(error)
-        raise ValueError(
-            f"{str(file)!r} cannot be read as {path.suffix} ({cause}): is it complete, and of that "
-            "format?"
-        ) from error
-    if not frames:
+    empty = not path.stat().st_size
+    if suffix == ".traj":
+        structures = [] if empty else read_trajectory(str(file))
+    else:
+        text = read_text(path)
+        structures = READERS[suffix](str(file), text) if text.strip() else []
+    if not structures:
         raise ValueError(f"{str(file)!r} is empty: it must hold at least one molecule")
-    structures = [Structure(str(file), frame, atoms) for frame, atoms in enumerate(frames)]
     for structure in structures:
         _check(structure)
     return structures
 
 
-def _read_xyz(text: str) -> list[Any]:
-    # Frame by frame: ASE's reader stops without a word at a blank line between two frames.
-    read = require("ase.io", "chem").read
-    lines = text.splitlines(keepends=True)
-    frames, start = [], 0
-    while start < len(lines):
-        if not lines[start].strip():
-            start += 1
-            continue
-        try:
-            end = start + 2 + int(lines[start])
-        except ValueError as error:
-            raise ValueError(f"line {start + 1} must be a number of atoms") from error
-        if end > len(lines):
-            raise ValueError(f"it ends within the molecule that begins at line {start + 1}")
-        frames.append(read(io.StringIO("".join(lines[start:end])), format="extxyz"))
-        start = end
-    return frames
+def as_structures(molecules: Any) -> list[Structure]:
+    """Molecules of files and of memory.
+
+    Parameters
+    ----------
+    molecules : path, ase.Atoms, Data, Batch, Structure, or a sequence of them
+        A string is the path of a file. A `Data` has ``z`` and ``pos`` (Angstrom).
+
+    Raises
+    ------
+    TypeError
+        If it is something else.
+    """
+    if isinstance(molecules, Structure) or not isinstance(molecules, Sequence | Batch | Data):
+        molecules = [molecules]
+    elif isinstance(molecules, str | Data | Batch):
+        molecules = molecules.to_data_list() if isinstance(molecules, Batch) else [molecules]
+    structures: list[Structure] = []
+    for number, molecule in enumerate(molecules):
+        if isinstance(molecule, str | os.PathLike):
+            structures.extend(read_structures(molecule))
+        elif isinstance(molecule, Batch):
+            structures.extend(as_structures(molecule))
+        else:
+            structures.append(_in_memory(molecule, number))
+            _check(structures[-1])
+    return structures
 
 
-def _read_sdf(text: str) -> list[Any]:
-    # Record by record: ASE reads the first one only, and fewer atoms than announced.
-    read_sdf = require("ase.io.sdf", "chem").read_sdf
-    frames = []
-    for record in text.split("$$$$\n"):
-        if not record.strip():
-            continue
-        lines = record.splitlines()
-        if len(lines) < 4 or "V3000" in lines[3]:
-            raise ValueError("each record must have a V2000 header of four lines")
-        if lines[1][20:22].upper() == "2D":
-            raise ValueError("a record is a drawing (2D): give coordinates in three dimensions")
-        atoms = read_sdf(io.StringIO(record))
-        if len(atoms) != int(lines[3][:3]):
-            raise ValueError(f"a record announces {int(lines[3][:3])} atoms but has {len(atoms)}")
-        frames.append(atoms)
-    return frames
+def _in_memory(molecule: Any, number: int) -> Structure:
+    ase = require("ase", "chem")
+    if isinstance(molecule, Structure):
+        return molecule
+    if isinstance(molecule, ase.Atoms):
+        name = str(molecule.info.get("name", ""))
+        return Structure("", number, molecule, name, notes_of(molecule))
+    if not isinstance(molecule, Data):
+        raise TypeError(
+            f"molecule {number} is a {type(molecule).__name__}; give the path of a file, atoms of "
+            "ASE, or a Data or Batch of PyG"
+        )
+    if "z" not in molecule or "pos" not in molecule:
+        raise ValueError(f"molecule {number} has no z and pos, but {list(molecule.keys())}")
+    numbers, pos = molecule.z.detach().cpu().numpy(), molecule.pos.detach().cpu().double().numpy()
+    if numbers.ndim != 1 or numbers.dtype.kind not in "iu" or pos.shape != (len(numbers), 3):
+        raise ValueError(
+            f"molecule {number}: z is {numbers.dtype} of shape {numbers.shape} and pos of shape "
+            f"{pos.shape}; wanted integers (num_atoms,) and (num_atoms, 3)"
+        )
+    atoms = ase.Atoms(numbers, pos)
+    known = {key: molecule[key] for key in molecule.keys() if key not in ("z", "pos", "name")}
+    name = molecule.name if isinstance(molecule.get("name"), str) else ""
+    nodes = {key: value for key, value in known.items() if molecule.is_node_attr(key)}
+    return Structure("", number, atoms, name, notes_of(atoms, known), (), nodes)
 
 
 def _check(structure: Structure) -> None:
-    where = f"{structure.file!r}, molecule {structure.frame}"
-    atoms = structure.atoms
+    where, atoms = structure.where, structure.atoms
+    known = len(require("ase.data", "chem").chemical_symbols)
     if len(atoms) == 0:
         raise ValueError(f"{where}: it has no atoms; remove it")
+    wrong = np.flatnonzero((atoms.numbers < 1) | (atoms.numbers >= known))
+    if len(wrong):
+        raise ValueError(
+            f"{where}: atom {wrong[0]} has the atomic number {atoms.numbers[wrong[0]]}, which is "
+            "no element"
+        )
     if not np.isfinite(atoms.positions).all():
         atom = int(np.flatnonzero(~np.isfinite(atoms.positions).all(axis=1))[0])
         raise ValueError(f"{where}: the position of atom {atom} is not finite; correct the file")
+    if not np.ptp(atoms.positions / LARGEST, axis=0).max() <= 1:
+        raise ValueError(f"{where}: its atoms are more than {LARGEST:.0e} angstrom apart")
     if atoms.pbc.any():
         raise ValueError(f"{where}: it is periodic, but the model is for molecules; set pbc to F")

@@ -4,7 +4,9 @@ Order, units, conversion factors and atomic reference energies are those of
 `torch_geometric.datasets.QM9`.
 """
 
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
+from typing import Any
 
 import numpy as np
 import torch
@@ -12,7 +14,17 @@ from torch import Tensor
 from torch_geometric.data import Data
 from torch_geometric.datasets.qm9 import HAR2EV, atomrefs
 
-__all__ = ["COLUMNS", "ELEMENTS", "FORCES", "TARGETS", "Target", "raw_to_targets"]
+from e3hyena.registry import CATALOGUE
+
+__all__ = [
+    "COLUMNS",
+    "ELEMENTS",
+    "FORCES",
+    "TARGETS",
+    "Target",
+    "energies_with_forces",
+    "raw_to_targets",
+]
 
 
 @dataclass(frozen=True)
@@ -33,6 +45,8 @@ class Target:
         What it is, and the level of theory.
     has_forces : bool
         The quantity is an energy whose negative gradient is learned too (the field ``force``).
+    summed : bool
+        The quantity is a sum over atoms: it grows with the molecule, or is a dipole.
     """
 
     name: str
@@ -41,6 +55,7 @@ class Target:
     index: int | None
     description: str
     has_forces: bool = False
+    summed: bool = False
 
     @property
     def quantity(self) -> str:
@@ -70,10 +85,11 @@ class Target:
         if self.index is not None:
             return data.y[:, self.index : self.index + 1]
         if self.quantity not in data:
-            home = "MD17Ethanol and ExtXYZ have" if self.has_forces else "QM9Extract has"
+            homes = [e.name for e in CATALOGUE.values() if self.name in e.targets({})]
+            has = f"; {' and '.join(homes)} {'has' if len(homes) == 1 else 'have'} it"
             raise ValueError(
                 f"target {self.quantity!r} ({self.description}) is not among the fields "
-                f"{list(data.keys())} of this dataset; {home} it"
+                f"{list(data.keys())} of this dataset{has if homes else ''}"
             )
         value = data[self.quantity]
         return value if value.dim() > 1 else value.unsqueeze(-1)
@@ -102,12 +118,14 @@ _Y = [
     ("C", "GHz", f"rotational constant, {_B3LYP}"),
 ]
 
+_SUMMED = frozenset("alpha zpve U0 U H G cv U0_atom U_atom H_atom G_atom".split())
+
 TARGETS: dict[str, Target] = {
-    name: Target(name, unit, "0e", index, description)
+    name: Target(name, unit, "0e", index, description, summed=name in _SUMMED)
     for index, (name, unit, description) in enumerate(_Y)
 }
 TARGETS["dipole"] = Target(
-    "dipole", "D", "1o", None, "dipole vector in the frame of pos, GFN2-xTB (not QM9)"
+    "dipole", "D", "1o", None, "dipole vector in the frame of pos, GFN2-xTB (not QM9)", summed=True
 )
 
 FORCES = Target(
@@ -117,7 +135,20 @@ FORCES = Target(
     None,
     "total energy and, as its negative gradient, forces",
     has_forces=True,
+    summed=True,
 )
+
+
+def energies_with_forces(options: Mapping[str, Any], unit: str) -> dict[str, Target]:
+    """Targets of a data set of energies with forces, whose `unit` the option may change.
+
+    Examples
+    --------
+    >>> energies_with_forces({"energy_unit": "kcal/mol"}, "eV")["forces"].unit
+    'kcal/mol'
+    """
+    return {FORCES.name: replace(FORCES, unit=options.get("energy_unit", unit))}
+
 
 ELEMENTS = {"H": 1, "C": 6, "N": 7, "O": 8, "F": 9}
 

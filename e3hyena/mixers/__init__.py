@@ -7,22 +7,10 @@ from collections.abc import Mapping
 from typing import Any
 
 from e3hyena.irreps import ChannelIrreps
-from e3hyena.mixers.attention import Attention
 from e3hyena.mixers.base import Mixer
-from e3hyena.mixers.coordinate import Coordinate
-from e3hyena.mixers.filter import Filter
-from e3hyena.mixers.linear_attention import LinearAttention
-from e3hyena.mixers.query_key import QueryKey
+from e3hyena.registry import MIXERS
 
-MIXERS: dict[str, type[Mixer]] = {
-    "query_key": QueryKey,
-    "filter": Filter,
-    "coordinate": Coordinate,
-    "attention": Attention,
-    "linear_attention": LinearAttention,
-}
-
-__all__ = ["MIXERS", "Mixer", "build_mixer"]
+__all__ = ["MIXERS", "Mixer", "build_mixer", "mixer_table"]
 
 
 def build_mixer(
@@ -36,7 +24,8 @@ def build_mixer(
     Raises
     ------
     ValueError
-        If the name is unknown, or a boundary is given to a mixer of sets.
+        If the name is unknown, if a boundary is given to a mixer of sets, or a range to one of
+        sequences.
     TypeError
         If the mixer has no such option.
 
@@ -56,7 +45,24 @@ def build_mixer(
                 f"boundary={boundary!r} was given; leave it out, or use {ordered}"
             )
         options["boundary"] = boundary
+    if "range" in options and not MIXERS[name].ranged:
+        ranged = ", ".join(n for n, mixer in MIXERS.items() if mixer.ranged)
+        raise ValueError(
+            f"mixer={name!r} convolves along the listing and has no range in space, but "
+            f"range={options['range']!r} was given; leave it out, or use {ranged}"
+        )
     known = [p for p in inspect.signature(MIXERS[name]).parameters if p != "hidden"]
     if unknown := sorted(options.keys() - set(known)):
         raise TypeError(f"mixer={name!r} has no option {unknown[0]!r}; it has {', '.join(known)}")
     return MIXERS[name](hidden, **options)
+
+
+def mixer_table() -> str:
+    """All mixers with cost, order, symmetry and purpose, as Markdown."""
+    rows = [
+        f"| `{name}` | {mixer.cost} | {'matters' if mixer.ordered else 'none'} "
+        f"| {mixer.symmetry()} | {mixer.purpose} |"
+        for name, mixer in MIXERS.items()
+    ]
+    head = ["| mixer | cost | order of the tokens | symmetry | for |", "|---|---|---|---|---|"]
+    return "\n".join([*head, *rows])

@@ -2,24 +2,28 @@
 
 from __future__ import annotations
 
+from typing import ClassVar
+
 import torch
+from e3nn import o3
 from torch import Tensor, nn
 
 from e3hyena.irreps import ChannelIrreps
-from e3hyena.mixers.base import Mixer
 from e3hyena.mixers.features import KernelFeatures
 from e3hyena.mixers.heads import check_heads
 from e3hyena.mixers.invariant_mlp import InvariantMLP
+from e3hyena.mixers.windowed import RangedMixer, sum_pairs
 from e3hyena.ops.paths import Paths
 from e3hyena.ops.segments import Segments
 from e3hyena.ops.set_conv import set_conv
 from e3hyena.ops.tensor_product import tensor_product
 from e3hyena.ops.token_scalars import token_scalars
+from e3hyena.ops.window import Window
 
 LEAST_WEIGHT = 0.01  # a graph in which nobody wants to speak has a mean too
 
 
-class Coordinate(Mixer):
+class Coordinate(RangedMixer):
     r"""Long convolution between learned invariant coordinates instead of indices.
 
     Every head has a query coordinate :math:`a_i`, a key coordinate :math:`b_j` and a weight
@@ -65,9 +69,20 @@ class Coordinate(Mixer):
         Largest tensor power among the features: 0 (none), 1 or 2.
     sharpening : int
         K. Zero: no sharpening. Rounding errors grow with it, to about 5e-6 in float32 at K = 16.
+    range : float, optional
+        Radius R beyond which a token hears nobody; None: it hears its whole graph. Then
+
+        .. math:: u_i = \sum_{j} f(r_{ij})\, w_j\, \big(\varphi(a_i,q_i)\, h\, \varphi(b_j,k_j)\big)
+                  z_j \Big/ \sum_j f(r_{ij})\, w_j
+
+        over the tokens j within R of i, i among them, with the
+        :class:`~e3hyena.mixers.windowed.Falloff` f: a mean over the window of every token,
+        O(N) at fixed density. There is no sharpening: ``sharpening`` counts as zero.
     """
 
     companion = "q"
+    cost: ClassVar[str] = "O(N M), M modes"
+    purpose: ClassVar[str] = "atoms, point clouds"
 
     def __init__(
         self,
@@ -78,19 +93,20 @@ class Coordinate(Mixer):
         max_frequency: float = 2.0,
         degree: int = 1,
         sharpening: int = 4,
+        range: float | None = None,
     ) -> None:
-        super().__init__(hidden)
-        self.heads = check_heads(heads, hidden.num_channels, default=8)
+        heads = check_heads(heads, hidden.num_channels, default=8)
+        super().__init__(hidden, heads, range)
         if sharpening < 0:
             raise ValueError(f"sharpening={sharpening}; use 0 for none, or a positive number")
-        self.sharpening = sharpening
+        self.sharpening = sharpening if range is None else 0
         num_channels, width = hidden.num_channels, len(hidden.per_channel)
         self.paths = Paths(hidden.per_channel, hidden.per_channel, hidden.per_channel)
         self.weight = nn.Parameter(torch.empty(self.paths.num_paths, num_channels))
         self.features = KernelFeatures(hidden, self.heads, modes, max_frequency, degree)
         self.filter = nn.Parameter(torch.empty(2 * modes - 1, num_channels, width))
         self.gain = nn.Parameter(torch.empty(degree, num_channels, width))
-        self.powers = nn.Parameter(torch.empty(sharpening + 1, self.heads))
+        self.powers = nn.Parameter(torch.empty(self.sharpening + 1, self.heads))
         scalars = len(token_scalars(torch.empty(num_channels, hidden.dim, 0), hidden))
         self.query_mlp = InvariantMLP(scalars, self.heads)
         self.key_mlp = InvariantMLP(scalars, 2 * self.heads)
@@ -106,24 +122,67 @@ class Coordinate(Mixer):
         nn.init.ones_(self.gain)
         nn.init.ones_(self.powers)
 
+    def reached(self, given: set[o3.Irrep]) -> set[o3.Irrep]:
+        """The value's kinds, and what the product of key and value leads to."""
+        return given | self.paths.reached(given, given)
+
     def forward(self, q: Tensor, k: Tensor, v: Tensor, segments: Segments) -> Tensor:
         """Convolve within every graph."""
         if not self.hidden.dim:
             return v
+        if self.falloff is not None:
+            return self._within(q, k, v, self.window(segments))
+        a, b, weight, z = self._tokens(q, k, v)
+        parameters = self.features.frequencies, self._taps(), self.powers
+        return set_conv(a, b, weight, q, k, z, *parameters, segments, self.features.degree)
+
+    def _tokens(self, q: Tensor, k: Tensor, v: Tensor) -> tuple[Tensor, Tensor, Tensor, Tensor]:
+        """Coordinates of queries and keys and weights, ``(H, T)``, and values."""
         product = tensor_product(k, v, self.weight * 2**-0.5, self.paths)
         z = torch.add(product, v, alpha=2**-0.5)
         a = self.query_mlp(token_scalars(q, self.hidden))
         b, logit = self.key_mlp(token_scalars(k, self.hidden)).chunk(2)
-        weight = logit.sigmoid() + LEAST_WEIGHT
-        parameters = self.features.frequencies, self._taps(), self.powers
-        return set_conv(a, b, weight, q, k, z, *parameters, segments, self.features.degree)
+        return a, b, logit.sigmoid() + LEAST_WEIGHT, z
 
     def _taps(self) -> Tensor:
-        """The filter and the gains of all rows, ``(2 M - 1 + degree, C, d)``."""
+        """The filter, falling off as 1/m, and the gains, ``(2 M - 1 + degree, C, d)``."""
         modes = self.features.modes
         order = torch.arange(1, modes + 1, device=self.filter.device, dtype=self.filter.dtype)
         decay = torch.cat([order, order[1:]]).reciprocal()[:, None, None]
         return self.hidden.expand(torch.cat([self.filter * decay, self.gain]), dim=2)
+
+    def _within(self, q: Tensor, k: Tensor, v: Tensor, window: Window) -> Tensor:
+        """Convolve over the pairs of a window."""
+        falloff = self.falloff
+        assert falloff is not None
+        a, b, weight, z = self._tokens(q, k, v)
+        modes, powers = self.features.modes, self.features.sizes[3:]
+        q_powers, k_powers = (  # (T, H, features)
+            self.features(c[:, None], x[:, :, None])[:, 0, 2 * modes - 1 :]
+            .permute(2, 0, 1)
+            .contiguous()
+            for c, x in ((a, q), (b, k))
+        )
+        z = self.to_heads(z)
+        a, b, weight = (x.t().contiguous() for x in (a, b, weight))
+        kernel_taps = self._taps().reshape(-1, *z.shape[1:])
+        taps, gains = kernel_taps[: 2 * modes - 1] / modes, kernel_taps[2 * modes - 1 :]
+
+        def messages(source: Tensor, target: Tensor, square: Tensor) -> Tensor:
+            lag = a.index_select(0, target) - b.index_select(0, source)
+            angle = lag[:, :, None] * self.features.frequencies
+            waves = torch.cat([torch.ones_like(lag)[:, :, None], angle.cos(), -angle.sin()], dim=2)
+            kernel = torch.einsum("phm,mhd->phd", waves, taps)
+            product = q_powers.index_select(0, target) * k_powers.index_select(0, source)
+            for gain, part in zip(
+                gains, product.split(powers, dim=2) if powers else (), strict=True
+            ):
+                kernel = kernel + gain * part.sum(dim=2, keepdim=True)
+            share = (falloff(square) * weight.index_select(0, source))[:, :, None]
+            return torch.cat([share * kernel * z.index_select(0, source), share], dim=2)
+
+        sums, total = sum_pairs(messages, window, len(z)).tensor_split([z.shape[2]], dim=2)
+        return self.from_heads(self.powers[0][:, None] * sums / total)
 
     def extra_repr(self) -> str:
         return f"{self.paths}, sharpening={self.sharpening}"

@@ -12,8 +12,8 @@ from e3hyena.irreps import ChannelIrreps
 from e3hyena.mixers.base import Mixer
 from e3hyena.ops.paths import Paths
 from e3hyena.ops.segments import Segments
-from e3hyena.ops.spectrum import check_boundary, fast_length
 from e3hyena.ops.tensor_product import tensor_product
+from e3hyena.ops.transforms import check_boundary, fast_length
 
 
 class Filter(Mixer):
@@ -38,6 +38,8 @@ class Filter(Mixer):
 
     companion = "q"
     ordered: ClassVar[bool] = True
+    cost: ClassVar[str] = "O(N log N)"
+    purpose: ClassVar[str] = "chains, trajectories; shift equivariant"
 
     def __init__(self, hidden: ChannelIrreps, *, boundary: str = "same", width: int = 32) -> None:
         super().__init__(hidden)
@@ -77,9 +79,9 @@ class Filter(Mixer):
         envelope = torch.exp(-decay[..., None] * time.abs()) * (2 * decay / sides)[..., None].sqrt()
         return taps * envelope
 
-    def reached(self) -> set[o3.Irrep]:
+    def reached(self, given: set[o3.Irrep]) -> set[o3.Irrep]:
         """What the product of key and value leads to."""
-        return self.paths.reached({ir for _, ir in self.hidden.per_channel})
+        return self.paths.reached(given, given)
 
     def forward(self, q: Tensor, k: Tensor, v: Tensor, segments: Segments) -> Tensor:
         """Convolve within every graph."""

@@ -7,7 +7,7 @@ from typing import ClassVar
 from torch import Tensor
 
 from e3hyena.irreps import ChannelIrreps
-from e3hyena.mixers.base import Mixer
+from e3hyena.mixers.windowed import RangedMixer
 
 
 def check_heads(heads: int | None, num_channels: int, *, default: int) -> int:
@@ -26,7 +26,7 @@ def check_heads(heads: int | None, num_channels: int, *, default: int) -> int:
     return heads
 
 
-class HeadsMixer(Mixer):
+class HeadsMixer(RangedMixer):
     """Base of the mixers that compare whole heads.
 
     Parameters
@@ -37,6 +37,9 @@ class HeadsMixer(Mixer):
         Number of heads, a divisor of the channels. Default: the largest up to ``default_heads``.
     tensor_product_gating : bool
         Combine the result with the query by a tensor product, as Hyena does.
+    range : float, optional
+        Radius beyond which a token hears nobody, see
+        :class:`~e3hyena.mixers.windowed.RangedMixer`.
     """
 
     default_heads: ClassVar[int] = 8
@@ -47,9 +50,10 @@ class HeadsMixer(Mixer):
         *,
         heads: int | None = None,
         tensor_product_gating: bool = False,
+        range: float | None = None,
     ) -> None:
-        super().__init__(hidden)
-        self.heads = check_heads(heads, hidden.num_channels, default=self.default_heads)
+        heads = check_heads(heads, hidden.num_channels, default=self.default_heads)
+        super().__init__(hidden, heads, range)
         self.companion = "q" if tensor_product_gating else None
 
     def extra_repr(self) -> str:

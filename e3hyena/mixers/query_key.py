@@ -13,7 +13,7 @@ from e3hyena.mixers.base import Mixer
 from e3hyena.ops.long_conv import ragged_long_conv
 from e3hyena.ops.paths import Paths
 from e3hyena.ops.segments import Segments
-from e3hyena.ops.spectrum import check_boundary
+from e3hyena.ops.transforms import check_boundary
 
 
 class QueryKey(Mixer):
@@ -34,6 +34,8 @@ class QueryKey(Mixer):
 
     companion = "v"
     ordered: ClassVar[bool] = True
+    cost: ClassVar[str] = "O(N log N)"
+    purpose: ClassVar[str] = "chains, trajectories; the paper's operator"
 
     def __init__(self, hidden: ChannelIrreps, *, boundary: str = "circular") -> None:
         super().__init__(hidden)
@@ -50,9 +52,9 @@ class QueryKey(Mixer):
         """Draw the path weights anew, unit variance."""
         nn.init.normal_(self.weight)
 
-    def reached(self) -> set[o3.Irrep]:
+    def reached(self, given: set[o3.Irrep]) -> set[o3.Irrep]:
         """What the product of query and key leads to."""
-        return self.paths.reached({ir for _, ir in self.hidden.per_channel})
+        return self.paths.reached(given, given)
 
     def forward(self, q: Tensor, k: Tensor, v: Tensor, segments: Segments) -> Tensor:
         """Convolve within every graph, each at its own length."""

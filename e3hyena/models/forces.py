@@ -25,6 +25,11 @@ def energy_and_forces(
 
     Conservative by construction, and rotating with the molecule as the energy stays the same.
 
+    Positions may come from a computation of the caller's: with ``create_graph`` energies and forces
+    keep its graph, so that Hessians, derivatives by a strain and losses on geometries made upstream
+    are those of differentiating the model itself. Also works where gradients are switched off, in
+    ``torch.no_grad()`` and ``torch.inference_mode()``.
+
     Parameters
     ----------
     model : nn.Module
@@ -65,8 +70,13 @@ def energy_and_forces(
     (torch.Size([1, 1]), torch.Size([3, 3]), True)
     """
     kernels = sdpa_kernel(SDPBackend.MATH) if create_graph else nullcontext()
-    with torch.enable_grad(), kernels:
-        pos = pos.detach().requires_grad_()
+    with torch.inference_mode(False), torch.enable_grad(), kernels:
+        z, pos = _normal(z), _normal(pos)
+        batch = None if batch is None else _normal(batch)
+        arguments = {name: _normal(value) for name, value in arguments.items()}
+        has_graph = pos.requires_grad
+        if not has_graph:
+            pos = pos.detach().requires_grad_()
         energy = model(z, pos, batch, **arguments)
         if energy.dim() != 2 or energy.shape[1] != 1:
             raise ValueError(
@@ -76,6 +86,15 @@ def energy_and_forces(
         if not energy.requires_grad:
             return energy, torch.zeros_like(pos)
         (gradient,) = torch.autograd.grad(
-            energy.sum(), pos, create_graph=create_graph, materialize_grads=True
+            energy.sum(),
+            pos,
+            create_graph=create_graph,
+            retain_graph=create_graph or has_graph,  # features may share the caller's graph
+            materialize_grads=True,
         )
-    return (energy if create_graph else energy.detach()), -gradient
+        return (energy if create_graph else energy.detach()), -gradient
+
+
+def _normal(value: Any) -> Any:
+    """A tensor that autograd can save, where it was made in inference mode."""
+    return value.clone() if isinstance(value, Tensor) and value.is_inference() else value

@@ -13,25 +13,35 @@ from torch_geometric.utils import scatter
 
 from e3hyena.irreps import IrrepsLike, TokenLayout, parse_irreps
 from e3hyena.mixers import MIXERS
-from e3hyena.nn.embedding import MAX_ATOMIC_NUMBER, AtomEmbedding
+from e3hyena.nn.embedding import MAX_ATOMIC_NUMBER, AtomEmbedding, ElementEmbedding
 from e3hyena.nn.interaction import Interaction
 from e3hyena.nn.linear import Linear
 from e3hyena.nn.local_global import LocalGlobalBlock
 from e3hyena.nn.precision import to_working
-from e3hyena.nn.readout import MomentReadout
+from e3hyena.nn.reach import Kinds, fewest, kinds, listed, on_the_way, warn_of_zeros, with_kinds
+from e3hyena.nn.readout import MomentReadout, centred
 from e3hyena.ops.precision import full_precision
 from e3hyena.ops.radius_graph import radius_graph
 from e3hyena.ops.segments import Segments
+from e3hyena.ops.window import Window
 
+_MOST_LAYERS = 4  # after which no further kind of irrep appears
 _warned: list[str] = []
 
 
 class HyenaNet(nn.Module):
     r"""Equivariant network for atoms: local message passing beside global Hyena blocks.
 
-    Positions are taken relative to each graph's centroid, so the result does not change under
-    translations; it is equivariant under O(3), and under permutations of the atoms with the mixers
-    of sets (``coordinate``, ``attention``, ``linear_attention``).
+    The result does not change under translations; it is equivariant under O(3), and under
+    permutations of the atoms with the mixers of sets (``coordinate``, ``attention``,
+    ``linear_attention``).
+
+    With a ``cutoff`` positions enter as differences :math:`r_j - r_i` of neighbours, so that a
+    network without mixer is local, and its energies size-consistent. What a mixer makes of a far
+    group of atoms: ``docs/long-range.md``. Without a cutoff nothing else would tell the geometry,
+    so atoms are embedded with their positions relative to the centroid of their graph: every
+    output, energies too, then depends on what else is in the graph, wherever it is. Moments about
+    the centroid are the other exception, see ``moments``.
 
     Parameters
     ----------
@@ -44,7 +54,8 @@ class HyenaNet(nn.Module):
     mixer : str or None
         The global mixer; None for a purely local network.
     cutoff : float, optional
-        Radius of the local interactions, in the unit of the positions; None for no local part.
+        Radius of the local interactions, in the unit of the positions; None for no local part
+        (for point clouds; see above).
     pool : {"sum", "mean", None}
         How atoms make a graph's property; None returns a property per atom.
     irreps_features : o3.Irreps or str, optional
@@ -53,18 +64,26 @@ class HyenaNet(nn.Module):
         Says that the atoms come in a meaningful order: a chain, or the result of an order transform
         (`e3hyena.data.ORDERS`). Changes nothing but the warning below.
     boundary, short_conv, mixer_options
-        See :class:`HyenaOperator`.
+        See :class:`HyenaOperator`. ``mixer_options={"range": R}`` lets the influence of a mixer of
+        sets fall off with distance, over lengths that are learned, to nothing at R.
+    moments : o3.Irreps or str
+        Kinds of irreps of a pooled output to which learned charges add their moment about the
+        centroid: ``"1o"`` (dipole), ``"1o + 2e"`` (and quadrupole), ``""`` for none. The charges of
+        a graph add up to zero, so a dipole does not depend on the origin. None per atom, with
+        ``pool=None``.
 
     Warns
     -----
     UserWarning
+        If kinds of irreps in the output are always zero, with the hidden irreps that reach them.
         Once per process, if the mixer (or ``short_conv``) depends on the order of the atoms and
         ``ordered`` is not set.
 
     Raises
     ------
     ValueError
-        If positions are not finite, elements unknown, or shapes do not fit.
+        If irreps do not parse or the hidden ones are empty, if a range comes without cutoff; in
+        the call, if positions are not finite, elements unknown, or shapes do not fit.
 
     Examples
     --------
@@ -88,16 +107,29 @@ class HyenaNet(nn.Module):
         boundary: str | None = None,
         short_conv: int = 0,
         mixer_options: Mapping[str, Any] | None = None,
+        moments: IrrepsLike = "1o",
     ) -> None:
         super().__init__()
         if pool not in ("sum", "mean", None):
             raise ValueError(f"pool={pool!r} is unknown; use 'sum', 'mean' or None")
+        if num_layers < 0:
+            raise ValueError(f"num_layers={num_layers} must not be negative")
         self.irreps_out = parse_irreps(irreps_out, "irreps_out")
         self.irreps_hidden = parse_irreps(irreps_hidden, "irreps_hidden")
+        if not self.irreps_hidden.dim:
+            raise ValueError(
+                f"irreps_hidden={irreps_hidden!r} holds nothing; take, for example, '32x0e + 32x1o'"
+            )
         self.cutoff = cutoff
         self.pool = pool
         self.mixer_name = mixer
-        self.embedding = AtomEmbedding(self.irreps_hidden)
+        self.range: float | None = (mixer_options or {}).get("range") if mixer else None
+        if self.range is not None and cutoff is None:
+            raise ValueError(
+                f"range={self.range} of the mixer needs a cutoff: without one, atoms are embedded "
+                "with their positions, and nothing is local"
+            )
+        self.embedding = (AtomEmbedding if cutoff is None else ElementEmbedding)(self.irreps_hidden)
         self.irreps_features = o3.Irreps("")
         self.embed_features: Linear | None = None
         if irreps_features is not None:
@@ -116,7 +148,9 @@ class HyenaNet(nn.Module):
             )
             for _ in range(num_layers)
         )
-        self.readout = MomentReadout(self.irreps_hidden, self.irreps_out)
+        self.moments = "" if pool is None else moments
+        self.readout = MomentReadout(self.irreps_hidden, self.irreps_out, self.moments)
+        self._warn_if_zero()
         if not ordered and mixer is not None and (MIXERS[mixer].ordered or short_conv):
             what = f"mixer={mixer!r}" if MIXERS[mixer].ordered else f"short_conv={short_conv}"
             _warn_of_order(what)
@@ -156,23 +190,72 @@ class HyenaNet(nn.Module):
         segments = Segments.build(len(z), batch, device=pos.device)
         with full_precision(pos):
             working = to_working(pos, self)
-            r = working - self._reduce(working, segments, "mean")[segments.index]
-            if self.cutoff is not None and edge_index is None:
-                edge_index = radius_graph(working.detach(), self.cutoff, segments.index)
-            x = self.embedding(z, r)
+            if self.cutoff is None:
+                x = self.embedding(z, centred(working, segments))
+            else:
+                x = self.embedding(z)
+                if edge_index is None:
+                    edge_index = radius_graph(working.detach(), self.cutoff, segments)
+            if self.range is not None:
+                segments = segments.within(Window(working, self.range, segments))
             if self.embed_features is not None:
                 assert features is not None
                 x = x + self.embed_features(features.to(x.dtype))
             for layer in self.layers:
                 x = layer(x, working, edge_index, segments)
-            y = self.readout(x, r)
+            y = self.readout(x, working, segments)
             if self.pool is not None:
-                y = self._reduce(y, segments, self.pool)
+                number = segments.num_graphs
+                y = scatter(y, segments.index, dim=0, dim_size=number, reduce=self.pool)
             return y.to(pos.dtype)
 
-    @staticmethod
-    def _reduce(x: Tensor, segments: Segments, reduce: str) -> Tensor:
-        return scatter(x, segments.index, dim=0, dim_size=segments.num_graphs, reduce=reduce)
+    def reached(self) -> Kinds:
+        """Kinds of irreps in the output that are not always zero."""
+        return self.readout.reached(self._reached(self.embedding, self._layers()))
+
+    def _layers(self) -> list[HyenaLayer]:
+        return [layer for layer in self.layers if isinstance(layer, HyenaLayer)]
+
+    def _reached(
+        self, embedding: AtomEmbedding | ElementEmbedding, layers: list[HyenaLayer]
+    ) -> Kinds:
+        """Kinds of irreps that the atoms hold after these layers."""
+        found = embedding.reached() | (kinds(self.irreps_features) & kinds(embedding.irreps))
+        for layer in layers:
+            found = layer.reached(found)
+        return found
+
+    def _warn_if_zero(self) -> None:
+        reached = self.reached()
+        if kinds(self.irreps_out) <= reached:
+            return
+        found = listed(self._reached(self.embedding, self._layers()))
+        why = (
+            f"irreps_hidden={self.irreps_hidden}, num_layers={len(self.layers)}, "
+            f"cutoff={self.cutoff} and mixer={self.mixer_name!r} give {found}"
+        )
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")  # those of layers that are tried
+            advice = self._advice()
+        warn_of_zeros(self.irreps_out, reached, why, advice, stacklevel=4)
+
+    def _advice(self) -> str:
+        """The fewest layers and hidden irreps that reach every kind."""
+        for num_layers in range(max(1, len(self.layers)), _MOST_LAYERS + 1):
+
+            def enough(found: Kinds, num_layers: int = num_layers) -> bool:
+                irreps = o3.Irreps([(1, ir) for ir in sorted(found)])
+                layer = HyenaLayer(irreps, cutoff=self.cutoff, mixer=self.mixer_name)
+                held = self._reached(type(self.embedding)(irreps), [layer] * num_layers)
+                readout = MomentReadout(irreps, self.irreps_out, self.moments)
+                return kinds(self.irreps_out) <= readout.reached(held)
+
+            found = fewest(kinds(self.irreps_hidden), on_the_way(kinds(self.irreps_out)), enough)
+            if found is not None:
+                advice = f"take irreps_hidden='{with_kinds(self.irreps_hidden, found)}'"
+                more = f" and num_layers={num_layers}" if num_layers > len(self.layers) else ""
+                return advice + more
+        return "give a cutoff, or take mixer='coordinate'"
 
     def _check(self, z: Tensor, pos: Tensor, features: Tensor | None) -> None:
         if pos.dim() != 2 or pos.shape[1] != 3 or z.shape != pos.shape[:1]:
@@ -182,6 +265,9 @@ class HyenaNet(nn.Module):
             )
         if z.is_floating_point():
             raise TypeError(f"atomic numbers are {z.dtype}; convert them to torch.long")
+        if pos.is_meta or z.is_meta:
+            self._check_features(len(z), features)
+            return
         if not torch.isfinite(pos).all():
             rows = (~torch.isfinite(pos)).any(dim=1).nonzero().squeeze(1).tolist()
             raise ValueError(f"positions of atoms {rows[:8]} are not finite; remove or mend them")
@@ -190,7 +276,10 @@ class HyenaNet(nn.Module):
                 f"atomic numbers run from {int(z.min())} to {int(z.max())}; "
                 f"elements are 1 to {MAX_ATOMIC_NUMBER}"
             )
-        wanted = (len(z), self.irreps_features.dim) if self.embed_features else None
+        self._check_features(len(z), features)
+
+    def _check_features(self, num_atoms: int, features: Tensor | None) -> None:
+        wanted = (num_atoms, self.irreps_features.dim) if self.embed_features else None
         given = None if features is None else tuple(features.shape)
         if given != wanted:
             raise ValueError(
@@ -233,3 +322,10 @@ class HyenaLayer(LocalGlobalBlock):
     ) -> Tensor:
         """``(T, irreps.dim)`` -> the same."""
         return super().forward(x, edge_index, segments, pos=pos)
+
+    def reached(self, given: Kinds) -> Kinds:
+        """Kinds of irreps that are not zero after the layer, for atoms of the given kinds."""
+        if self.norm is not None:
+            assert isinstance(self.interaction, Interaction)
+            given = given | self.interaction.reached(given)
+        return self.block.reached(given)

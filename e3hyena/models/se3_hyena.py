@@ -9,6 +9,7 @@ from e3hyena.irreps import ChannelIrreps, IrrepsLike, RowLayout, parse_irreps
 from e3hyena.nn.feed_forward import TensorProductMLP
 from e3hyena.nn.operator import check_features
 from e3hyena.nn.precision import to_working
+from e3hyena.nn.reach import Kinds, kinds, listed, warn_of_zeros
 from e3hyena.ops.long_conv import tensor_product_long_conv
 from e3hyena.ops.paths import Paths
 from e3hyena.ops.precision import full_precision
@@ -82,6 +83,10 @@ class SE3Hyena(nn.Module):
         self.cross = Paths("1o", "1o", "1e")
         self.cross_back = Paths("1e", "1o", "1o")
         self.unit = {p.key: _unit(p) for p in (self.scalar_paths, self.cross, self.cross_back)}
+        reached = self.reached(kinds(self.irreps_in))
+        if not kinds(self.irreps_out) <= reached:
+            why = f"irreps_in={self.irreps_in} and the paper's operator give {listed(reached)}"
+            warn_of_zeros(self.irreps_out, reached, why, "take HyenaOperator for other irreps")
 
     def forward(
         self, x: Tensor, batch: Tensor | Segments | None = None, *, ptr: Tensor | None = None
@@ -91,6 +96,11 @@ class SE3Hyena(nn.Module):
         segments = Segments.build(len(x), batch, ptr, x.device)
         with full_precision(x):
             return self._operator(to_working(x, self), segments).to(x.dtype)
+
+    def reached(self, given: Kinds) -> Kinds:
+        """Kinds of irreps of the result that are not zero, for tokens of the given kinds."""
+        streams = _products(self.skip, given) & kinds(self.irreps_hidden)
+        return _products(self.output, streams) & kinds(self.irreps_out)
 
     def rows(self, x: Tensor, segments: Segments) -> Tensor:
         """The same, components by tokens, as a block wants it."""
@@ -142,6 +152,12 @@ class SE3Hyena(nn.Module):
             f"{self.irreps_in} -> {self.irreps_hidden} -> {self.irreps_out}, circular | "
             f"{numel} parameters"
         )
+
+
+def _products(mlp: TensorProductMLP, given: Kinds) -> Kinds:
+    """Kinds of multivectors made of the given kinds."""
+    given = given & kinds(mlp.paths.irreps1)
+    return given | mlp.paths.reached(given, given)
 
 
 def _unit(paths: Paths) -> float:

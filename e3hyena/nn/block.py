@@ -13,6 +13,7 @@ from e3hyena.nn.feed_forward import FeedForward
 from e3hyena.nn.norm import TokenNorm
 from e3hyena.nn.operator import HyenaOperator, check_features, default_hidden, segments_of
 from e3hyena.nn.precision import to_working
+from e3hyena.nn.reach import Kinds
 from e3hyena.ops.precision import full_precision
 from e3hyena.ops.segments import Segments
 
@@ -91,6 +92,10 @@ class HyenaBlock(nn.Module):
                 y = residual(y, self.operator.rows(self.norm.rows(y), segments))
             y = residual(y, self.feed_forward(self.feed_forward_norm.rows(y)))
             return y.t().contiguous().view(x.shape).to(x.dtype)
+
+    def reached(self, given: Kinds) -> Kinds:
+        """Kinds of irreps of the result that are not zero, for tokens of the given kinds."""
+        return given if self.operator is None else given | self.operator.reached(given)
 
     def extra_repr(self) -> str:
         numel = sum(p.numel() for p in self.parameters())

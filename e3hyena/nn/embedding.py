@@ -1,8 +1,9 @@
-"""From atoms to irreps: what an atom is, and where it sits relative to the centroid."""
+"""From atoms to irreps: what an atom is, and, where asked for, where it sits."""
 
 from __future__ import annotations
 
 import torch
+from e3nn import o3
 from torch import Tensor, nn
 
 from e3hyena.irreps import IrrepsLike, parse_irreps
@@ -10,6 +11,44 @@ from e3hyena.nn.radial import init_silu_mlp
 from e3hyena.ops.harmonics import solid_harmonics, weighted_harmonics
 
 MAX_ATOMIC_NUMBER = 118
+
+
+class ElementEmbedding(nn.Module):
+    r"""Embed atoms by element alone: learned scalars, and zeros for all other irreps.
+
+    Nothing depends on positions, so what a network makes of it is as local as its layers are.
+
+    Parameters
+    ----------
+    irreps : o3.Irreps or str
+        Irreps of the result.
+
+    Examples
+    --------
+    >>> x = ElementEmbedding("4x0e + 2x1o")(torch.tensor([8, 1, 1]))
+    >>> x.shape, bool(x[:, 4:].any())
+    (torch.Size([3, 10]), False)
+    """
+
+    def __init__(self, irreps: IrrepsLike) -> None:
+        super().__init__()
+        self.irreps = parse_irreps(irreps)
+        self.entries = [(mul, ir.l, str(ir) == "0e") for mul, ir in self.irreps]
+        self.element = nn.Embedding(MAX_ATOMIC_NUMBER + 1, self.irreps.count("0e"))
+
+    def reset_parameters(self) -> None:
+        """Draw the parameters anew, unit variance."""
+        nn.init.normal_(self.element.weight)
+
+    def reached(self) -> set[o3.Irrep]:
+        """Kinds of irreps that are not zero."""
+        return {ir for mul, ir in self.irreps if mul and str(ir) == "0e"}
+
+    def forward(self, z: Tensor) -> Tensor:
+        """Atomic numbers ``(T,)`` -> ``(T, irreps.dim)``."""
+        scalars = self.element(z)
+        one = scalars.new_ones(len(scalars), 1)
+        return weighted_harmonics(scalars, [one], self.entries)
 
 
 class AtomEmbedding(nn.Module):
@@ -34,7 +73,7 @@ class AtomEmbedding(nn.Module):
         self.irreps = parse_irreps(irreps)
         self.length = length
         self.num_basis = num_basis
-        self.lmax = self.irreps.lmax if len(self.irreps) else 0
+        self.lmax = max((ir.l for _, ir in self.irreps), default=0)
         width = 32
         self.element = nn.Embedding(MAX_ATOMIC_NUMBER + 1, width)
         self.entries = [(mul, ir.l, ir.p == (-1) ** ir.l) for mul, ir in self.irreps]
@@ -50,6 +89,10 @@ class AtomEmbedding(nn.Module):
         """Draw the parameters anew, unit variance."""
         nn.init.normal_(self.element.weight)
         init_silu_mlp(self.mlp)
+
+    def reached(self) -> set[o3.Irrep]:
+        """Kinds of irreps that are not zero."""
+        return {ir for mul, ir in self.irreps if mul and ir.p == (-1) ** ir.l}
 
     def forward(self, z: Tensor, r: Tensor) -> Tensor:
         """Atomic numbers ``(T,)`` and centred positions ``(T, 3)`` -> ``(T, irreps.dim)``."""

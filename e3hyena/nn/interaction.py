@@ -13,6 +13,7 @@ from e3hyena.nn.linear import Linear
 from e3hyena.nn.operator import check_features
 from e3hyena.nn.precision import to_working
 from e3hyena.nn.radial import RadialBasis
+from e3hyena.nn.reach import Kinds, kinds, listed, warn_of_zeros
 from e3hyena.ops.harmonics import solid_harmonics
 from e3hyena.ops.paths import Paths
 from e3hyena.ops.precision import full_precision
@@ -106,6 +107,7 @@ class Interaction(nn.Module):
             if (paths := Paths(ir_in, self.irreps_edge, ir_out)).num_paths
         ]
         self._sources = [block for block, _, _ in products]
+        self._kinds = [(hidden[block].ir, paths.irreps_out[0].ir) for block, _, paths in products]
         self._num_weights = [paths.num_paths * mul for _, mul, paths in products]
         self.couplings = nn.ModuleList(_Coupling(paths) for _, _, paths in products)
         messages = [(paths.num_paths * mul, paths.irreps_out[0].ir) for _, mul, paths in products]
@@ -114,6 +116,15 @@ class Interaction(nn.Module):
         self.radial_out = nn.Parameter(torch.empty(radial_width, sum(self._num_weights)))
         self.down = Linear(o3.Irreps(messages), self.irreps_out)
         self.reset_parameters()
+        reached = self.reached(kinds(self.irreps_in))
+        if not kinds(self.irreps_out) <= reached:
+            why = f"irreps={self.irreps_in} times irreps_edge={self.irreps_edge} give "
+            advice = "add '0e' to irreps_edge, which carries every kind from atom to atom"
+            warn_of_zeros(self.irreps_out, reached, why + listed(reached), advice)
+
+    def reached(self, given: Kinds) -> Kinds:
+        """Kinds of irreps in the messages that are not zero, for atoms of the given kinds."""
+        return {ir_out for ir_in, ir_out in self._kinds if ir_in in given}
 
     def reset_parameters(self) -> None:
         """Draw all parameters anew, so that the variance is kept."""
@@ -198,9 +209,10 @@ class _Coupling(nn.Module):
         self.num_paths, (self.d1, _, self.d3) = paths.num_paths, paths.dims
         degrees = {paths.irreps2[i2].ir.l for _, i2, _ in paths.instructions}
         self.scalar_edge = self.num_paths == 1 and degrees == {0}
-        self.register_buffer("matrix", self._matrix(torch.get_default_dtype()), persistent=False)
+        like = torch.empty(0)  # of the default dtype, on the default device
+        self.register_buffer("matrix", self._matrix(like.dtype, like.device), persistent=False)
 
-    def _matrix(self, dtype: torch.dtype, device: torch.device | str = "cpu") -> Tensor:
+    def _matrix(self, dtype: torch.dtype, device: torch.device) -> Tensor:
         """Coefficients ``(d2, P d3 d1)``, undivided: every path has an output of its own."""
         dense = self.paths.coefficients(dtype, device).permute(2, 0, 3, 1)
         return self.num_paths**0.5 * dense.flatten(1)

@@ -8,6 +8,7 @@ import torch
 from torch import Tensor, nn
 
 from e3hyena.irreps import ChannelIrreps, IrrepsLike, RowLayout, TokenLayout, parse_irreps
+from e3hyena.ops.opaque import one_after_the_other
 
 Layout = RowLayout | ChannelIrreps
 
@@ -104,14 +105,11 @@ class _Map(torch.autograd.Function):
 
     @staticmethod
     def forward(
-        ctx: Any,
         product: _Product,
         scales: list[tuple[str, float]],
         bias: Tensor | None,
         *tensors: Tensor,
     ) -> tuple[Tensor, ...]:
-        ctx.save_for_backward(*tensors)
-        ctx.product, ctx.scales = product, scales
         layout_in, layout_out, operands, groups = product
         xs, weights = tensors[:operands], tensors[operands:]
         blocks = [layout_in.read(x) if x.numel() else {} for x in xs]
@@ -126,8 +124,8 @@ class _Map(torch.autograd.Function):
                 weight, scale = by_kind[ir]
                 columns = weight.chunk(groups, dim=1)[group][:, copies]
                 for i, rows in enumerate(columns.chunk(operands)):
-                    block = blocks[i][ir].flatten(1)
-                    place.flatten(1).addmm_(rows.T, block, beta=min(i, 1), alpha=scale)
+                    block = _flat(blocks[i][ir])
+                    _flat(place).addmm_(rows.T, block, beta=min(i, 1), alpha=scale)
             if bias is not None:
                 for ir, copies, place in layout_out.places(result):
                     if ir == "0e":
@@ -136,10 +134,20 @@ class _Map(torch.autograd.Function):
         return tuple(results)
 
     @staticmethod
+    def setup_context(ctx: Any, inputs: tuple[Any, ...], output: Any) -> None:
+        ctx.product, ctx.scales, _, *tensors = inputs
+        ctx.save_for_backward(*tensors)
+
+    @staticmethod
+    def vmap(info: Any, in_dims: tuple[Any, ...], *inputs: Any) -> tuple[Any, Any]:
+        return one_after_the_other(_Map.apply)(info, in_dims, *inputs)
+
+    @staticmethod
     def backward(ctx: Any, *grads: Tensor) -> tuple[Any, ...]:
         """In terms that torch differentiates again."""
         layout_in, layout_out, operands, groups = ctx.product
-        xs, weights = ctx.saved_tensors[:operands], ctx.saved_tensors[operands:]
+        tensors = ctx.saved_tensors  # read once: a checkpoint frees them at once
+        xs, weights = tensors[:operands], tensors[operands:]
         by_xs: tuple[Tensor | None, ...] = (None,) * operands
         by_weights: list[Tensor | None] = [None] * len(weights)
         by_bias: Tensor | None = None
@@ -158,8 +166,13 @@ class _Map(torch.autograd.Function):
         return None, None, by_bias, *by_xs, *by_weights
 
 
+def _flat(block: Tensor) -> Tensor:
+    """``(mul, 2l+1, T)`` -> ``(mul, (2l+1) T)``; ``flatten`` itself cannot be batched."""
+    return block.reshape(len(block), block.shape[1] * block.shape[2])
+
+
 def _gram(block: Tensor, parts: list[dict[str, Tensor]], ir: str) -> Tensor:
-    return torch.cat([block.flatten(1) @ part[ir].flatten(1).T for part in parts], dim=1)
+    return torch.cat([_flat(block) @ _flat(part[ir]).T for part in parts], dim=1)
 
 
 def _layout(layout: Layout | IrrepsLike) -> Layout:

@@ -11,10 +11,11 @@ from e3nn import o3
 from torch import Tensor, nn
 
 from e3hyena.irreps import ChannelIrreps, IrrepsLike, RowLayout, parse_irreps
-from e3hyena.mixers import build_mixer
+from e3hyena.mixers import Mixer, build_mixer
 from e3hyena.nn.gate import Gate
 from e3hyena.nn.linear import Linear
 from e3hyena.nn.precision import to_working
+from e3hyena.nn.reach import Kinds, fewest, kinds, listed, on_the_way, warn_of_zeros, with_kinds
 from e3hyena.nn.short_conv import ShortConv
 from e3hyena.ops.paths import Paths
 from e3hyena.ops.precision import full_precision
@@ -45,8 +46,9 @@ class HyenaOperator(nn.Module):
     irreps_hidden : o3.Irreps or str, optional
         Irreps of q, k and v, read as C channels, C the gcd of the multiplicities. By default the
         distinct irreps of ``irreps_in``, each with the largest multiplicity among them.
-    mixer : {"query_key", "filter", "coordinate", "attention", "linear_attention"}
-        How tokens are mixed.
+    mixer : str
+        How tokens are mixed: a name in `e3hyena.mixers.MIXERS`, such as ``"query_key"``,
+        ``"coordinate"`` or ``"attention"``.
     boundary : {"circular", "causal", "same"}, optional
         For ``query_key`` (default circular) and ``filter`` (default same).
     short_conv : int
@@ -103,9 +105,8 @@ class HyenaOperator(nn.Module):
             self.short_conv = ShortConv(stacked, short_conv, kind)
         self.gate = Gate(self.mixer.context)
         result = self.mixer.context
-        self.paths: Paths | None = None
-        if self.mixer.companion:
-            self.paths = Paths(result.per_channel, hidden.per_channel, hidden.per_channel)
+        self.paths = _companion_paths(self.mixer, hidden)
+        if self.paths is not None:
             self.weight = nn.Parameter(torch.randn(self.paths.num_paths, hidden.num_channels))
             result = hidden
             self._warn_many_paths(hidden)
@@ -170,22 +171,42 @@ class HyenaOperator(nn.Module):
                 stacklevel=3,
             )
 
+    def reached(self, given: Kinds) -> Kinds:
+        """Kinds of irreps of the result that are not zero, for tokens of the given kinds.
+
+        Parity may forbid what linear maps allow: the product of two vectors holds no vector.
+        """
+        found = _mixed(self.mixer, self.paths, given & kinds(self.irreps_hidden))
+        return found & kinds(self.irreps_out)
+
     def _warn_if_zero(self) -> None:
-        """Parity may forbid what linear maps allow: the product of two vectors holds no vector."""
-        reached = self.mixer.reached()
-        if self.paths is not None:
-            kept = reached if self.mixer.companion == "q" else set()
-            reached = self.paths.reached(reached) | kept
-        linear = (self.irreps_in, self.irreps_hidden, self.irreps_out)
-        wanted = set.intersection(*({ir for mul, ir in each if mul} for each in linear))
-        if wanted and not wanted & reached:
-            given = ", ".join(map(str, sorted(reached))) or "nothing"
-            warnings.warn(
-                f"the output is always zero: irreps_hidden={self.irreps_hidden} and "
-                f"mixer={self.mixer_name!r} give {given}, and irreps_out={self.irreps_out} holds "
-                "none of these; add scalars ('0e') to irreps_hidden",
-                stacklevel=3,
-            )
+        reached = self.reached(kinds(self.irreps_in))
+        if kinds(self.irreps_out) <= reached:
+            return
+        given = kinds(self.irreps_in) & kinds(self.irreps_hidden)
+        found = listed(_mixed(self.mixer, self.paths, given))
+        why = (
+            f"irreps_in={self.irreps_in}, irreps_hidden={self.irreps_hidden} and "
+            f"mixer={self.mixer_name!r} give {found}"
+        )
+        if not reached:
+            why += f", and irreps_out={self.irreps_out} holds none of these"
+        warn_of_zeros(self.irreps_out, reached, why, self._advice(), stacklevel=4)
+
+    def _advice(self) -> str:
+        """Hidden irreps that reach every kind, if any do."""
+        wanted, given = kinds(self.irreps_out), kinds(self.irreps_in)
+
+        def enough(hidden_kinds: Kinds) -> bool:
+            hidden = ChannelIrreps(o3.Irreps([(1, ir) for ir in sorted(hidden_kinds)]))
+            mixer = build_mixer(self.mixer_name, hidden)
+            paths = _companion_paths(mixer, hidden)
+            return wanted <= _mixed(mixer, paths, given & hidden_kinds)
+
+        found = fewest(kinds(self.irreps_hidden), on_the_way(wanted), enough)
+        if found is None:
+            return "no irreps_hidden leads there from irreps_in with this mixer"
+        return f"take irreps_hidden='{with_kinds(self.irreps_hidden, found)}'"
 
     def extra_repr(self) -> str:
         channels = ChannelIrreps(self.irreps_hidden)
@@ -195,6 +216,21 @@ class HyenaOperator(nn.Module):
             f"{channels.num_channels} channels of {channels.per_channel}, "
             f"mixer={self.mixer_name!r} | {numel} parameters"
         )
+
+
+def _companion_paths(mixer: Mixer, hidden: ChannelIrreps) -> Paths | None:
+    """Paths of the tensor product with the mixer's companion."""
+    if mixer.companion is None:
+        return None
+    return Paths(mixer.context.per_channel, hidden.per_channel, hidden.per_channel)
+
+
+def _mixed(mixer: Mixer, paths: Paths | None, given: Kinds) -> Kinds:
+    """Kinds between the projections, for q, k and v of the given kinds."""
+    found = mixer.reached(given)
+    if paths is None:
+        return found
+    return paths.reached(found, given) | (found if mixer.companion == "q" else set())
 
 
 def default_hidden(*irreps: o3.Irreps) -> o3.Irreps:

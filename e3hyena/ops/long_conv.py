@@ -6,9 +6,9 @@ from collections.abc import Sequence
 
 from torch import Tensor
 
+from e3hyena.ops._trilinear import apply_paths
 from e3hyena.ops.paths import Paths
-from e3hyena.ops.spectrum import check_boundary
-from e3hyena.ops.tensor_product import apply_paths
+from e3hyena.ops.transforms import check_boundary
 
 
 def tensor_product_long_conv(

@@ -6,7 +6,7 @@ import torch
 from torch import Tensor
 
 from e3hyena.ops.paths import Paths
-from e3hyena.ops.spectrum import check_boundary
+from e3hyena.ops.transforms import check_boundary
 
 
 def tensor_product(x1: Tensor, x2: Tensor, weight: Tensor, paths: Paths) -> Tensor:

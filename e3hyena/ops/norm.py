@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-from typing import Any
-
-import torch
 from torch import Tensor
 
-from e3hyena.ops.backends import eager_rows, select
+from e3hyena.ops.backends import select
+from e3hyena.ops.backends.eager import rows
+from e3hyena.ops.opaque import opaque, paired
+from e3hyena.ops.precision import full_precision
 
 
 def norm(x: Tensor, weight: Tensor, scale: Tensor, eps: float) -> Tensor:
@@ -33,46 +33,27 @@ def norm(x: Tensor, weight: Tensor, scale: Tensor, eps: float) -> Tensor:
     tensor([[0.6000],
             [1.6000]])
     """
-    if x.device.type == "cpu" and x.stride(-1) == 1:
-        out: Tensor = _norm(x, weight, scale, eps)
-        return out
-    return eager_rows.norm(x, weight, scale, eps)
+    if x.stride(-1) != 1:  # e3nn's layout, transposed: nothing to gain from contiguous tokens
+        return rows.norm(x, weight, scale, eps)
+    out: Tensor = _norm(x, weight, scale, eps)
+    return out
 
 
-@torch.library.custom_op("e3hyena::norm", mutates_args=())
-def _norm(x: Tensor, weight: Tensor, scale: Tensor, eps: float) -> Tensor:
-    out: Tensor = select(x).norm(x, weight, scale, eps)
-    return out.contiguous()
-
-
-@torch.library.custom_op("e3hyena::norm_backward", mutates_args=())
+@opaque(
+    fake=lambda grad, x, weight, scale, eps: (x.new_empty(x.shape), scale.new_empty(scale.shape))
+)
 def _norm_backward(
     grad: Tensor, x: Tensor, weight: Tensor, scale: Tensor, eps: float
 ) -> tuple[Tensor, Tensor]:
-    by_x, by_scale = select(x).norm_backward(grad, x, weight, scale, eps)
-    return by_x.contiguous(), by_scale
+    with full_precision(x):
+        by_x, by_scale = select(x).norm_backward(grad, x, weight, scale, eps)
+        return by_x.contiguous(), by_scale
 
 
-@_norm.register_fake
-def _(x: Tensor, weight: Tensor, scale: Tensor, eps: float) -> Tensor:
-    return x.new_empty(x.shape)
-
-
-@_norm_backward.register_fake
-def _(grad: Tensor, x: Tensor, weight: Tensor, scale: Tensor, eps: float) -> tuple[Tensor, Tensor]:
-    return x.new_empty(x.shape), scale.new_empty(scale.shape)
-
-
-def _save(ctx: Any, inputs: Any, output: Any) -> None:
-    x, weight, scale, ctx.eps = inputs
-    ctx.save_for_backward(x, weight, scale)
-
-
-def _gradient(ctx: Any, grad: Tensor) -> tuple[Tensor, None, Tensor, None]:
-    x, weight, scale = ctx.saved_tensors
-    backward = eager_rows.norm_backward if torch.is_grad_enabled() else _norm_backward
-    by_x, by_scale = backward(grad, x, weight, scale, ctx.eps)
-    return by_x, None, by_scale, None
-
-
-_norm.register_autograd(_gradient, setup_context=_save)
+@opaque(
+    fake=lambda x, weight, scale, eps: x.new_empty(x.shape),
+    gradient=paired(_norm_backward, rows.norm_backward, (0, 2)),
+)
+def _norm(x: Tensor, weight: Tensor, scale: Tensor, eps: float) -> Tensor:
+    with full_precision(x):
+        return select(x).norm(x, weight, scale, eps).contiguous()

@@ -70,8 +70,10 @@ class Paths:
         self.dims = (self.irreps1.dim, self.irreps2.dim, self.irreps_out.dim)
         self.key = f"{self.irreps1}|{self.irreps2}|{self.irreps_out}"
 
-    def reached(self, irreps1: set[o3.Irrep]) -> set[o3.Irrep]:
-        """Kinds of irreps that a path leads to, if the first operand holds these kinds only.
+    def reached(
+        self, irreps1: set[o3.Irrep], irreps2: set[o3.Irrep] | None = None
+    ) -> set[o3.Irrep]:
+        """Kinds of irreps that a path leads to, if the operands hold these kinds only.
 
         Examples
         --------
@@ -80,8 +82,9 @@ class Paths:
         """
         return {
             self.irreps_out[i3].ir
-            for i1, _, i3 in self.instructions
+            for i1, i2, i3 in self.instructions
             if self.irreps1[i1].ir in irreps1
+            and (irreps2 is None or self.irreps2[i2].ir in irreps2)
         }
 
     def nonzeros(self) -> list[tuple[int, int, int, int, float]]:

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+from contextlib import AbstractContextManager, nullcontext
+
 import torch
 from torch import Tensor
 
 
-def full_precision(x: Tensor) -> torch.autocast:
+def full_precision(x: Tensor) -> AbstractContextManager[object]:
     """Context in which autocast is off for the device of ``x``.
 
     Examples
@@ -16,4 +18,6 @@ def full_precision(x: Tensor) -> torch.autocast:
     ...     (x @ x).dtype
     torch.float32
     """
+    if not torch.amp.is_autocast_available(x.device.type):  # meta
+        return nullcontext()
     return torch.autocast(x.device.type, enabled=False)

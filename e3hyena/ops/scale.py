@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Any
 
-import torch
 from torch import Tensor
 
 from e3hyena.irreps import ChannelIrreps
-from e3hyena.ops.backends import eager_rows, select
+from e3hyena.ops.backends import select
+from e3hyena.ops.backends.eager import rows
+from e3hyena.ops.opaque import opaque, paired
+from e3hyena.ops.precision import full_precision
 
 
 def scale_irreps(x: Tensor, factors: Tensor, channels: ChannelIrreps, gain: float = 1.0) -> Tensor:
@@ -24,47 +25,22 @@ def scale_irreps(x: Tensor, factors: Tensor, channels: ChannelIrreps, gain: floa
     tensor([5., 7., 7., 7.])
     """
     widths = [w for ir, n in channels.copies.items() for w in [channels.widths[ir]] * n]
-    if x.device.type == "cpu":
-        scaled: Tensor = _scale(x, factors, widths, gain)
-        return scaled
-    return eager_rows.scale(x, factors, widths, gain)
+    scaled: Tensor = _scale(x, factors, widths, gain)
+    return scaled
 
 
-@torch.library.custom_op("e3hyena::scale", mutates_args=())
-def _scale(x: Tensor, factors: Tensor, widths: Sequence[int], gain: float) -> Tensor:
-    out: Tensor = select(x).scale(x, factors, widths, gain)
-    return out
-
-
-@torch.library.custom_op("e3hyena::scale_backward", mutates_args=())
+@opaque(fake=lambda grad, x, factors, *_: (x.new_empty(x.shape), factors.new_empty(factors.shape)))
 def _scale_backward(
     grad: Tensor, x: Tensor, factors: Tensor, widths: Sequence[int], gain: float
 ) -> tuple[Tensor, Tensor]:
-    out: tuple[Tensor, Tensor] = select(x).scale_backward(grad, x, factors, widths, gain)
-    return out
+    with full_precision(x):
+        return select(x).scale_backward(grad, x, factors, widths, gain)
 
 
-@_scale.register_fake
-def _(x: Tensor, factors: Tensor, widths: Sequence[int], gain: float) -> Tensor:
-    return x.new_empty(x.shape)
-
-
-@_scale_backward.register_fake
-def _(
-    grad: Tensor, x: Tensor, factors: Tensor, widths: Sequence[int], gain: float
-) -> tuple[Tensor, Tensor]:
-    return x.new_empty(x.shape), factors.new_empty(factors.shape)
-
-
-def _save(ctx: Any, inputs: Any, output: Any) -> None:
-    x, factors, ctx.widths, ctx.gain = inputs
-    ctx.save_for_backward(x, factors)
-
-
-def _gradient(ctx: Any, grad: Tensor) -> tuple[Tensor, Tensor, None, None]:
-    x, factors = ctx.saved_tensors
-    backward = eager_rows.scale_backward if torch.is_grad_enabled() else _scale_backward
-    return *backward(grad, x, factors, ctx.widths, ctx.gain), None, None
-
-
-_scale.register_autograd(_gradient, setup_context=_save)
+@opaque(
+    fake=lambda x, *_: x.new_empty(x.shape),
+    gradient=paired(_scale_backward, rows.scale_backward, (0, 1)),
+)
+def _scale(x: Tensor, factors: Tensor, widths: Sequence[int], gain: float) -> Tensor:
+    with full_precision(x):
+        return select(x).scale(x, factors, widths, gain)

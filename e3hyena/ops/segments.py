@@ -6,13 +6,17 @@ dense axis gather graphs of equal length (or of similar length, padded) into ``(
 
 from __future__ import annotations
 
+import copy
 from collections import defaultdict
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Any, Generic, TypeVar
+from typing import TYPE_CHECKING, Any, Generic, TypeVar
 
 import torch
 from torch import Tensor
+
+if TYPE_CHECKING:
+    from e3hyena.ops.window import Window
 
 Value = TypeVar("Value")
 
@@ -78,9 +82,17 @@ class Segments:
     ((2, 0, 3), [0, 0, 2, 2, 2])
     """
 
+    window: Window | None = None  # whom a token hears, for the mixers that have a range
+
     def __init__(self, lengths: tuple[int, ...], device: torch.device | str = "cpu") -> None:
         self.lengths = lengths
         self.device = torch.device(device)
+
+    def within(self, window: Window) -> Segments:
+        """The same graphs, in which a mixer that has a range hears these pairs."""
+        segments = copy.copy(self)
+        segments.window = window
+        return segments
 
     @classmethod
     def build(
@@ -140,7 +152,7 @@ class Segments:
     def index(self) -> Tensor:
         """Graph of every token, ``(num_tokens,)``."""
         graphs = torch.arange(self.num_graphs, device=self.device)
-        return torch.repeat_interleave(graphs, self.sizes)
+        return torch.repeat_interleave(graphs, self.sizes, output_size=sum(self.lengths))
 
     @_computed_once
     def position(self) -> Tensor:
@@ -221,11 +233,16 @@ class Layout:
 class _Regroup(torch.autograd.Function):
     """Gather along the last axis by an injective index (-1: zero); its adjoint is its inverse."""
 
+    generate_vmap_rule = True
+
     @staticmethod
-    def forward(ctx: Any, x: Tensor, index: Tensor, inverse: Tensor) -> Tensor:
-        ctx.save_for_backward(index, inverse)
+    def forward(x: Tensor, index: Tensor, inverse: Tensor) -> Tensor:
         gathered = x.index_select(-1, index.clamp(min=0))
         return torch.where(index >= 0, gathered, 0)
+
+    @staticmethod
+    def setup_context(ctx: Any, inputs: tuple[Tensor, ...], output: Tensor) -> None:
+        ctx.save_for_backward(*inputs[1:])
 
     @staticmethod
     def backward(ctx: Any, grad: Tensor) -> tuple[Tensor, None, None]:

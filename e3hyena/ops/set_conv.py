@@ -8,24 +8,27 @@ over a graph :math:`\langle\cdot\rangle`,
     \hat G = \frac{G}{\lVert G\rVert_F},\quad
     G = \langle \varphi(b,k)\,\varphi(b,k)^T \rangle,\quad p(t) = \sum_k c_k (1-t)^k .
 
-On the CPU, up to degree 1 and for graphs that fit in a cache, this is one opaque operator, its
-gradient another and the gradient of that a third: all work on packed tokens. Otherwise, and for
+Where a back-end fuses it, and for graphs that fit in a cache, this is one opaque operator, its
+gradient another and the gradient of that a third, all on packed tokens. Otherwise, and for
 gradients beyond the second, torch differentiates :mod:`e3hyena.ops.set_conv_formula`.
 """
 
 from __future__ import annotations
 
 from collections.abc import Sequence
+from typing import Any
 
 import torch
 from torch import Tensor
 
-from e3hyena.ops.backends import native, native_set_conv, select
+from e3hyena.ops.backends import BACKENDS, Backend, select
+from e3hyena.ops.opaque import opaque
 from e3hyena.ops.precision import full_precision
 from e3hyena.ops.segments import Segments
 from e3hyena.ops.set_conv_formula import formula
 
 LARGEST = 1024  # tokens of a graph that one thread handles at a time
+_COUNT = 9  # operands before ptr and degree
 
 
 def set_conv(
@@ -65,101 +68,92 @@ def set_conv(
     torch.Size([8, 4, 9])
     """
     operands = a, b, weight, q, k, z, frequencies, taps, powers
-    if _opaque(q, segments, degree):
+    small = max(segments.lengths, default=0) <= LARGEST
+    if small and select(q).fuses_set_conv(q, frequencies, degree):
         out: Tensor = _set_conv(*operands, segments.ptr, degree)
         return out
     return formula(*operands, segments, degree)
 
 
-def _opaque(x: Tensor, segments: Segments, degree: int) -> bool:
-    fits = max(segments.lengths, default=0) <= LARGEST
-    return fits and native_set_conv.supported(x, degree) and select(x) is native
+def _backend(x: Tensor) -> Backend:
+    """A gradient may be wanted where another back-end is in use."""
+    chosen = select(x)
+    return chosen if chosen.name == "native" else BACKENDS["native"]
 
 
-@torch.library.custom_op("e3hyena::set_conv", mutates_args=())
+def _no_gradients(grad, *operands):  # type: ignore[no-untyped-def]
+    return tuple(x.new_empty(x.shape) for x in operands[:_COUNT])
+
+
+def _no_tangents(*operands):  # type: ignore[no-untyped-def]
+    return tuple(x.new_empty(x.shape) for x in operands[_COUNT : 2 * _COUNT + 1])
+
+
+@opaque(fake=_no_tangents)
+def _set_conv_tangent(
+    to_a: Tensor, to_b: Tensor, to_weight: Tensor, to_q: Tensor, to_k: Tensor, to_z: Tensor,
+    to_frequencies: Tensor, to_taps: Tensor, to_powers: Tensor, grad: Tensor, a: Tensor, b: Tensor,
+    weight: Tensor, q: Tensor, k: Tensor, z: Tensor, frequencies: Tensor, taps: Tensor,
+    powers: Tensor, ptr: Tensor, degree: int,
+) -> tuple[
+    Tensor, Tensor, Tensor, Tensor, Tensor, Tensor, Tensor, Tensor, Tensor, Tensor
+]:  # fmt: skip
+    """Derivatives of the result and of its gradients where the operands move in a direction."""
+    directions = to_a, to_b, to_weight, to_q, to_k, to_z, to_frequencies, to_taps, to_powers
+    operands = a, b, weight, q, k, z, frequencies, taps, powers
+    with full_precision(q):
+        results = _backend(q).set_conv_tangent(directions, grad, operands, ptr, degree)
+        u, first, second, third, fourth, fifth, sixth, seventh, eighth, ninth = results
+        return u, first, second, third, fourth, fifth, sixth, seventh, eighth, ninth
+
+
+def _tangent_formula(*given: Any) -> Sequence[Tensor]:
+    """The same by torch, which can differentiate it further."""
+    directions, (grad, *operands) = given[:_COUNT], given[_COUNT : 2 * _COUNT + 1]
+    ptr, degree = given[2 * _COUNT + 1 :]
+    segments = Segments(tuple(ptr.diff().tolist()), ptr.device)
+
+    def gradients(grad: Tensor, *operands: Tensor) -> tuple[Tensor, ...]:
+        _, pull = torch.func.vjp(lambda *x: formula(*x, segments, degree), *operands)
+        found: tuple[Tensor, ...] = pull(grad)
+        return found
+
+    _, pull = torch.func.vjp(gradients, grad, *operands)
+    found: Sequence[Tensor] = pull(directions)
+    return found
+
+
+def _second(needed: Sequence[bool], *given: Any) -> list[Tensor | None]:
+    tangent = _tangent_formula if torch.is_grad_enabled() else _set_conv_tangent
+    with full_precision(given[_COUNT]):
+        return [*tangent(*given), None, None]
+
+
+@opaque(fake=_no_gradients, gradient=_second)
+def _set_conv_backward(
+    grad: Tensor, a: Tensor, b: Tensor, weight: Tensor, q: Tensor, k: Tensor, z: Tensor,
+    frequencies: Tensor, taps: Tensor, powers: Tensor, ptr: Tensor, degree: int,
+) -> tuple[
+    Tensor, Tensor, Tensor, Tensor, Tensor, Tensor, Tensor, Tensor, Tensor
+]:  # fmt: skip
+    """Gradients by all operands."""
+    operands = a, b, weight, q, k, z, frequencies, taps, powers
+    with full_precision(q):
+        results = _backend(q).set_conv_backward(grad, operands, ptr, degree)
+        first, second, third, fourth, fifth, sixth, seventh, eighth, ninth = results
+        return first, second, third, fourth, fifth, sixth, seventh, eighth, ninth
+
+
+def _first(needed: Sequence[bool], grad: Tensor, *operands: Any) -> list[Tensor | None]:
+    with full_precision(grad):
+        return [*_set_conv_backward(grad, *operands), None, None]
+
+
+@opaque(fake=lambda a, b, weight, q, *_: q.new_empty(q.shape), gradient=_first)
 def _set_conv(
     a: Tensor, b: Tensor, weight: Tensor, q: Tensor, k: Tensor, z: Tensor, frequencies: Tensor,
     taps: Tensor, powers: Tensor, ptr: Tensor, degree: int,
 ) -> Tensor:  # fmt: skip
     operands = a, b, weight, q, k, z, frequencies, taps, powers
-    return native_set_conv.set_conv(operands, ptr, degree)
-
-
-@torch.library.custom_op("e3hyena::set_conv_backward", mutates_args=())
-def _set_conv_backward(
-    grad: Tensor, operands: Sequence[Tensor], ptr: Tensor, degree: int
-) -> list[Tensor]:
-    """Gradients by all operands."""
-    return native_set_conv.set_conv_backward(grad, operands, ptr, degree)
-
-
-@torch.library.custom_op("e3hyena::set_conv_tangent", mutates_args=())
-def _set_conv_tangent(
-    directions: Sequence[Tensor], grad: Tensor, operands: Sequence[Tensor], ptr: Tensor, degree: int
-) -> list[Tensor]:
-    """The gradient of the gradient: derivatives of result and gradients along directions."""
-    return native_set_conv.set_conv_tangent(directions, grad, operands, ptr, degree)
-
-
-@_set_conv.register_fake
-def _(
-    a: Tensor, b: Tensor, weight: Tensor, q: Tensor, k: Tensor, z: Tensor, frequencies: Tensor,
-    taps: Tensor, powers: Tensor, ptr: Tensor, degree: int,
-) -> Tensor:  # fmt: skip
-    return q.new_empty(q.shape)
-
-
-@_set_conv_backward.register_fake
-def _(grad: Tensor, operands: Sequence[Tensor], ptr: Tensor, degree: int) -> list[Tensor]:
-    return [x.new_empty(x.shape) for x in operands]
-
-
-@_set_conv_tangent.register_fake
-def _(
-    directions: Sequence[Tensor], grad: Tensor, operands: Sequence[Tensor], ptr: Tensor, degree: int
-) -> list[Tensor]:
-    return [x.new_empty(x.shape) for x in (grad, *operands)]
-
-
-def _save(ctx, inputs, output) -> None:  # type: ignore[no-untyped-def]
-    *operands, ptr, ctx.degree = inputs
-    ctx.save_for_backward(*operands, ptr)
-
-
-def _gradient(ctx, grad):  # type: ignore[no-untyped-def]
-    *operands, ptr = ctx.saved_tensors
-    with full_precision(grad):
-        return *_set_conv_backward(grad, operands, ptr, ctx.degree), None, None
-
-
-def _save_backward(ctx, inputs, output) -> None:  # type: ignore[no-untyped-def]
-    grad, operands, ptr, ctx.degree = inputs
-    ctx.save_for_backward(grad, *operands, ptr)
-
-
-def _second(ctx, directions):  # type: ignore[no-untyped-def]
-    grad, *operands, ptr = ctx.saved_tensors
-    given = directions, grad, operands, ptr, ctx.degree
-    with full_precision(grad):
-        tangent = _formula_tangent if torch.is_grad_enabled() else _set_conv_tangent
-        by_grad, *rest = tangent(*given)
-    return by_grad, rest, None, None
-
-
-def _formula_tangent(
-    directions: Sequence[Tensor], grad: Tensor, operands: Sequence[Tensor], ptr: Tensor, degree: int
-) -> tuple[Tensor, ...]:
-    """The same by torch, which can differentiate it further."""
-    segments = Segments(tuple(ptr.diff().tolist()), ptr.device)
-    # views: the derivative by one operand, though others may have been made of it
-    inputs = [x.view_as(x) if x.requires_grad else x.detach().requires_grad_() for x in operands]
-    by_u = grad.view_as(grad) if grad.requires_grad else grad.detach().requires_grad_()
-    u = formula(*inputs, segments, degree)  # type: ignore[call-arg]
-    options = {"create_graph": True, "materialize_grads": True}
-    first = torch.autograd.grad(u, inputs, by_u, **options)  # type: ignore[arg-type]
-    moved = sum((x * y).sum() for x, y in zip(first, directions, strict=True))
-    return torch.autograd.grad(moved, [by_u, *inputs], **options)  # type: ignore[arg-type]
-
-
-_set_conv.register_autograd(_gradient, setup_context=_save)
-_set_conv_backward.register_autograd(_second, setup_context=_save_backward)
+    with full_precision(q):
+        return _backend(q).set_conv(operands, ptr, degree)

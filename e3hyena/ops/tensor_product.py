@@ -2,13 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-
-import torch
 from torch import Tensor
 
+from e3hyena.ops._trilinear import TOKENWISE, apply_paths
 from e3hyena.ops.paths import Paths
-from e3hyena.ops.trilinear import TOKENWISE, partial
 
 
 def tensor_product(x1: Tensor, x2: Tensor, weight: Tensor, paths: Paths) -> Tensor:
@@ -37,66 +34,10 @@ def tensor_product(x1: Tensor, x2: Tensor, weight: Tensor, paths: Paths) -> Tens
 
     Examples
     --------
+    >>> import torch
     >>> paths = Paths("1o", "1o", "0e + 1e")
     >>> x1, x2 = torch.randn(2, 8, 3, 5), torch.randn(8, 3, 5)
     >>> tensor_product(x1, x2, torch.randn(paths.num_paths, 8), paths).shape
     torch.Size([2, 8, 4, 5])
     """
     return apply_paths(x1, x2, weight, paths, TOKENWISE)
-
-
-def apply_paths(
-    x1: Tensor, x2: Tensor, weight: Tensor, paths: Paths, boundary: str,
-    lengths: Sequence[int] | None = None,
-) -> Tensor:  # fmt: skip
-    """Check shapes, bring everything to ``(C, d, T)``, apply the form, bring it back."""
-    check_operands(x1, x2, weight, paths)
-    dtype, n = x1.dtype, x1.shape[-1]
-    working = torch.promote_types(torch.promote_types(dtype, x2.dtype), torch.float32)
-    lead = torch.broadcast_shapes(x1.shape[:-3], x2.shape[:-3])
-    y = partial(
-        2, _inner(x1.to(working), lead), _inner(x2.to(working), lead), weight.to(working),
-        paths.key, boundary, [n] * lead.numel() if lengths is None else list(lengths),
-    ).to(dtype)  # fmt: skip
-    if not lead:
-        return y
-    return y.unflatten(-1, (lead.numel(), n)).permute(2, 0, 1, 3).reshape(*lead, *y.shape[:2], n)
-
-
-def _inner(x: Tensor, lead: torch.Size) -> Tensor:
-    """``(..., C, d, N)`` -> ``(C, d, B * N)``."""
-    if not lead:
-        return x
-    batch = lead.numel()
-    x = x.expand(*lead, *x.shape[-3:]).reshape(batch, *x.shape[-3:])
-    return x.permute(1, 2, 0, 3).flatten(2)
-
-
-def check_operands(x1: Tensor, x2: Tensor, weight: Tensor, paths: Paths) -> None:
-    """Raise a ValueError or TypeError that names the operand whose shape or dtype does not fit."""
-    d1, d2, _ = paths.dims
-    for name, x in (("first operand", x1), ("second operand", x2), ("weight", weight)):
-        if not x.is_floating_point():
-            raise TypeError(f"the {name} is {x.dtype}; convert it to a floating type")
-    for name, x, d in (("first", x1, d1), ("second", x2, d2)):
-        if x.dim() < 3 or x.shape[-2] != d:
-            raise ValueError(
-                f"the {name} operand has shape {tuple(x.shape)}; {paths} wants "
-                f"(..., C, {d}, N), channels and components before time"
-            )
-    if x1.shape[-1] != x2.shape[-1] or x1.shape[-3] != x2.shape[-3]:
-        raise ValueError(
-            f"operands {tuple(x1.shape)} and {tuple(x2.shape)} differ in channels or length; "
-            "both must be (..., C, d, N) with the same C and N"
-        )
-    for a, b in zip(reversed(x1.shape[:-3]), reversed(x2.shape[:-3]), strict=False):
-        if a != b and 1 not in (a, b):
-            raise ValueError(
-                f"operands {tuple(x1.shape)} and {tuple(x2.shape)}: the leading dimensions "
-                f"{tuple(x1.shape[:-3])} and {tuple(x2.shape[:-3])} do not broadcast"
-            )
-    if weight.shape != (paths.num_paths, x1.shape[-3]):
-        raise ValueError(
-            f"weight has shape {tuple(weight.shape)}; {paths} on {x1.shape[-3]} channels wants "
-            f"(num_paths, C) = ({paths.num_paths}, {x1.shape[-3]})"
-        )

@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import functools
 
-import torch
 from torch import Tensor
 
 from e3hyena.irreps import ChannelIrreps
-from e3hyena.ops.backends import eager_scalars, select
+from e3hyena.ops.backends import select
+from e3hyena.ops.backends.eager import scalars
+from e3hyena.ops.opaque import opaque, paired
+from e3hyena.ops.precision import full_precision
 
 
 def token_scalars(x: Tensor, channels: ChannelIrreps, *, with_angles: bool = True) -> Tensor:
@@ -35,10 +37,8 @@ def token_scalars(x: Tensor, channels: ChannelIrreps, *, with_angles: bool = Tru
     >>> token_scalars(torch.randn(4, 4, 9), ChannelIrreps("4x0e + 4x1o")).shape
     torch.Size([12, 9])
     """
-    if x.device.type == "cpu":
-        out: Tensor = _scalars(x, str(channels.irreps), with_angles)
-        return out.flatten(0, 1)
-    return eager_scalars.scalars(x, channels, with_angles).flatten(0, 1)
+    out: Tensor = _scalars(x, str(channels.irreps), with_angles)
+    return out.flatten(0, 1)
 
 
 @functools.cache
@@ -46,43 +46,23 @@ def _channels(irreps: str, num_channels: int) -> ChannelIrreps:
     return ChannelIrreps(irreps, num_channels)
 
 
-@torch.library.custom_op("e3hyena::scalars", mutates_args=())
-def _scalars(x: Tensor, irreps: str, with_angles: bool) -> Tensor:
-    out: Tensor = select(x).scalars(x, _channels(irreps, len(x)), with_angles)
-    return out
-
-
-@torch.library.custom_op("e3hyena::scalars_backward", mutates_args=())
-def _scalars_backward(grad: Tensor, x: Tensor, irreps: str, with_angles: bool) -> Tensor:
-    out: Tensor = select(x).scalars_backward(grad, x, _channels(irreps, len(x)), with_angles)
-    return out
-
-
-@_scalars.register_fake
-def _(x: Tensor, irreps: str, with_angles: bool) -> Tensor:
+def _shape(x: Tensor, irreps: str, with_angles: bool) -> Tensor:
     copies = _channels(irreps, len(x)).copies
     count = sum(n * (1 + (with_angles and ir != "0e")) for ir, n in copies.items())
     return x.new_empty(len(x), count, x.shape[2])
 
 
-@_scalars_backward.register_fake
-def _(grad: Tensor, x: Tensor, irreps: str, with_angles: bool) -> Tensor:
-    return x.new_empty(x.shape)
+def _formula(grad: Tensor, x: Tensor, irreps: str, with_angles: bool) -> Tensor:
+    return scalars.scalars_backward(grad, x, _channels(irreps, len(x)), with_angles)
 
 
-def _save(ctx, inputs, output) -> None:  # type: ignore[no-untyped-def]
-    x, ctx.irreps, ctx.with_angles = inputs
-    ctx.save_for_backward(x)
+@opaque(fake=lambda grad, x, *_: x.new_empty(x.shape))
+def _scalars_backward(grad: Tensor, x: Tensor, irreps: str, with_angles: bool) -> Tensor:
+    with full_precision(x):
+        return select(x).scalars_backward(grad, x, _channels(irreps, len(x)), with_angles)
 
 
-def _gradient(ctx, grad):  # type: ignore[no-untyped-def]
-    (x,) = ctx.saved_tensors
-    if torch.is_grad_enabled():
-        channels = _channels(ctx.irreps, len(x))
-        by_x = eager_scalars.scalars_backward(grad, x, channels, ctx.with_angles)
-    else:
-        by_x = _scalars_backward(grad, x, ctx.irreps, ctx.with_angles)
-    return by_x, None, None
-
-
-_scalars.register_autograd(_gradient, setup_context=_save)
+@opaque(fake=_shape, gradient=paired(_scalars_backward, _formula, (0,)))
+def _scalars(x: Tensor, irreps: str, with_angles: bool) -> Tensor:
+    with full_precision(x):
+        return select(x).scalars(x, _channels(irreps, len(x)), with_angles)

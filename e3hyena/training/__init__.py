@@ -7,6 +7,7 @@ if TYPE_CHECKING:
     from e3hyena.training.checkpoint import ModelInfo, load_model, save_model
     from e3hyena.training.config import DataConfig, ModelConfig, OptimConfig, TrainConfig
     from e3hyena.training.prediction import predict
+    from e3hyena.training.predictor import Predictor, load_predictor
     from e3hyena.training.presets import PRESETS
     from e3hyena.training.run import train
 
@@ -21,6 +22,8 @@ _HOMES = {
     "load_model": "checkpoint",
     "save_model": "checkpoint",
     "predict": "prediction",
+    "Predictor": "predictor",
+    "load_predictor": "predictor",
     "train": "run",
 }
 
@@ -30,8 +33,10 @@ __all__ = [
     "ModelConfig",
     "ModelInfo",
     "OptimConfig",
+    "Predictor",
     "TrainConfig",
     "load_model",
+    "load_predictor",
     "predict",
     "save_model",
     "train",

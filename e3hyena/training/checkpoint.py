@@ -1,27 +1,27 @@
 """The portable model file: tensors, strings and numbers, with a format version."""
 
 import json
-import zipfile
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-import torch
 from torch import Tensor
 
 from e3hyena import __version__
+from e3hyena._digest import KEY, check_digest
 from e3hyena.data.targets import Target
 from e3hyena.models import HyenaNet
-from e3hyena.training.files import atomic_path
+from e3hyena.training.description import build_network, check_description, parse_object
 from e3hyena.training.safe_tensors import read_safetensors, write_safetensors
 from e3hyena.training.scaling import Scaling
 from e3hyena.training.tasks import get_task
+from e3hyena.training.torch_files import read_torch, write_torch
 
 __all__ = ["FORMAT_VERSION", "ModelInfo", "load_model", "save_model"]
 
 FORMAT = "e3hyena-model"
 SAFETENSORS = ".safetensors"
-FORMAT_VERSION = 1
+FORMAT_VERSION = 2  # 1 had no digest
 
 
 @dataclass(frozen=True)
@@ -76,15 +76,16 @@ def save_model(path: str | Path, state_dict: dict[str, Tensor], info: ModelInfo)
         **info.scaling._asdict(),
         "state_dict": {name: weight.detach().cpu() for name, weight in state_dict.items()},
     }
-    with atomic_path(path) as temporary:
-        if temporary.suffix == SAFETENSORS:
-            write_safetensors(temporary, content)
-        else:
-            torch.save(content, temporary)
+    if Path(path).suffix == SAFETENSORS:
+        write_safetensors(path, content)
+    else:
+        write_torch(path, content)
 
 
 def load_model(path: str | Path) -> tuple[HyenaNet, ModelInfo]:
-    """Rebuild a trained network from its file.
+    """Rebuild a trained network from its file, as it is: its output is in no unit.
+
+    `load_predictor` loads it so that it answers in the unit of its property.
 
     Parameters
     ----------
@@ -120,22 +121,22 @@ def load_model(path: str | Path) -> tuple[HyenaNet, ModelInfo]:
             "or its folder"
         )
     content = _read(path)
-    kwargs = json.loads(content["model_kwargs"])
-    info = ModelInfo(
-        task=get_task(content["task"], content["unit"]),
-        scaling=Scaling(*(content[name] for name in Scaling._fields)),
-        elements=content["elements"],
-        model_kwargs=kwargs,
-        config=json.loads(content["config"]),
-        version=content["e3hyena_version"],
-    )
-    model = HyenaNet(**kwargs)
     try:
-        model.load_state_dict(content["state_dict"])
-    except RuntimeError as error:
+        check_description(content)
+        info = ModelInfo(
+            task=get_task(content["task"], content["unit"]),
+            scaling=Scaling(*(content[name].double() for name in Scaling._fields)),
+            elements=content["elements"],
+            model_kwargs=parse_object(content, "model_kwargs"),
+            config=parse_object(content, "config"),
+            version=content["e3hyena_version"],
+        )
+        model = build_network(info.model_kwargs, content["state_dict"], info.task.irreps)
+    except ValueError as error:
         raise ValueError(
-            f"the weights in {str(path)!r} do not fit the network of this version: it was written "
-            f"by e3hyena {info.version}, this is {__version__}; install that version"
+            f"{str(path)!r} cannot be used: {error} (it was written by e3hyena "
+            f"{content.get('e3hyena_version')}, this is {__version__}); give another checkpoint, "
+            "or install that version"
         ) from error
     return model.eval(), info
 
@@ -143,19 +144,13 @@ def load_model(path: str | Path) -> tuple[HyenaNet, ModelInfo]:
 def _read(path: Path) -> dict[str, Any]:
     """Content of a model file that is ours, whole and not too new."""
     try:
-        if path.suffix == SAFETENSORS:
-            content = read_safetensors(path)
-        else:
-            with zipfile.ZipFile(path) as archive:  # torch.load does not look at the check sums
-                if (record := archive.testzip()) is not None:
-                    raise zipfile.BadZipFile(f"check sum of {record}")
-            content = torch.load(path, map_location="cpu", weights_only=True)
+        content = read_safetensors(path) if path.suffix == SAFETENSORS else read_torch(path)
     except ImportError:
         raise
-    except Exception as error:  # torch has many ways to say so
+    except Exception as error:  # safetensors has many ways to say so
         raise ValueError(
-            f"{str(path)!r} is not a checkpoint of e3hyena, or it is damaged "
-            f"({type(error).__name__}): give the model.pt that `e3hyena train` wrote"
+            f"{str(path)!r} is not a checkpoint of e3hyena, or it is damaged ({error}): give the "
+            "model.pt that `e3hyena train` wrote, or copy it anew"
         ) from error
     if not isinstance(content, dict) or content.get("format") != FORMAT:
         raise ValueError(
@@ -163,9 +158,18 @@ def _read(path: Path) -> dict[str, Any]:
             "wrote (last.ckpt beside it is the trainer's own)"
         )
     found = content.get("format_version")
-    if not isinstance(found, int) or found > FORMAT_VERSION:
+    if type(found) is not int or not 1 <= found <= FORMAT_VERSION:
         raise ValueError(
             f"{str(path)!r} has format version {found}, but e3hyena {__version__} reads up "
             f"to {FORMAT_VERSION}: pip install --upgrade e3hyena"
         )
+    try:
+        if found > 1 and KEY not in content:
+            raise ValueError("it has lost its digest")
+        check_digest(content)
+    except (ValueError, TypeError) as error:
+        raise ValueError(
+            f"{str(path)!r} was changed since it was written, or it is damaged ({error}): copy it "
+            "anew"
+        ) from error
     return content

@@ -4,14 +4,10 @@ from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any, Literal
 
-from e3hyena.training.files import write_text
+from e3hyena.registry import CATALOGUE, MIXERS, ORDERS, Registry
+from e3hyena.training.files import read_text, write_text
 
 __all__ = ["DataConfig", "ModelConfig", "OptimConfig", "TrainConfig"]
-
-# Both written out, so that --help needs no torch.
-MIXER_NAMES = ("query_key", "filter", "coordinate", "attention", "linear_attention")
-
-ORDER_NAMES = ("given", "spectral", "distance", "breadth_first", "rdkit")
 
 # Fields that a continued run may change: where and how it runs, not what it computes.
 RUNTIME_FIELDS = frozenset(
@@ -24,6 +20,11 @@ def _check(condition: bool, field_name: str, value: object, wanted: str) -> None
         raise ValueError(f"{field_name} = {value!r}: must be {wanted}")
 
 
+def _check_name(registry: Registry[Any], field_name: str, value: str | None) -> None:
+    known = f"one of {', '.join(registry)}, or null for none"
+    _check(value is None or value in registry, field_name, value, known)
+
+
 @dataclass
 class DataConfig:
     """Which molecules are used.
@@ -33,28 +34,29 @@ class DataConfig:
 
     Parameters
     ----------
-    source : {"extract", "qm9", "md17", "extxyz"}
-        For properties: the embedded extract of QM9 (needs no download), or the full set. For
-        energies with forces: ethanol of MD17, or extended-xyz files of your own.
+    source : str
+        The data set, a name that `e3hyena data list` shows: for properties the embedded extract of
+        QM9 (needs no download), or the full set; for energies with forces ethanol of MD17, or
+        extended-xyz files of your own.
     root : str, optional
-        Folder of the full set or of MD17 (downloaded at first use); for extxyz the file, or the
-        folder with train.extxyz, val.extxyz and test.extxyz.
+        Folder of a set that is downloaded at first use; for extxyz the file, or the folder with
+        train.extxyz, val.extxyz and test.extxyz.
     options : dict
-        Further arguments of `MD17Ethanol` or `ExtXYZ`, such as {"energy_unit": "kcal/mol",
-        "energy_key": "REF_energy"}.
+        Further arguments of the data set, such as {"energy_unit": "kcal/mol", "energy_key":
+        "REF_energy"} of extxyz.
     train_size : int, optional
         Number of training molecules; null: all of the split.
     val_size : int, optional
         Number of validation molecules; null: all of the split.
     test_size : int, optional
         Number of test molecules; null: all of the split.
-    order : {"given", "spectral", "distance", "breadth_first", "rdkit"}, optional
+    order : str, optional
         Order in which the atoms of every molecule are listed, for mixers and short convolutions
         that depend on it; predictions use it too. given: as in the data. null: as in the data, but
         without meaning.
     """
 
-    source: Literal["extract", "qm9", "md17", "extxyz"] = "extract"
+    source: str = "extract"
     root: str | None = None
     options: dict[str, Any] = field(default_factory=dict)
     train_size: int | None = None
@@ -64,24 +66,13 @@ class DataConfig:
 
     def __post_init__(self) -> None:
         _check(
-            self.order is None or self.order in ORDER_NAMES,
-            "data.order",
-            self.order,
-            f"one of {', '.join(ORDER_NAMES)}, or null for none",
+            self.source in CATALOGUE, "data.source", self.source, f"one of {', '.join(CATALOGUE)}"
         )
+        _check_name(ORDERS, "data.order", self.order)
         for split in ("train", "val", "test"):
             size = getattr(self, f"{split}_size")
             _check(
                 size is None or size > 0, f"data.{split}_size", size, "positive, or null for all"
-            )
-        if self.source != "extract" and self.root is None:
-            raise ValueError(
-                f"data.source = {self.source!r} needs data.root, the folder of the data (for "
-                "extxyz the file): `e3hyena data fetch` brings qm9 and md17"
-            )
-        if self.options and self.source in ("extract", "qm9"):
-            raise ValueError(
-                f"data.options = {self.options!r}: data.source = {self.source!r} has no options"
             )
 
 
@@ -91,7 +82,7 @@ class ModelConfig:
 
     Parameters
     ----------
-    mixer : {"query_key", "filter", "coordinate", "attention", "linear_attention"}, optional
+    mixer : str, optional
         How tokens exchange information globally; null: local message passing only.
     irreps_hidden : str
         Hidden irreps, such as "32x0e + 32x1o".
@@ -120,12 +111,7 @@ class ModelConfig:
     mixer_options: dict[str, Any] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
-        _check(
-            self.mixer is None or self.mixer in MIXER_NAMES,
-            "model.mixer",
-            self.mixer,
-            f"one of {', '.join(MIXER_NAMES)}, or null for none",
-        )
+        _check_name(MIXERS, "model.mixer", self.mixer)
         _check(self.num_layers > 0, "model.num_layers", self.num_layers, "positive")
         _check(
             self.cutoff is None or self.cutoff > 0,
@@ -193,17 +179,26 @@ class TrainConfig:
     Parameters
     ----------
     task : str
-        "dipole" (the vector, debye; extract only), or a scalar of QM9: mu, alpha, homo, lumo, gap,
-        r2, zpve, U0, U, H, G, cv and the others that `e3hyena data describe` lists; or "forces",
-        an energy with its conservative forces (data.source md17 or extxyz).
+        A target of the data set: "dipole" (the vector, debye; extract only), or a scalar of QM9:
+        mu, alpha, homo, lumo, gap, r2, zpve, U0, U, H, G, cv and the others that `e3hyena data
+        list` shows; or "forces", an energy with its conservative forces (md17 and extxyz).
     output : str
         Folder of everything the run writes. The same folder again continues the run.
     seed : int
         Seeds the initial weights and the order of the molecules.
     compare_without_mixer : bool
-        Also train the same network without the global mixer, for the final table.
+        Also train the same network without the global mixer, for as many steps, for the final
+        table.
+    init : str, optional
+        Model file, or folder of a run, whose weights are the initial ones: fine-tuning. The network
+        must be the same; of the same quantity in the same unit the scale is kept as well, and what
+        elements contribute is corrected to the new data.
+    extend : int
+        Epochs beyond optim.epochs, with the schedule once more: of a finished run in the folder
+        `output`, with its options, this trains longer.
     max_minutes : float, optional
-        Time limit of each training (minutes); the schedule ends with it. null: none.
+        Time limit of the training (minutes); the schedule ends with it. A comparison takes as many
+        steps as it left time for. null: none.
     checkpoint_minutes : float
         Longest time between two checkpoints (minutes); there is one after every epoch anyway.
     accelerator : {"auto", "cpu", "gpu"}
@@ -225,6 +220,8 @@ class TrainConfig:
     output: str = "runs/train"
     seed: int = 0
     compare_without_mixer: bool = False
+    init: str | None = None
+    extend: int = 0
     max_minutes: float | None = None
     checkpoint_minutes: float = 5.0
     accelerator: Literal["auto", "cpu", "gpu"] = "auto"
@@ -244,6 +241,17 @@ class TrainConfig:
         _check(
             self.threads is None or self.threads > 0, "threads", self.threads, "positive, or null"
         )
+        _check(self.extend >= 0, "extend", self.extend, "a number of epochs, 0 or more")
+        if self.extend and self.max_minutes is not None:
+            raise ValueError(
+                f"extend = {self.extend} with max_minutes = {self.max_minutes}: a training with a "
+                "time limit is not extended; train anew with init"
+            )
+        if self.init is not None and self.compare_without_mixer:
+            raise ValueError(
+                f"init = {self.init!r} with compare_without_mixer: its weights are those of one "
+                "network; compare two runs"
+            )
         _check(self.checkpoint_minutes >= 0, "checkpoint_minutes", self.checkpoint_minutes, ">= 0")
 
     def to_dict(self) -> dict[str, Any]:
@@ -291,7 +299,7 @@ class TrainConfig:
         import yaml
 
         text = yaml.safe_dump(self.to_dict(), sort_keys=False)
-        write_text(path, "# e3hyena train --config FILE\n" + text)
+        write_text(path, "# e3hyena train --config FILE\n" + text, sealed=True)
 
     @classmethod
     def load(cls, path: str | Path) -> "TrainConfig":
@@ -299,7 +307,7 @@ class TrainConfig:
         import yaml
 
         try:
-            values = yaml.safe_load(Path(path).read_text(encoding="utf-8"))
+            values = yaml.safe_load(read_text(path))
             if not isinstance(values, dict):
                 raise ValueError("not a mapping of option names to values")
             return cls.from_dict(values)

@@ -1,22 +1,38 @@
-"""Files that are either whole or absent, and folders that are checked before work starts."""
+"""Files that are either whole or absent, and tell when they were changed since."""
 
+import hashlib
 import json
 import os
+import secrets
 import tempfile
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any
 
-__all__ = ["atomic_path", "check_writable", "read_json", "write_json", "write_text"]
+from e3hyena._digest import KEY, check_digest, with_digest
+
+__all__ = [
+    "atomic_path",
+    "check_writable",
+    "exclusive",
+    "read_json",
+    "read_text",
+    "write_json",
+    "write_text",
+]
+
+_PARTIAL = ".partial-"
+_SEAL = "# sha256 "
 
 
 @contextmanager
 def atomic_path(path: str | Path) -> Iterator[Path]:
     """Give a temporary name beside `path`; what was written there becomes `path` on success.
 
-    A process killed at any moment leaves the old file or the new one, never half of one. If the
-    body raises, the old file stays and the temporary one is removed.
+    A process killed at any moment, or a machine, leaves the old file or the new one, never half of
+    one. If the body raises, the old file stays and the temporary one is removed. The temporary name
+    is unique, so that two processes never write into the same file.
 
     Parameters
     ----------
@@ -28,6 +44,11 @@ def atomic_path(path: str | Path) -> Iterator[Path]:
     temporary : Path
         Where the body writes. It keeps the suffix of `path`, since writers choose formats by it.
 
+    Raises
+    ------
+    OSError
+        If the disk is full or the file cannot be written; the old file stays.
+
     Examples
     --------
     >>> import tempfile
@@ -38,12 +59,34 @@ def atomic_path(path: str | Path) -> Iterator[Path]:
     [('a.txt', 'whole')]
     """
     path = Path(path)
-    temporary = path.with_name(f".{path.stem}.partial{path.suffix}")
+    temporary = path.with_name(f".{path.stem}{_PARTIAL}{secrets.token_hex(4)}{path.suffix}")
     try:
         yield temporary
+        _sync(temporary)
         os.replace(temporary, path)
+        _sync(path.parent)
+    except OSError as error:
+        raise OSError(
+            error.errno,
+            f"cannot write {str(path)!r} ({error.strerror or error}); what was there is kept",
+        ) from error
     finally:
-        temporary.unlink(missing_ok=True)
+        with suppress(OSError):
+            temporary.unlink(missing_ok=True)
+
+
+def _sync(path: Path) -> None:
+    """Have the disk hold a file, or the names in a folder, before anything else happens."""
+    if path.is_dir() and os.name != "posix":
+        return
+    descriptor = os.open(path, os.O_RDONLY if os.name == "posix" else os.O_RDWR)
+    try:
+        os.fsync(descriptor)
+    except OSError:
+        if not path.is_dir():  # some network file systems cannot do it for folders
+            raise
+    finally:
+        os.close(descriptor)
 
 
 def check_writable(folder: str | Path) -> Path:
@@ -67,8 +110,8 @@ def check_writable(folder: str | Path) -> Path:
     folder = Path(folder)
     try:
         folder.mkdir(parents=True, exist_ok=True)
-        with tempfile.TemporaryFile(dir=folder):
-            pass
+        with tempfile.TemporaryFile(dir=folder) as file:
+            file.write(b"x")
     except OSError as error:
         raise OSError(
             f"cannot write to the folder {str(folder)!r} ({error.strerror or error}): "
@@ -77,20 +120,111 @@ def check_writable(folder: str | Path) -> Path:
     return folder
 
 
-def write_text(path: str | Path, text: str) -> None:
-    """Write `text` to `path`, whole or not at all."""
-    with atomic_path(path) as temporary:
-        temporary.write_text(text, encoding="utf-8")
+@contextmanager
+def exclusive(folder: Path) -> Iterator[None]:
+    """Keep every other process out of this block for `folder`, and remove what a killed one left.
 
+    The lock is the system's and on the folder itself: it ends with the process, however that ends,
+    and leaves no file. Where the system has no such locks, nothing is checked.
 
-def write_json(path: str | Path, value: Any) -> None:
-    """Write `value` as indented JSON to `path`, whole or not at all."""
-    write_text(path, json.dumps(value, indent=2, allow_nan=False) + "\n")
-
-
-def read_json(path: str | Path) -> Any:
-    """Read a JSON file; ValueError if it is damaged."""
+    Raises
+    ------
+    OSError
+        If another process is in it.
+    """
+    descriptor = _lock(folder)
     try:
-        return json.loads(Path(path).read_text(encoding="utf-8"))
-    except ValueError as error:
+        for partial in folder.rglob(f".*{_PARTIAL}*"):
+            partial.unlink(missing_ok=True)
+        yield
+    finally:
+        if descriptor is not None:
+            os.close(descriptor)
+
+
+def _lock(folder: Path) -> int | None:
+    try:
+        import fcntl
+    except ImportError:
+        return None
+    descriptor = os.open(folder, os.O_RDONLY)
+    try:
+        fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except BlockingIOError as error:
+        os.close(descriptor)
+        raise OSError(
+            f"another process is training into the folder {str(folder)!r}: wait for it, or choose "
+            "another output folder"
+        ) from error
+    except OSError:  # not on this file system
+        os.close(descriptor)
+        return None
+    return descriptor
+
+
+def write_text(path: str | Path, text: str, *, sealed: bool = False) -> None:
+    """Write `text` to `path`, whole or not at all.
+
+    With `sealed`, a comment in the last line, ``# sha256 ...``, lets `read_text` see changes.
+    """
+    with atomic_path(path) as temporary:
+        temporary.write_text(text + (_seal(text) if sealed else ""), encoding="utf-8")
+
+
+def read_text(path: str | Path) -> str:
+    """Read a text file; ValueError if it is not UTF-8, or not as `write_text` sealed it."""
+    whole = Path(path).read_text(encoding="utf-8")
+    text, mark, last = whole.rpartition(_SEAL)
+    if mark and (text == "" or text.endswith("\n")) and _SEAL + last.strip() + "\n" != _seal(text):
+        raise ValueError(
+            "it was changed since it was written, or is damaged; if you changed it, delete its "
+            f"last line, {_SEAL.strip()!r}"
+        )
+    return whole
+
+
+def _seal(text: str) -> str:
+    return f"{_SEAL}{hashlib.sha256(text.encode()).hexdigest()}\n"
+
+
+def write_json(path: str | Path, value: Any, *, sealed: bool = True) -> None:
+    """Write `value` as indented JSON to `path`, whole or not at all.
+
+    With `sealed`, a dictionary gets the key ``sha256``, its digest, by which `read_json` sees
+    changes.
+    """
+    text = json.dumps(value, indent=2, allow_nan=False)
+    if sealed and isinstance(value, dict):
+        text = json.dumps(with_digest(json.loads(text)), indent=2)
+    write_text(path, text + "\n")
+
+
+def read_json(path: str | Path, *keys: str) -> Any:
+    """Read a JSON file.
+
+    Parameters
+    ----------
+    path : str or Path
+    *keys : str
+        What must be there.
+
+    Returns
+    -------
+    value : dict, list, or what else JSON holds
+        A dictionary comes without its digest.
+
+    Raises
+    ------
+    ValueError
+        If the file is damaged, or was changed since `write_json` wrote it.
+    """
+    try:
+        value = json.loads(Path(path).read_text(encoding="utf-8"))
+        if isinstance(value, dict):
+            check_digest(value)
+            value.pop(KEY, None)
+        if keys and not (isinstance(value, dict) and set(keys) <= value.keys()):
+            raise ValueError(f"not a record of {', '.join(keys)}")
+    except (ValueError, RecursionError) as error:
         raise ValueError(f"{str(path)!r} is damaged ({error}): delete it and run again") from error
+    return value

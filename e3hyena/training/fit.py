@@ -3,34 +3,28 @@
 import logging
 from collections.abc import Iterator
 from contextlib import contextmanager
-from dataclasses import replace
 from pathlib import Path
 from typing import Any, NamedTuple
 
-import torch
-
 from e3hyena import __version__
 from e3hyena._extras import require
-from e3hyena.models import HyenaNet
-from e3hyena.training.best import KeepBest
+from e3hyena.training.callbacks.best import KeepBest
+from e3hyena.training.callbacks.clock import Clock
+from e3hyena.training.callbacks.ema import WeightAverage
+from e3hyena.training.callbacks.history import History
+from e3hyena.training.callbacks.progress import Progress
+from e3hyena.training.callbacks.tensorboard import TensorBoard
 from e3hyena.training.checkpoint import ModelInfo
-from e3hyena.training.clock import Clock
-from e3hyena.training.config import TrainConfig
-from e3hyena.training.device import device_of
-from e3hyena.training.ema import WeightAverage
 from e3hyena.training.files import read_json, write_json
-from e3hyena.training.history import History
 from e3hyena.training.module import ForceRegression, Regression
 from e3hyena.training.molecules import EvalLoader, Molecules, TrainLoader
-from e3hyena.training.progress import Progress
-from e3hyena.training.resume import Checkpoints, resumable
+from e3hyena.training.plan import Plan
+from e3hyena.training.resume import CheckedFiles, Checkpoints, resumable
 from e3hyena.training.scaling import Scaling
-from e3hyena.training.tasks import model_arguments, task_of
-from e3hyena.training.tensorboard import TensorBoard
 
 pl: Any = require("lightning.pytorch", "train")
 
-__all__ = ["Fit", "build_model", "fit"]
+__all__ = ["Fit", "fit"]
 
 
 class Fit(NamedTuple):
@@ -54,49 +48,27 @@ class Fit(NamedTuple):
     parameters: int
 
 
-def build_model(config: TrainConfig, *, mixer: bool = True) -> HyenaNet:
-    """The network of a run, with initial weights that depend on its seed alone.
-
-    Parameters
-    ----------
-    config : TrainConfig
-    mixer : bool
-        False: the same network without the global mixer.
-    """
-    with torch.random.fork_rng(devices=[]):
-        torch.manual_seed(config.seed)
-        return HyenaNet(**_arguments(config, mixer))  # type: ignore[arg-type]
-
-
-def _arguments(config: TrainConfig, mixer: bool) -> dict[str, object]:
-    model = config.model if mixer else replace(config.model, mixer=None)
-    return model_arguments(replace(config, model=model))
-
-
 def fit(
-    config: TrainConfig,
+    plan: Plan,
     train: Molecules,
     val: Molecules,
     scaling: Scaling,
     folder: Path,
     *,
-    title: str,
-    mixer: bool = True,
+    steps: int | None = None,
 ) -> Fit:
     """Train one network, or continue, or return at once what a finished training left.
 
     Parameters
     ----------
-    config : TrainConfig
+    plan : Plan
     train, val : Molecules
         With labels in the property's unit.
     scaling : Scaling
     folder : Path
         Existing folder for ``last.ckpt``, ``metrics.csv``, ``model.pt`` and ``fit.json``.
-    title : str
-        Name of this training on the terminal.
-    mixer : bool
-        False: without the global mixer.
+    steps : int, optional
+        End after as many steps, whatever the time limit: that of the training to compare with.
 
     Returns
     -------
@@ -104,18 +76,25 @@ def fit(
     """
     done = folder / "fit.json"
     if done.exists():
-        return Fit(folder / "model.pt", **read_json(done))
-    optim, task, model = config.optim, task_of(config), build_model(config, mixer=mixer)
+        earlier = read_json(done, *Fit._fields[1:])
+    if done.exists() and (not plan.config.extend or earlier["history"][-1]["epoch"] >= plan.epochs):
+        return Fit(folder / "model.pt", *(earlier[name] for name in Fit._fields[1:]))
+    config, task, model = plan.config, plan.task, plan.build_model()
+    optim = config.optim
     loader = TrainLoader(_scaled(train, scaling), optim.batch_size, config.seed)
-    limit = None if config.max_minutes is None else 60 * config.max_minutes
-    clock = Clock(optim.epochs * len(loader), limit)
+    limit = None if config.max_minutes is None or steps else 60 * config.max_minutes
+    total = steps or plan.epochs * len(loader)
+    clock = Clock(total, limit, min(total, optim.epochs * len(loader)))
+    epochs = -(-total // len(loader))
     history = History(folder / "metrics.csv", clock)
     average = WeightAverage(optim.ema_decay)
     info = ModelInfo(
         task=task,
         scaling=scaling,
-        elements=train.z.unique().tolist(),
-        model_kwargs=_arguments(config, mixer),
+        elements=sorted(
+            {*train.z.unique().tolist(), *(plan.start[1].elements if plan.start else [])}
+        ),
+        model_kwargs=plan.model,
         config=config.to_dict(),
         version=__version__,
     )
@@ -125,15 +104,16 @@ def fit(
         history,
         KeepBest(folder / "model.pt", info, history, average),
         *([TensorBoard(folder / "tensorboard", history)] if config.tensorboard else []),
-        Progress(title, clock, history, optim.epochs),
+        Progress(plan.title, clock, history, epochs),
         Checkpoints(folder / "last.ckpt", config.checkpoint_minutes, loader),
     ]
     with _quiet_lightning():
         trainer = pl.Trainer(
-            max_epochs=optim.epochs,
-            accelerator=device_of(config.accelerator),
+            max_epochs=epochs,
+            accelerator=plan.device,
             devices=1,
             callbacks=callbacks,
+            plugins=[CheckedFiles()],
             gradient_clip_val=optim.grad_clip or None,
             num_sanity_val_steps=0,
             logger=False,

@@ -3,7 +3,7 @@
 import json
 from pathlib import Path
 
-from e3hyena.data.catalogue import CATALOGUE
+from e3hyena.registry import CATALOGUE
 from e3hyena.training.checkpoint import load_model
 from e3hyena.training.files import read_json
 from e3hyena.training.tasks import metric_labels
@@ -38,13 +38,13 @@ def describe(checkpoint: str | Path) -> str:
     if data.get("source") in CATALOGUE:
         entry = CATALOGUE[data["source"]]
         size = "all" if data.get("train_size") is None else f"{data['train_size']:,}"
-        lines["data"] = f"{entry.dataset}, {size} of the training part ({entry.origin})"
+        lines["data"] = f"{entry.name}, {size} of the training part ({entry.origin})"
         lines["licence"] = f"of the data: {entry.licence}"
         lines["seed"] = str(info.config.get("seed"))
     path = Path(checkpoint)
     results = (path if path.is_dir() else path.parent) / "results.json"
     if results.is_file():
-        found = read_json(results)["rows"]["model"]["test"]
+        found = read_json(results, "rows")["rows"]["model"]["test"]
         labels = metric_labels(info.task)
         if found.keys() == labels.keys():
             lines["test errors"] = "; ".join(f"{labels[m]}: {found[m]:.4g}" for m in found)

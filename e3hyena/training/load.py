@@ -1,21 +1,19 @@
-"""Molecules and their scaling, as a configuration asks for them."""
+"""Molecules and their scaling, as a run asks for them."""
 
 from collections.abc import Callable
-from typing import Any
 
 from torch_geometric.data import Data
 from torch_geometric.transforms import Compose
 
 from e3hyena.data.targets import Target
-from e3hyena.training.config import DataConfig, TrainConfig
+from e3hyena.registry import CATALOGUE, ORDERS
+from e3hyena.training.config import DataConfig
+from e3hyena.training.evaluate import predict_molecules
 from e3hyena.training.molecules import Molecules
+from e3hyena.training.plan import Plan
 from e3hyena.training.scaling import Scaling, fit_scaling
-from e3hyena.training.tasks import model_arguments
 
 __all__ = ["load_split", "scaling_of"]
-
-# Properties that are mostly the sum of what their atoms contribute.
-PER_ATOM = frozenset("forces alpha zpve U0 U H G cv U0_atom U_atom H_atom G_atom".split())
 
 
 def load_split(
@@ -34,27 +32,35 @@ def load_split(
     transform : callable, optional
         What happens to every molecule before its atoms are ordered.
     """
-    from e3hyena.data import ORDERS, QM9, ExtXYZ, MD17Ethanol, QM9Extract
-
     steps = [] if transform is None else [transform]
     if data.order is not None:
         steps.append(ORDERS[data.order]())
-    options: dict[str, Any] = {"split": split, "transform": Compose(steps) if steps else None}
-    kinds: dict[str, Any] = {"qm9": QM9, "md17": MD17Ethanol, "extxyz": ExtXYZ}
-    if data.source in kinds:
-        dataset = kinds[data.source](data.root, **options, **data.options)
-    else:
-        dataset = QM9Extract(**options)
+    dataset = CATALOGUE[data.source].open(
+        data.root, data.options, split=split, transform=Compose(steps) if steps else None
+    )
     return Molecules.from_dataset(dataset, task, getattr(data, f"{split}_size"), f"data.{split}")
 
 
-def scaling_of(config: TrainConfig, train: Molecules) -> Scaling:
-    """Scale and shift of a run, fitted to its training molecules."""
-    return fit_scaling(
-        train.label,
+def scaling_of(plan: Plan, train: Molecules) -> Scaling:
+    """Scale and shift of a run, fitted to its training molecules.
+
+    A run that starts from a network of the same quantity keeps its scale, and corrects its shifts
+    by what its predictions miss.
+    """
+    label, before = train.label, None
+    if plan.start is not None:
+        model, info = plan.start
+        if (info.task.name, info.task.unit) == (plan.task.name, plan.task.unit):
+            before = info.scaling
+            label = label - predict_molecules(model, info, train)
+    fitted = fit_scaling(
+        label,
         train.z,
         train.batch,
-        per_atom=config.task in PER_ATOM,
-        summed=model_arguments(config)["pool"] == "sum",
+        per_atom=plan.task.summed and plan.task.irreps == "0e",
+        summed=plan.model["pool"] == "sum",
         force=train.force,
     )
+    if before is None:
+        return fitted
+    return Scaling(before.scale, before.shift + fitted.shift, before.atom_shift + fitted.atom_shift)

@@ -2,8 +2,7 @@
 
 from typing import Any
 
-from e3hyena.data.catalogue import CATALOGUE
-from e3hyena.mixers import MIXERS
+from e3hyena.registry import CATALOGUE, MIXERS
 from e3hyena.training.tasks import get_task, metric_labels
 
 __all__ = ["render_card"]
@@ -55,10 +54,11 @@ def render_card(results: dict[str, Any]) -> str:
         "## Use",
         "",
         "```python",
-        "from e3hyena.training import load_model, predict",
+        "from e3hyena.training import load_predictor, predict",
         "",
         'print(predict("model.pt", ["molecules.xyz"]).to_table())',
-        'model, info = load_model("model.pt")  # the network itself, and its units',
+        'model = load_predictor("model.pt")',
+        f"value = model(z, pos, batch)  # tensors as in PyG; {task.quantity} in {task.unit}",
         "```",
         "",
         "For molecules of the elements and of the kind that it was trained on. Not for periodic",
@@ -66,7 +66,7 @@ def render_card(results: dict[str, Any]) -> str:
         "",
         "## Data",
         "",
-        f"- {entry.dataset}: {entry.holds}; {sizes} molecules",
+        f"- {entry.name}: {entry.holds}; {sizes} molecules",
         f"- origin: {entry.origin}",
         f"- licence of the data: {entry.licence}",
         "",
@@ -83,9 +83,10 @@ def render_card(results: dict[str, Any]) -> str:
         f"- HyenaNet, {row['parameters']:,} parameters, hidden irreps {model['irreps_hidden']}, "
         f"{model['num_layers']} layers, cutoff {model['cutoff']} Angstrom, mixer {mixer}",
         f"- symmetry: {_CHAIN + order if ordered else _SET}",
-        f"- {row['epochs']} epochs of batches of {optim['batch_size']}, learning rate "
-        f"{optim['lr']:g} ({optim['schedule']}), {row['seconds'] / 60:.1f} minutes on "
-        f"{machine['device']} ({machine['processor']}, {machine['threads']} threads)",
+        f"- {row['epochs']} epochs ({row.get('steps', '?')} steps) of batches of "
+        f"{optim['batch_size']}, learning rate {optim['lr']:g} ({optim['schedule']}), "
+        f"{row['seconds'] / 60:.1f} minutes on {machine['device']} "
+        f"({machine['processor']}, {machine['threads']} threads)",
         f"- {versions}",
         "",
     ]

@@ -9,7 +9,7 @@ from torch import Tensor, nn
 from e3hyena._extras import require
 from e3hyena.data.targets import Target
 from e3hyena.models import energy_and_forces
-from e3hyena.training.clock import Clock
+from e3hyena.training.callbacks.clock import Clock
 from e3hyena.training.config import OptimConfig
 from e3hyena.training.molecules import Batch
 from e3hyena.training.tasks import errors, force_errors
@@ -120,7 +120,7 @@ class Regression(pl.LightningModule):
         schedule = torch.optim.lr_scheduler.LambdaLR(
             optimizer,
             lambda step: learning_rate_factor(
-                optim.schedule, optim.warmup, self.clock.progress(step)
+                optim.schedule, optim.warmup, self.clock.scheduled(step)
             ),
         )
         return {

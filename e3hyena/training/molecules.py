@@ -67,9 +67,10 @@ class Molecules(NamedTuple):
             )
         if size == 0:
             raise ValueError(f"{what}: this split holds no molecules; give it some")
-        order = torch.randperm(len(dataset), generator=torch.Generator().manual_seed(SUBSET_SEED))
+        generator = torch.Generator("cpu").manual_seed(SUBSET_SEED)
+        order = torch.randperm(len(dataset), generator=generator, device="cpu")
         items = [dataset[i] for i in order[:size].tolist()]
-        counts = torch.tensor([0] + [len(item.z) for item in items])
+        counts = torch.tensor([0] + [len(item.z) for item in items], device="cpu")
         return cls(
             z=torch.cat([item.z for item in items]),
             pos=torch.cat([item.pos for item in items]),
@@ -86,14 +87,14 @@ class Molecules(NamedTuple):
     @property
     def batch(self) -> Tensor:
         """Molecule of every atom, shape (num_tokens,)."""
-        return torch.arange(self.num_graphs).repeat_interleave(self.ptr.diff())
+        return torch.arange(self.num_graphs, device="cpu").repeat_interleave(self.ptr.diff())
 
     def select(self, graphs: Tensor) -> Batch:
         """The molecules numbered `graphs`, in that order."""
         counts = self.ptr.diff()[graphs]
-        batch = torch.arange(len(graphs)).repeat_interleave(counts)
+        batch = torch.arange(len(graphs), device="cpu").repeat_interleave(counts)
         first = self.ptr[graphs] - (counts.cumsum(0) - counts)
-        tokens = torch.arange(len(batch)) + first[batch]
+        tokens = torch.arange(len(batch), device="cpu") + first[batch]
         force = None if self.force is None else self.force[tokens]
         return Batch(self.z[tokens], self.pos[tokens], batch, self.label[graphs], force)
 
@@ -116,7 +117,7 @@ class EvalLoader:
         return -(-self.molecules.num_graphs // self.batch_size)
 
     def __iter__(self) -> Iterator[Batch]:
-        for part in torch.arange(self.molecules.num_graphs).split(self.batch_size):
+        for part in torch.arange(self.molecules.num_graphs, device="cpu").split(self.batch_size):
             yield self.molecules.select(part)
 
 
@@ -147,7 +148,8 @@ class TrainLoader:
         epoch, first = divmod(self.step, len(self))
         order = torch.randperm(
             self.molecules.num_graphs,
-            generator=torch.Generator().manual_seed(self.seed * 1_000_003 + epoch),
+            generator=torch.Generator("cpu").manual_seed(self.seed * 1_000_003 + epoch),
+            device="cpu",
         )
         for part in order.split(self.batch_size)[first:]:
             self.step += 1

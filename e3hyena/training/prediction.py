@@ -1,25 +1,31 @@
-"""Predictions of a trained model for molecules in files."""
+"""Predictions of a trained model for molecules."""
 
+import csv
 import io
 import json
-from collections.abc import Sequence
+import os
+import warnings
 from pathlib import Path
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import torch
 from torch import Tensor
 from torch_geometric.data import Data
 
 from e3hyena._extras import require
-from e3hyena.data.orders import ORDERS
-from e3hyena.data.structures import Structure, read_structures
+from e3hyena.data.orders import ORDERS, restore_order
+from e3hyena.data.structures import Structure, as_structures
 from e3hyena.data.targets import Target
+from e3hyena.models import HyenaNet
 from e3hyena.training.checkpoint import ModelInfo, load_model
 from e3hyena.training.device import device_of
 from e3hyena.training.evaluate import predict_forces, predict_molecules
 from e3hyena.training.molecules import Molecules
 
-__all__ = ["FORMATS", "Predictions", "predict"]
+__all__ = ["FORMATS", "Predictions", "format_of", "predict"]
+
+NAMED = 5  # molecules that a warning names
+WIDEST = 40  # letters of a name in a table
 
 
 class Predictions(NamedTuple):
@@ -30,7 +36,7 @@ class Predictions(NamedTuple):
     task : Target
         What was predicted; ``task.unit`` is the unit.
     structures : list of Structure
-        The molecules, in the order of the files.
+        The molecules, in the order in which they were given.
     values : Tensor of shape (num_structures, dim), float64
     forces : list of Tensor of shape (num_atoms, 3), float64, or None
         Of every structure, in ``task.unit`` per Angstrom, if the model predicts them.
@@ -49,39 +55,55 @@ class Predictions(NamedTuple):
         components = {f"{name}_{axis}": self.values[:, i] for i, axis in enumerate("xyz")}
         return {**components, f"{name}_length": self.values.norm(dim=-1)}
 
+    def _rows(self) -> list[dict[str, Any]]:
+        """File, number, name, formula and the columns of every molecule."""
+        columns = {name: column.tolist() for name, column in self.columns().items()}
+        return [
+            {
+                "file": structure.file,
+                "molecule": structure.frame,
+                "name": structure.name,
+                "formula": structure.atoms.get_chemical_formula(),
+                **{name: column[i] for name, column in columns.items()},
+            }
+            for i, structure in enumerate(self.structures)
+        ]
+
+    def _header(self, rows: list[dict[str, Any]]) -> list[str]:
+        return [f"{key} ({self.task.unit})" if key in self.columns() else key for key in rows[0]]
+
     def to_table(self) -> str:
         """Aligned columns for reading; the header names the unit."""
-        head = ["file", "molecule", "formula", *(f"{c} ({self.task.unit})" for c in self.columns())]
+        rows = self._rows()
+        for row in rows:
+            if not any(structure.name for structure in self.structures):
+                del row["name"]
+            else:
+                row["name"] = row["name"][:WIDEST]
         body = [
-            [
-                s.file,
-                str(s.frame),
-                s.atoms.get_chemical_formula(),
-                *(f"{round(float(v), 4) + 0.0:.4f}" for v in row),
-            ]
-            for s, row in zip(
-                self.structures, zip(*self.columns().values(), strict=True), strict=True
-            )
+            [f"{round(v, 4) + 0.0:.4f}" if isinstance(v, float) else str(v) for v in row.values()]
+            for row in rows
         ]
+        head = self._header(rows)
         widths = [max(map(len, column)) for column in zip(head, *body, strict=True)]
         lines = [
             "  ".join(c.rjust(w) for c, w in zip(row, widths, strict=True)) for row in [head, *body]
         ]
         return "\n".join(lines) + "\n"
 
+    def to_csv(self) -> str:
+        """One line per molecule, all digits, without forces; the header names the unit."""
+        rows, text = self._rows(), io.StringIO()
+        writer = csv.writer(text, lineterminator="\n")
+        writer.writerow(self._header(rows))
+        writer.writerows(row.values() for row in rows)
+        return text.getvalue()
+
     def to_json(self) -> str:
         """A JSON object with task, unit and one entry per molecule."""
-        columns = {name: column.tolist() for name, column in self.columns().items()}
-        found = [
-            {
-                "file": structure.file,
-                "molecule": structure.frame,
-                "formula": structure.atoms.get_chemical_formula(),
-                **{name: column[i] for name, column in columns.items()},
-                **({} if self.forces is None else {"forces": self.forces[i].tolist()}),
-            }
-            for i, structure in enumerate(self.structures)
-        ]
+        found = self._rows()
+        for row, forces in zip(found, self.forces or [], strict=self.forces is not None):
+            row["forces"] = forces.tolist()
         content = {"task": self.task.name, "unit": self.task.unit, "predictions": found}
         if self.forces is not None:
             content["force_unit"] = f"{self.task.unit}/Angstrom"
@@ -91,12 +113,19 @@ class Predictions(NamedTuple):
         """The molecules with ``predicted_<quantity>`` and its unit on the comment line.
 
         Forces are the columns ``predicted_forces``. ASE gives the bare names ``dipole`` and
-        ``forces`` units of its own, hence the prefix.
+        ``forces`` units of its own, hence the prefix. What the molecules had with them, such as
+        energies and forces to compare with, stays beside under its own name.
         """
+        single_point = require("ase.calculators.singlepoint", "chem").SinglePointCalculator
         images = []
         key = f"predicted_{self.task.quantity}"
         for i, (structure, value) in enumerate(zip(self.structures, self.values, strict=True)):
             atoms = structure.atoms.copy()
+            results = dict(getattr(structure.atoms.calc, "results", {}))
+            if results:
+                atoms.calc = single_point(atoms, **results)
+            if structure.name:
+                atoms.info.setdefault("name", structure.name)
             atoms.info[key] = float(value[0]) if len(value) == 1 else value.numpy()
             atoms.info[f"{key}_unit"] = self.task.unit
             if self.forces is not None:
@@ -110,13 +139,38 @@ class Predictions(NamedTuple):
 FORMATS = {
     "table": Predictions.to_table,
     "json": Predictions.to_json,
+    "csv": Predictions.to_csv,
     "extxyz": Predictions.to_extxyz,
 }
+ENDINGS = {".json": "json", ".csv": "csv", ".extxyz": "extxyz", ".xyz": "extxyz", ".txt": "table"}
+
+
+def format_of(output: str | Path | None) -> str:
+    """The key of `FORMATS` that the ending of a file means; None: ``"table"``, for the terminal.
+
+    Raises
+    ------
+    ValueError
+        If the ending means none.
+
+    Examples
+    --------
+    >>> format_of("out.csv"), format_of(None)
+    ('csv', 'table')
+    """
+    if output is None:
+        return "table"
+    if Path(output).suffix.lower() not in ENDINGS:
+        raise ValueError(
+            f"the name of {str(output)!r} must end in one of {', '.join(ENDINGS)}, or name the "
+            f"format: {', '.join(FORMATS)}"
+        )
+    return ENDINGS[Path(output).suffix.lower()]
 
 
 def predict(
-    checkpoint: str | Path,
-    files: Sequence[str | Path],
+    checkpoint: str | os.PathLike[str] | tuple[HyenaNet, ModelInfo],
+    molecules: Any,
     *,
     batch_size: int = 64,
     accelerator: str = "cpu",
@@ -125,10 +179,10 @@ def predict(
 
     Parameters
     ----------
-    checkpoint : str or Path
-        A ``model.pt``, or the output folder that holds it.
-    files : sequence of str or Path
-        .xyz, .extxyz or .sdf; positions in angstrom.
+    checkpoint : str, path, or (model, info)
+        A ``model.pt``, or the output folder that holds it; or what `load_model` returned.
+    molecules : path, ase.Atoms, Data, Batch, or a sequence of them
+        The path of a file that `read_structures` reads; positions in Angstrom.
     batch_size : int
         Molecules per call of the network.
     accelerator : {"auto", "cpu", "gpu"}
@@ -137,53 +191,90 @@ def predict(
     Returns
     -------
     predictions : Predictions
+        In ``predictions.task.unit``.
 
     Raises
     ------
     FileNotFoundError, ValueError
         If the checkpoint or a file cannot be used, or a molecule has an element that the model was
         not trained on. Nothing is computed then.
+
+    Warns
+    -----
+    UserWarning
+        If a molecule has a charge or a spin, which no model is told, or lacks hydrogens.
+
+    Examples
+    --------
+    >>> print(predict("runs/demo", "molecules.sdf").to_table())  # doctest: +SKIP
     """
     if batch_size < 1:
         raise ValueError(f"batch_size={batch_size}: give one molecule per call or more")
     device = device_of(accelerator)
-    model, info = load_model(checkpoint)
-    structures = [structure for file in files for structure in read_structures(file)]
+    model, info = load(checkpoint)
+    structures = as_structures(molecules)
+    if not structures:
+        raise ValueError("there are no molecules: give one file or more")
     for structure in structures:
-        _check_elements(structure, info)
+        check_elements(structure, info)
+    warn_of_notes(structures)
     graphs = [_graph(structure, info) for structure in structures]
-    molecules = Molecules(
+    flat = Molecules(
         z=torch.cat([graph.z for graph in graphs]),
         pos=torch.cat([graph.pos for graph in graphs]),
-        ptr=torch.tensor([0, *(len(graph.z) for graph in graphs)]).cumsum(0),
-        label=torch.zeros(len(structures), 1),
+        ptr=torch.tensor([0, *(len(graph.z) for graph in graphs)], device="cpu").cumsum(0),
+        label=torch.zeros(len(structures), 1, device="cpu"),
     )
-    if info.task.has_forces:
-        values, forces = predict_forces(
-            model, info, molecules, batch_size=batch_size, device=device
+    if not info.task.has_forces:
+        values = predict_molecules(model, info, flat, batch_size=batch_size, device=device)
+        return Predictions(info.task, structures, values)
+    values, forces = predict_forces(model, info, flat, batch_size=batch_size, device=device)
+    parts = [
+        restore_order(force, graph) if "order_index" in graph else force
+        for force, graph in zip(forces.split(flat.ptr.diff().tolist()), graphs, strict=True)
+    ]
+    return Predictions(info.task, structures, values, parts)
+
+
+def load(checkpoint: Any) -> tuple[HyenaNet, ModelInfo]:
+    """`load_model` of a path, on the CPU whatever the default device; a loaded pair as it is."""
+    if isinstance(checkpoint, tuple):
+        return checkpoint
+    if not isinstance(checkpoint, str | os.PathLike):
+        raise TypeError(
+            f"checkpoint is a {type(checkpoint).__name__}; give a path, or the pair (model, info) "
+            "that load_model returns, for the network alone does not know its units"
         )
-        counts = molecules.ptr.diff().tolist()
-        return Predictions(info.task, structures, values, list(forces.split(counts)))
-    values = predict_molecules(model, info, molecules, batch_size=batch_size, device=device)
-    return Predictions(info.task, structures, values)
+    with torch.device("cpu"):
+        return load_model(Path(checkpoint))
 
 
 def _graph(structure: Structure, info: ModelInfo) -> Data:
     """The molecule, its atoms in the order that the model was trained with."""
-    graph = Data(
-        z=torch.from_numpy(structure.atoms.numbers).long(),
-        pos=torch.from_numpy(structure.atoms.positions).float(),
-    )
+    graph = structure.graph()
     order = info.config.get("data", {}).get("order")  # absent in early files
     return graph if order is None else ORDERS[order]()(graph)
 
 
-def _check_elements(structure: Structure, info: ModelInfo) -> None:
+def warn_of_notes(structures: list[Structure]) -> None:
+    """Say once what the network is not told of these molecules."""
+    noted = [structure for structure in structures if structure.notes]
+    if noted:
+        named = "; ".join(f"{one.where}: {', '.join(one.notes)}" for one in noted[:NAMED])
+        more = f"; and {len(noted) - NAMED} more" if len(noted) > NAMED else ""
+        warnings.warn(
+            "the network sees elements and positions only and was not told of charge, spin or "
+            f"missing atoms, so that these predictions may mean nothing: {named}{more}",
+            stacklevel=3,
+        )
+
+
+def check_elements(structure: Structure, info: ModelInfo) -> None:
+    """Refuse elements that the model has not seen."""
     symbols = require("ase.data", "chem").chemical_symbols
     unknown = sorted(set(structure.atoms.numbers.tolist()) - set(info.elements))
     if unknown:
         raise ValueError(
-            f"{structure.file!r}, molecule {structure.frame}: element "
-            f"{', '.join(symbols[z] for z in unknown)} was not in the training set; this model "
-            f"knows {', '.join(symbols[z] for z in info.elements)}"
+            f"{structure.where}: element {', '.join(symbols[z] for z in unknown)} was not in the "
+            f"training set; this model knows {', '.join(symbols[z] for z in info.elements)}"
         )

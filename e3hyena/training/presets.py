@@ -6,8 +6,8 @@ __all__ = ["PRESETS"]
 
 PRESETS: dict[str, TrainConfig] = {
     # Dipole vectors on the embedded extract, with and without the mixer, within 10 minutes on two
-    # cores. The cutoff reaches bonded neighbours: what is farther away is left to the mixer. The
-    # number of steps is fixed; the time limit only matters on a slow machine.
+    # cores. The cutoff reaches bonded neighbours: what is farther away is left to the mixer. Both
+    # make the same number of steps; the time limit only matters on a slow machine.
     "demo": TrainConfig(
         task="dipole",
         output="runs/demo",

@@ -45,12 +45,13 @@ def render_table(results: dict[str, Any]) -> str:
     Examples
     --------
     >>> print(render_table({"task": "gap", "mixer": "filter", "test_size": 2, "rows": {
-    ...     "model": {"test": {"mae": 0.5}, "ratio": 4.0, "parameters": 10, "seconds": 60.0},
+    ...     "model": {"test": {"mae": 0.5}, "ratio": 4.0, "parameters": 10, "seconds": 60.0,
+    ...               "steps": 6},
     ...     "mean_predictor": {"test": {"mae": 2.0}, "ratio": 1.0}}}))
-    | test set, 2 molecules | gap, MAE (eV) | below mean predictor | parameters | training (min) |
-    |-----------------------|---------------|----------------------|------------|----------------|
-    | filter mixer          |        0.5000 |                4.00x |         10 |            1.0 |
-    | mean predictor        |        2.0000 |                1.00x |            |                |
+    | test set, 2 molecules | gap, MAE (eV) | below mean predictor | parameters | steps | minutes |
+    |-----------------------|---------------|----------------------|------------|-------|---------|
+    | filter mixer          |        0.5000 |                4.00x |         10 |     6 |     1.0 |
+    | mean predictor        |        2.0000 |                1.00x |            |       |         |
     """
     labels = metric_labels(get_task(results["task"], results.get("unit")))
     mixer = results["mixer"]
@@ -59,7 +60,8 @@ def render_table(results: dict[str, Any]) -> str:
         *labels.values(),
         "below mean predictor",
         "parameters",
-        "training (min)",
+        "steps",
+        "minutes",
     ]
     model = f"{mixer} mixer" if mixer else "no mixer"
     body = [
@@ -67,7 +69,7 @@ def render_table(results: dict[str, Any]) -> str:
             TITLES.get(name, model),
             *(f"{row['test'][metric]:.4f}" for metric in labels),
             f"{row['ratio']:.2f}x",
-            f"{row['parameters']:,}" if "parameters" in row else "",
+            *(f"{row[key]:,}" if key in row else "" for key in ("parameters", "steps")),
             f"{row['seconds'] / 60:.1f}" if "seconds" in row else "",
         ]
         for name, row in results["rows"].items()

@@ -4,15 +4,53 @@ import time
 from pathlib import Path
 from typing import Any
 
-import torch
-
+from e3hyena._digest import KEY, check_digest
 from e3hyena._extras import require
-from e3hyena.training.files import atomic_path
+from e3hyena.training.checkpoint import load_model
 from e3hyena.training.molecules import TrainLoader
+from e3hyena.training.torch_files import read_torch, write_torch
 
 pl: Any = require("lightning.pytorch", "train")
+io: Any = require("lightning.pytorch.plugins.io", "train")
 
-__all__ = ["Checkpoints", "resumable"]
+__all__ = ["CheckedFiles", "Checkpoints", "resumable"]
+
+
+class CheckedFiles(io.CheckpointIO):
+    """Lightning's way to its files: they carry a digest, which is checked when one is read."""
+
+    def save_checkpoint(
+        self, checkpoint: dict[str, Any], path: Any, storage_options: Any = None
+    ) -> None:
+        """Write, whole or not at all."""
+        write_torch(path, checkpoint)
+
+    def load_checkpoint(self, path: Any, *_: Any, **__: Any) -> dict[str, Any]:
+        """Read what `save_checkpoint` wrote; ValueError if it is damaged."""
+        try:
+            content = read_torch(path)
+            if not isinstance(content, dict) or "loops" not in content:
+                raise ValueError("it holds no state of a training")
+            check_digest(content)
+        except ValueError as error:
+            raise ValueError(
+                f"the checkpoint {str(path)!r} is damaged ({error}): delete it to train from the "
+                f"start, or choose another output folder{_intact(Path(path).with_name('model.pt'))}"
+            ) from error
+        return {name: value for name, value in content.items() if name != KEY}
+
+    def remove_checkpoint(self, path: Any) -> None:
+        """Delete a file."""
+        Path(path).unlink(missing_ok=True)
+
+
+def _intact(model: Path) -> str:
+    """A note on the best weights so far, if they are there and whole."""
+    try:
+        load_model(model)
+    except (OSError, ValueError):
+        return ""
+    return f"; the best weights so far, {str(model)!r}, are intact"
 
 
 class Checkpoints(pl.Callback):
@@ -37,8 +75,7 @@ class Checkpoints(pl.Callback):
         self._last = 0.0
 
     def _save(self, trainer: Any) -> None:
-        with atomic_path(self.path) as temporary:
-            trainer.save_checkpoint(temporary)
+        trainer.save_checkpoint(self.path)
         self._last = time.perf_counter()
 
     def on_train_start(self, trainer: Any, module: Any) -> None:
@@ -74,11 +111,5 @@ def resumable(path: Path) -> Path | None:
     """
     if not path.exists():
         return None
-    try:
-        torch.load(path, map_location="cpu", weights_only=True)["loops"]
-    except Exception as error:
-        raise ValueError(
-            f"the checkpoint {str(path)!r} is damaged ({type(error).__name__}): delete it to train "
-            "from the start, or choose another output folder"
-        ) from error
+    CheckedFiles().load_checkpoint(path)  # now, so that nothing happens before the error
     return path

@@ -1,19 +1,28 @@
 """A training run from configuration to final table."""
 
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 from e3hyena._extras import require
 from e3hyena.training.checkpoint import load_model
 from e3hyena.training.config import TrainConfig
-from e3hyena.training.device import cpu_threads, device_of
+from e3hyena.training.device import cpu_threads
 from e3hyena.training.evaluate import evaluate, guess_errors
-from e3hyena.training.files import atomic_path, check_writable, read_json, write_json, write_text
+from e3hyena.training.files import (
+    atomic_path,
+    check_writable,
+    exclusive,
+    read_json,
+    write_json,
+    write_text,
+)
 from e3hyena.training.load import load_split, scaling_of
 from e3hyena.training.model_card import render_card
+from e3hyena.training.plan import Plan, resolve
 from e3hyena.training.plots import plot_learning_curve, plot_parity
 from e3hyena.training.report import environment, render_table
-from e3hyena.training.tasks import metric_labels, task_of
+from e3hyena.training.tasks import metric_labels
 
 __all__ = ["train"]
 
@@ -25,7 +34,7 @@ def train(config: TrainConfig) -> dict[str, Any]:
     ``MODEL_CARD.md``, ``results.json``, ``table.md``, ``learning_curve.png``, ``parity.png`` and a
     folder per training with its ``metrics.csv`` and ``last.ckpt``. Called again with the same
     folder and configuration, it continues where it was interrupted; a finished run is only
-    reported.
+    reported, or trained longer where ``config.extend`` is larger than it was.
 
     Parameters
     ----------
@@ -53,34 +62,34 @@ def train(config: TrainConfig) -> dict[str, Any]:
     """
     require("lightning.pytorch", "train")
     require("matplotlib.figure", "train")
-    from e3hyena.training.fit import build_model
-
-    task_of(config)
-    device_of(config.accelerator)
-    compare = config.compare_without_mixer and config.model.mixer is not None
-    trainings = {"model": True, **({"without_mixer": False} if compare else {})}
-    for mixer in trainings.values():
-        build_model(config, mixer=mixer)  # a wrong option shows now, before anything is written
+    plan = resolve(config)
+    for training in plan.trainings.values():
+        training.build_model()  # a wrong option shows now, before anything is written
     output = _prepare(config)
     if (output / "results.json").exists():
-        results = read_json(output / "results.json")
-        print(f"this run is finished:\n\n{render_table(results)}")
-        return results
-    with cpu_threads(config.threads):
-        return _run(config, output, trainings)
+        keys = ("task", "mixer", "test_size", "rows", "config")
+        results = read_json(output / "results.json", *keys)
+        if results["config"].get("extend", 0) == config.extend:
+            print(
+                f"this run is finished:\n\n{render_table(results)}\n\n"
+                f"to train longer: e3hyena train --config {output / 'config.yaml'} --extend EPOCHS"
+            )
+            return results
+    with exclusive(output), cpu_threads(config.threads):
+        return _run(plan, output)
 
 
-def _run(config: TrainConfig, output: Path, trainings: dict[str, bool]) -> dict[str, Any]:
+def _run(plan: Plan, output: Path) -> dict[str, Any]:
     """Load, train what is not trained yet, evaluate, write."""
     from e3hyena.training.fit import fit
 
-    task, device = task_of(config), device_of(config.accelerator)
+    config, task, device = plan.config, plan.task, plan.device
     parts = {split: load_split(config.data, task, split) for split in ("train", "val", "test")}
     config.save(output / "config.yaml")
-    for name in trainings:
+    for name in plan.trainings:
         (output / name).mkdir(exist_ok=True)
     molecules, test = parts["train"], parts["test"]
-    scaling = scaling_of(config, molecules)
+    scaling = scaling_of(plan, molecules)
     guess = guess_errors(task, scaling, molecules, test)
     labels = metric_labels(task)
     metric = next(iter(labels))
@@ -89,12 +98,10 @@ def _run(config: TrainConfig, output: Path, trainings: dict[str, bool]) -> dict[
     print(f"mean predictor: {guess[metric]:.4g} {labels[metric]}", flush=True)
 
     rows: dict[str, Any] = {}
-    histories = {}
-    for name, mixer in trainings.items():
-        title = f"{config.model.mixer} mixer" if mixer and config.model.mixer else "without mixer"
-        done = fit(
-            config, molecules, parts["val"], scaling, output / name, title=title, mixer=mixer
-        )
+    histories, steps = {}, None
+    for name, training in plan.trainings.items():
+        done = fit(training, molecules, parts["val"], scaling, output / name, steps=steps)
+        steps = int(done.history[-1]["step"])  # of what is compared with it, too
         model, info = load_model(done.model)
         errors, panels = evaluate(model, info, test, device=device)
         rows[name] = {
@@ -103,8 +110,9 @@ def _run(config: TrainConfig, output: Path, trainings: dict[str, bool]) -> dict[
             "parameters": done.parameters,
             "seconds": done.seconds,
             "epochs": len(done.history),
+            "steps": steps,
         }
-        histories[title] = done.history
+        histories[training.title] = done.history
         if name == "model":
             plot_parity(output / "parity.png", panels)
             with atomic_path(output / "model.pt") as temporary:
@@ -139,12 +147,16 @@ def _prepare(config: TrainConfig) -> Path:
     output = Path(config.output)
     earlier = output / "config.yaml"
     if earlier.is_file():
-        found = config.differences(TrainConfig.load(earlier))
-        if found:
+        theirs = TrainConfig.load(earlier)
+        finished = (output / "results.json").exists()
+        if finished and config.extend > theirs.extend:
+            theirs = replace(theirs, extend=config.extend)
+        if found := config.differences(theirs):
+            what = "train that one longer" if finished else "continue that one"
             raise ValueError(
-                f"the folder {config.output!r} holds a run with other options "
-                f"({'; '.join(found)}): choose another output folder, or continue that run with "
-                f"`e3hyena train --config {earlier}`"
+                f"the folder {config.output!r} holds a {'finished ' if finished else ''}run with "
+                f"other options ({'; '.join(found)}): choose another output folder, or {what} with "
+                f"`e3hyena train --config {earlier}{' --extend EPOCHS' if finished else ''}`"
             )
     elif output.is_dir() and any(not file.name.startswith(".") for file in output.iterdir()):
         raise ValueError(

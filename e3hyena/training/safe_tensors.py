@@ -6,19 +6,21 @@ from typing import Any
 
 from torch import Tensor
 
+from e3hyena._digest import with_digest
 from e3hyena._extras import require
+from e3hyena.training.files import atomic_path
 
 __all__ = ["read_safetensors", "write_safetensors"]
 
 WEIGHTS = "state_dict."
 
 
-def write_safetensors(path: Path, content: dict[str, Any]) -> None:
-    """Write the content of a model file.
+def write_safetensors(path: str | Path, content: dict[str, Any]) -> None:
+    """Write the content of a model file with its digest.
 
     Parameters
     ----------
-    path : Path
+    path : str or Path
     content : dict
         Tensors, plain values, and ``state_dict``, whose names get it as a prefix.
 
@@ -26,16 +28,21 @@ def write_safetensors(path: Path, content: dict[str, Any]) -> None:
     ------
     ImportError
         If the extra ``safetensors`` is not installed.
+    OSError
+        If the disk is full or the file cannot be written.
     """
+    library = require("safetensors.torch", "safetensors")
+    content = with_digest(content)
     flat = {key: value for key, value in content.items() if key != "state_dict"}
     flat |= {WEIGHTS + name: weight for name, weight in content["state_dict"].items()}
     tensors = {key: v.contiguous() for key, v in flat.items() if isinstance(v, Tensor)}
     header = {key: json.dumps(v) for key, v in flat.items() if not isinstance(v, Tensor)}
-    require("safetensors.torch", "safetensors").save_file(tensors, path, metadata=header)
+    with atomic_path(path) as temporary:
+        temporary.write_bytes(library.save(tensors, metadata=header))
 
 
 def read_safetensors(path: Path) -> dict[str, Any]:
-    """The inverse of `write_safetensors`; what is not such a file raises whatever it provokes."""
+    """What `write_safetensors` got, with its digest; what is no such file raises anything."""
     with require("safetensors", "safetensors").safe_open(path, framework="pt") as file:
         header = {key: json.loads(value) for key, value in (file.metadata() or {}).items()}
         tensors = {key: file.get_tensor(key) for key in file.keys()}

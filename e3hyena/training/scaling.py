@@ -32,8 +32,9 @@ class Scaling(NamedTuple):
 
     def offset(self, z: Tensor, batch: Tensor, num_graphs: int) -> Tensor:
         """What is added to ``scale * output``, shape (num_graphs, 1), float64."""
-        atoms = torch.zeros(num_graphs, dtype=torch.float64)
-        return (atoms.index_add(0, batch, self.atom_shift[z]) + self.shift).unsqueeze(-1)
+        atoms = torch.zeros(num_graphs, dtype=torch.float64, device=z.device)
+        shifts = self.atom_shift.to(z.device)[z]
+        return (atoms.index_add(0, batch, shifts) + self.shift).unsqueeze(-1)
 
     def to_property(self, output: Tensor, z: Tensor, batch: Tensor) -> Tensor:
         """Network output (num_graphs, dim) to property in its unit, float64."""
@@ -87,13 +88,13 @@ def fit_scaling(
     """
     label = label.double()
     unit = (len(z) / len(label)) ** 0.5 if summed else 1.0
-    zero = torch.zeros((), dtype=torch.float64)
-    atom_shift = torch.zeros(NUM_ELEMENTS, dtype=torch.float64)
+    zero = torch.zeros((), dtype=torch.float64, device="cpu")
+    atom_shift = torch.zeros(NUM_ELEMENTS, dtype=torch.float64, device="cpu")
     if label.shape[-1] > 1:
         return Scaling(_positive(label.square().mean().sqrt()) / unit, zero, atom_shift)
     if per_atom:
-        counts = torch.zeros(len(label), NUM_ELEMENTS, dtype=torch.float64)
-        counts.index_put_((batch, z), torch.ones((), dtype=torch.float64), accumulate=True)
+        counts = torch.zeros(len(label), NUM_ELEMENTS, dtype=torch.float64, device="cpu")
+        counts.index_put_((batch, z), torch.ones_like(counts[0, 0]), accumulate=True)
         seen = counts.any(dim=0)
         # gelsd: composition columns may be linearly dependent
         atom_shift[seen] = torch.linalg.lstsq(counts[:, seen], label, driver="gelsd").solution[:, 0]

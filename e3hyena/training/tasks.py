@@ -1,24 +1,17 @@
-"""What a run learns: the target, how it is pooled and scaled, how errors are counted."""
+"""Targets by name, and how their errors are counted."""
 
 from dataclasses import replace
 
 from torch import Tensor
 
-from e3hyena.data.targets import FORCES, TARGETS, Target
-from e3hyena.training.config import TrainConfig
+from e3hyena.data.targets import Target
+from e3hyena.registry import CATALOGUE
 
-__all__ = ["errors", "force_errors", "get_task", "metric_labels", "model_arguments", "task_of"]
-
-# Properties that grow with the molecule; a dipole is a sum over charges as well.
-SUMMED = frozenset("forces dipole alpha zpve U0 U H G cv U0_atom U_atom H_atom G_atom".split())
-
-
-# Unit of the energies of a source, unless its options say another.
-SOURCE_UNITS = {"md17": "kcal/mol", "extxyz": "eV"}
+__all__ = ["errors", "force_errors", "get_task", "metric_labels"]
 
 
 def get_task(name: str, unit: str | None = None) -> Target:
-    """Look up a target by name; `unit` is that of the energies of the task ``forces``.
+    """Look up a target of any data set by name, and give it a unit (None: its own).
 
     Raises
     ------
@@ -30,63 +23,12 @@ def get_task(name: str, unit: str | None = None) -> Target:
     >>> get_task("dipole").irreps, get_task("gap").unit
     ('1o', 'eV')
     """
-    if name == FORCES.name:
-        return FORCES if unit is None else replace(FORCES, unit=unit)
-    if name not in TARGETS:
-        known = ", ".join(sorted([*TARGETS, FORCES.name]))
-        raise ValueError(f"task {name!r} is unknown: use one of {known}")
-    return TARGETS[name]
-
-
-def task_of(config: TrainConfig) -> Target:
-    """The target of a run, in the unit of its data.
-
-    Raises
-    ------
-    ValueError
-        If the task is unknown, or the data do not have it.
-
-    Examples
-    --------
-    >>> task_of(TrainConfig(task="gap")).unit
-    'eV'
-    >>> task_of(TrainConfig(task="forces"))
-    Traceback (most recent call last):
-    ...
-    ValueError: task 'forces' needs data.source md17 or extxyz, not 'extract'...
-    """
-    data = config.data
-    if (config.task == FORCES.name) != (data.source in SOURCE_UNITS):
-        wanted = "md17 or extxyz" if config.task == FORCES.name else "extract or qm9"
-        raise ValueError(
-            f"task {config.task!r} needs data.source {wanted}, not {data.source!r} "
-            "(energies with forces are the task 'forces')"
-        )
-    if config.task != FORCES.name:
-        return get_task(config.task)
-    if data.order not in (None, "given"):
-        raise ValueError(
-            f"data.order = {data.order!r}: forces need an energy that is smooth in the positions, "
-            "and the order jumps where atoms swap their places; use null, or given for a chain"
-        )
-    return get_task(config.task, data.options.get("energy_unit", SOURCE_UNITS[data.source]))
-
-
-def model_arguments(config: TrainConfig) -> dict[str, object]:
-    """Keyword arguments of `e3hyena.HyenaNet` for a run: numbers, strings and null only."""
-    model = config.model
-    return {
-        "irreps_out": task_of(config).irreps,
-        "irreps_hidden": model.irreps_hidden,
-        "num_layers": model.num_layers,
-        "mixer": model.mixer,
-        "cutoff": model.cutoff,
-        "pool": model.pool or ("sum" if config.task in SUMMED else "mean"),
-        "ordered": config.data.order is not None,
-        "boundary": model.boundary,
-        "short_conv": model.short_conv,
-        "mixer_options": dict(model.mixer_options),
-    }
+    known: dict[str, Target] = {}
+    for entry in CATALOGUE.values():
+        known = {**entry.targets({}), **known}
+    if name not in known:
+        raise ValueError(f"task {name!r} is unknown: use one of {', '.join(sorted(known))}")
+    return known[name] if unit is None else replace(known[name], unit=unit)
 
 
 def errors(task: Target, predicted: Tensor, label: Tensor) -> dict[str, Tensor]:

@@ -1,12 +1,13 @@
 import numpy as np
 import pytest
 import torch
+from benchmarks.data import build_extract
 from e3nn import o3
 from torch_geometric.data import InMemoryDataset
 from torch_geometric.datasets import QM9 as PyGQM9
 from torch_geometric.loader import DataLoader
 
-from e3hyena.data import TARGETS, QM9Extract, build_extract, standard_split
+from e3hyena.data import TARGETS, QM9Extract, standard_split
 from e3hyena.data.extract import FILE
 from e3hyena.data.qm9pack import Table
 

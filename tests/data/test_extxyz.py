@@ -35,7 +35,7 @@ def test_what_ase_wrote_is_read_back(path, molecules):
     assert len(dataset) == len(molecules) and dataset.energy_unit == "eV"
     for item, atoms in zip(dataset, molecules, strict=True):
         assert item.z.tolist() == atoms.numbers.tolist()
-        assert np.allclose(item.pos, atoms.positions, atol=1e-6)
+        assert np.allclose(item.pos, atoms.positions - atoms.positions.mean(axis=0), atol=1e-6)
         assert float(item.energy) == pytest.approx(atoms.get_potential_energy(), abs=1e-6)
         assert np.allclose(item.force, atoms.get_forces(), atol=1e-6)
 
@@ -96,3 +96,91 @@ def test_a_batch_of_it_has_one_energy_per_molecule(path):
 
     batch = next(iter(DataLoader(ExtXYZ(path), batch_size=4)))
     assert batch.energy.shape == (4,) and batch.force.shape == batch.pos.shape
+
+
+def test_positions_are_centred_before_they_are_rounded(tmp_path, path, molecules):
+    far = [atoms.copy() for atoms in molecules]
+    for atoms, original in zip(far, molecules, strict=True):
+        atoms.positions += [1e6, -3e6, 2e6]
+        atoms.calc = original.calc
+    ase_io.write(tmp_path / "far.extxyz", far)
+    for one, other in zip(ExtXYZ(path), ExtXYZ(tmp_path / "far.extxyz"), strict=True):
+        assert torch.allclose(one.pos, other.pos, atol=1e-7)
+
+
+def test_names_of_molecules(tmp_path, molecules):
+    atoms = molecules[0].copy()
+    atoms.calc = molecules[0].calc
+    atoms.info["name"] = "methane, bent"
+    ase_io.write(tmp_path / "a.extxyz", [atoms, molecules[1]])
+    assert [item.name for item in ExtXYZ(tmp_path / "a.extxyz")] == ["methane, bent", ""]
+
+
+@pytest.mark.parametrize(
+    "comment, columns, message",
+    [
+        ("energy -13.6 forces", "forces:R:3", r"energy_key='energy'.*free text .*'energy -13.6 f"),
+        ('energy="-13.6 eV"', "forces:R:3", "energy='-13.6 eV' is not a number"),
+        ("energy=T", "forces:R:3", "energy='T' is not a number"),
+        ("energy=nan", "forces:R:3", r"no finite number energy_key='energy'.*, but nan; it has"),
+        ('energy="1 2"', "forces:R:3", r"no finite number energy_key='energy'.*of shape \(2,\)"),
+        ("total_energy=1", "forces:R:3", r"energy_key='energy' .*it has .*total_energy"),
+        ("energy=1", "forces:L:3", "'forces' has type L"),
+        ("energy=1", "forces:S:3", "'forces' has type S"),
+        ("energy=1", "forces:R:2:more:R:1", r"force_key='forces'.*of shape \(2, 2\)"),
+        (
+            "energy=1",
+            "gradient:R:3",
+            r"it has energy, gradient",
+        ),
+        ("energy=1", None, r"force_key='forces'.*it has .*3 columns that Properties=.* not name"),
+    ],
+)
+def test_what_is_no_label_is_named(tmp_path, comment, columns, message):
+    rows = "C 0 0 0 {0}\nO 1.1 0 0 {0}\n".format("T F T" if ":L:" in str(columns) else "1 0 2")
+    properties = "" if columns is None else f" Properties=species:S:1:pos:R:3:{columns}"
+    good = "2\nenergy=1 Properties=species:S:1:pos:R:3:forces:R:3\n"
+    good += "C 0 0 0 1 0 2\nO 1.1 0 0 1 0 2\n"
+    (tmp_path / "a.extxyz").write_text(f"{good}2\n{comment}{properties}\n{rows}")
+    with pytest.raises(ValueError, match=message) as error:
+        ExtXYZ(tmp_path / "a.extxyz")
+    assert "a.extxyz', molecule 1" in str(error.value)
+
+
+@pytest.mark.parametrize("kind", ["L", "S"])
+def test_other_columns_are_labels_only_if_they_are_numbers(tmp_path, kind):
+    row = "T F T" if kind == "L" else "1 0 2"
+    text = f"1\nenergy=1 Properties=species:S:1:pos:R:3:REF:{kind}:3\nC 0 0 0 {row}\n"
+    (tmp_path / "a.xyz").write_text(text)
+    with pytest.raises(ValueError, match="no finite column force_key='REF'"):
+        ExtXYZ(tmp_path / "a.xyz", force_key="REF")
+
+
+def test_whole_numbers_are_labels(tmp_path):
+    text = "1\nenergy=-13 Properties=species:S:1:pos:R:3:forces:I:3\nC 0 0 0 1 0 2\n"
+    (tmp_path / "a.xyz").write_text(text)
+    item = ExtXYZ(tmp_path / "a.xyz")[0]
+    assert float(item.energy) == -13 and item.force.tolist() == [[1, 0, 2]]
+
+
+def test_charges_that_differ_bring_a_warning(tmp_path, molecules):
+    ions = []
+    for charge in (0, -1):
+        atoms = molecules[1].copy()
+        atoms.calc = molecules[1].calc
+        atoms.info["charge"] = charge
+        ions.append(atoms)
+    ase_io.write(tmp_path / "a.extxyz", ions)
+    with pytest.warns(UserWarning, match=r"a\.extxyz', molecule 1: charge -1; other molecules"):
+        ExtXYZ(tmp_path / "a.extxyz")
+    ase_io.write(tmp_path / "b.extxyz", ions[1:] * 2)
+    assert len(ExtXYZ(tmp_path / "b.extxyz")) == 2  # all alike: no warning
+
+
+def test_any_default_device(path):
+    torch.set_default_device("meta")
+    try:
+        dataset = ExtXYZ(path)
+        assert dataset[3].pos.device.type == "cpu" and "10 molecules" in dataset.describe()
+    finally:
+        torch.set_default_device(None)

@@ -42,10 +42,11 @@ def test_frames_have_the_units_of_pyg(root):
     item = dataset[3]
     assert item.z.tolist() == [6, 6, 8, 1, 1, 1, 1, 1, 1] and item.pos.dtype == torch.float32
     assert float(item.energy) == pytest.approx(ENERGIES[3] * 627.5094738, rel=1e-8)
-    assert float(item.pos[0, 0]) == pytest.approx(0.45998423)
+    first = np.array([line.split()[1:4] for line in FRAME.splitlines()[2:]], dtype=float)
+    assert np.allclose(item.pos, first - first.mean(axis=0), atol=1e-6)
     # a gradient of +0.0373 Hartree/bohr is a force of -44.2 kcal/mol/A
     assert float(item.force[0, 0]) == pytest.approx(-0.03725021 * 627.5094738 / 0.529177211)
-    assert len(torch.load(root / "processed" / "ethanol_v1.pt", weights_only=True)) == 2
+    assert len(torch.load(root / "processed" / "ethanol_v2.pt", weights_only=True)) == 2
 
 
 def test_other_units_share_the_processed_file(root):
@@ -79,3 +80,15 @@ def test_wrong_arguments_and_damaged_wheels_are_refused(root):
     (root / "raw" / md17.WHEEL).write_bytes(b"half a wheel")
     with pytest.raises(ValueError, match="not an intact wheel of molpipx"):
         MD17Ethanol(root)
+
+
+def test_a_flipped_bit_in_the_processed_file_is_noticed(root):
+    MD17Ethanol(root)
+    path = root / "processed" / "ethanol_v1.pt"
+    data = bytearray(path.read_bytes())
+    data[len(data) // 2] ^= 1
+    path.write_bytes(data)
+    with pytest.raises(ValueError, match=r"ethanol_v1\.pt' is damaged .*delete it"):
+        MD17Ethanol(root)
+    path.unlink()
+    MD17Ethanol(root)

@@ -4,8 +4,9 @@ import zipfile
 
 import numpy as np
 import pytest
+from benchmarks.data import build_splits
 
-from e3hyena.data import build_splits, standard_split
+from e3hyena.data import standard_split
 from e3hyena.data.splits import SPLITS
 
 

@@ -1,5 +1,6 @@
 import pytest
 import torch
+from torch import Tensor
 
 from e3hyena import HyenaNet
 from e3hyena.models import energy_and_forces
@@ -7,6 +8,7 @@ from e3hyena.testing import perturb_parameters, random_element
 from e3hyena.testing.elements import POINTS
 
 MIXERS = [None, "coordinate", "attention", "linear_attention", "query_key"]
+RANGED = ["coordinate within 4", "attention within 4", "linear_attention within 4"]
 
 
 def molecules(dtype=torch.float64):
@@ -18,7 +20,11 @@ def molecules(dtype=torch.float64):
 
 
 def network(mixer, dtype=torch.float64, **options):
+    """``"attention within 4"`` is a mixer of finite range."""
     torch.manual_seed(0)
+    if mixer and " within " in mixer:
+        mixer, _, radius = mixer.partition(" within ")
+        options["mixer_options"] = {"range": float(radius)}
     net = HyenaNet(
         "0e", irreps_hidden="8x0e + 8x1o", num_layers=2, mixer=mixer, cutoff=3.0, ordered=True,
         **options,
@@ -27,7 +33,7 @@ def network(mixer, dtype=torch.float64, **options):
     return net.to(dtype)
 
 
-@pytest.mark.parametrize("mixer", MIXERS)
+@pytest.mark.parametrize("mixer", MIXERS + RANGED)
 def test_forces_are_minus_the_finite_differences_of_the_energy(mixer):
     net, (z, pos, batch) = network(mixer), molecules()
     _, forces = energy_and_forces(net, z, pos, batch)
@@ -47,7 +53,7 @@ def test_forces_are_minus_the_finite_differences_of_the_energy(mixer):
     assert expected.abs().max() > 1e-3
 
 
-@pytest.mark.parametrize("mixer", MIXERS)
+@pytest.mark.parametrize("mixer", MIXERS + RANGED)
 def test_training_on_forces_differentiates_them_correctly(mixer):
     """The gradient of a loss of forces with respect to a weight, against finite differences."""
     net, (z, pos, batch) = network(mixer), molecules()
@@ -114,3 +120,79 @@ def test_anything_but_one_energy_per_graph_is_refused():
     net, (z, pos, batch) = HyenaNet("1o", irreps_hidden="4x0e + 4x1o", num_layers=1), molecules()
     with pytest.raises(ValueError, match=r"gave shape \(2, 3\); forces need one energy per graph"):
         energy_and_forces(net, z, pos.float(), batch)
+
+
+class TestTheCallersGraph:
+    """Forces are a function of whatever the positions are made of."""
+
+    WATER = torch.tensor([8, 1, 1]), torch.tensor([[0, 0, 0.1], [0.8, 0, -0.5], [-0.8, 0, -0.5]])
+
+    def test_hessian(self) -> None:
+        net, (z, pos) = network("coordinate"), self.WATER
+        pos = pos.double()
+
+        def forces(pos: Tensor) -> Tensor:
+            return energy_and_forces(net, z, pos, create_graph=True)[1]
+
+        hessian = torch.autograd.functional.jacobian(forces, pos)
+        expected = -torch.autograd.functional.hessian(lambda pos: net(z, pos).sum(), pos)
+        assert expected.abs().max() > 1e-2
+        torch.testing.assert_close(hessian, expected, rtol=1e-12, atol=1e-12)
+
+    def test_strain(self) -> None:
+        net, (z, pos, batch) = network("coordinate"), molecules()
+        strain = torch.zeros(3, 3, dtype=torch.float64, requires_grad=True)
+        energy, forces = energy_and_forces(net, z, pos + pos @ strain, batch, create_graph=True)
+        (virial,) = torch.autograd.grad(energy.sum(), strain, retain_graph=True)
+        torch.testing.assert_close(virial, -pos.T @ forces.detach(), rtol=1e-10, atol=1e-12)
+        (again,) = torch.autograd.grad(forces.square().sum(), strain)
+        assert again.abs().max() > 1e-3
+
+    def test_a_geometry_made_upstream(self) -> None:
+        net, (z, pos, batch) = network("coordinate"), molecules()
+        stretch = torch.ones((), dtype=torch.float64, requires_grad=True)
+        _, forces = energy_and_forces(net, z, stretch * pos, batch, create_graph=True)
+        (slope,) = torch.autograd.grad(forces.square().sum(), stretch)
+        step, values = 1e-5, []
+        for factor in (1 - step, 1 + step):
+            values.append(energy_and_forces(net, z, factor * pos, batch)[1].square().sum())
+        expected = (values[1] - values[0]) / (2 * step)
+        assert slope.item() == pytest.approx(expected.item(), rel=1e-5) and abs(slope) > 1e-3
+
+    def test_features(self) -> None:
+        net = network("coordinate", irreps_features="2x0e")
+        z, pos, batch = molecules()
+        features = torch.randn(9, 2, dtype=torch.float64, requires_grad=True)
+        options = {"create_graph": True, "features": features}
+        energy, forces = energy_and_forces(net, z, pos, batch, **options)
+        for result in (energy.sum(), forces.square().sum()):
+            (grad,) = torch.autograd.grad(result, features, retain_graph=True)
+            assert grad.abs().max() > 1e-4
+
+    def test_what_is_left_to_the_caller(self) -> None:
+        """Without ``create_graph`` nothing has a graph, and the caller's own still works."""
+        net, (z, pos, batch) = network("coordinate"), molecules()
+        stretch = torch.ones((), dtype=torch.float64, requires_grad=True)
+        made = (stretch * pos).sin()
+        energy, forces = energy_and_forces(net, z, made, batch)
+        assert not energy.requires_grad and not forces.requires_grad
+        made.sum().backward()
+        assert stretch.grad is not None and pos.grad is None
+
+    @pytest.mark.parametrize("create_graph", [False, True])
+    @pytest.mark.parametrize("mixer", MIXERS)
+    def test_inference_mode(self, mixer: str | None, create_graph: bool) -> None:
+        net, (z, pos, batch) = network(mixer), molecules()
+        expected = energy_and_forces(net, z, pos, batch)
+        with torch.inference_mode():
+            made = z.clone(), pos.clone(), batch.clone()
+            energy, forces = energy_and_forces(net, *made, create_graph=create_graph)
+        torch.testing.assert_close((energy, forces), expected, rtol=1e-10, atol=1e-12)
+        assert forces.requires_grad == create_graph and not forces.is_inference()
+
+    def test_no_grad_keeps_the_graph_that_is_asked_for(self) -> None:
+        net, (z, pos, batch) = network("coordinate"), molecules()
+        with torch.no_grad():
+            _, forces = energy_and_forces(net, z, pos, batch, create_graph=True)
+        forces.square().sum().backward()
+        assert any(p.grad is not None and p.grad.any() for p in net.parameters())

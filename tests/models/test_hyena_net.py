@@ -64,7 +64,8 @@ class TestSymmetry:
 
     def test_more_degrees_layers_and_no_cutoff(self) -> None:
         hidden = "4x0e + 2x0o + 4x1o + 2x2e + 2x2o"
-        check(build("1e + 2o + 0o", "coordinate", irreps_hidden=hidden, num_layers=2), seeds=1)
+        options = {"irreps_hidden": hidden, "num_layers": 2, "cutoff": 8.0}
+        check(build("1e + 2o + 0o", "coordinate", **options), seeds=1)
         check(build("1o", "coordinate", num_layers=2, cutoff=None), seeds=1)
         check(build("1o", "query_key", short_conv=3, boundary="same"), seeds=1)
 
@@ -120,11 +121,11 @@ class TestBatches:
     def test_pools(self) -> None:
         pos = torch.randn(14, 3)
         torch.manual_seed(1)
-        atoms = build("0e + 1o", "coordinate", pool=None)
+        atoms = build("0e + 1o", "coordinate", pool=None, moments="")
         per_atom = atoms(Z, pos, BATCH)
         for pool in ("sum", "mean"):
             torch.manual_seed(1)
-            y = build("0e + 1o", "coordinate", pool=pool)(Z, pos, BATCH)
+            y = build("0e + 1o", "coordinate", pool=pool, moments="")(Z, pos, BATCH)
             for graph in range(3):
                 mine = per_atom[graph == BATCH]
                 expected = mine.sum(0) if pool == "sum" else mine.mean(0)
@@ -269,6 +270,10 @@ class TestBadInput:
             ("1p", {}, "irreps_out='1p' does not parse"),
             ("1o", {"irreps_hidden": "x"}, "irreps_hidden='x' does not parse"),
             ("1o", {"irreps_features": "x"}, "irreps_features='x' does not parse"),
+            ("1o", {"irreps_hidden": "0x0e"}, "irreps_hidden='0x0e' holds nothing; take"),
+            ("1o", {"irreps_hidden": ""}, "irreps_hidden='' holds nothing; take"),
+            ("1o", {"num_layers": -1}, "num_layers=-1 must not be negative"),
+            ("1o", {"moments": "0e"}, "moments='0e' holds 0e; positions have moments"),
             ("1o", {"pool": "max"}, "pool='max' is unknown; use 'sum', 'mean' or None"),
             ("1o", {"mixer": "fnet"}, "mixer='fnet' is unknown"),
         ],
@@ -276,6 +281,118 @@ class TestBadInput:
     def test_construction(self, irreps_out: str, options: dict, message: str) -> None:
         with pytest.raises(ValueError, match=message):
             HyenaNet(irreps_out, **options)
+
+
+class TestKinds:
+    """Outputs that parity forbids are said, and what a path can reach is reached."""
+
+    @pytest.mark.parametrize("mixer", SETS)
+    @pytest.mark.parametrize("irreps_out", ["0o", "1e", "0e + 1e", "0e + 2e", "3o + 2o"])
+    def test_products_of_vectors(self, irreps_out: str, mixer: str | None) -> None:
+        """Kinds that the hidden features lack come from products of two and three of them."""
+        net = build(irreps_out, mixer, irreps_hidden="8x0e + 8x1o", cutoff=8.0)
+        y = net(Z, torch.randn(14, 3), BATCH)
+        assert all(y[0, part].abs().max() > 1e-5 for part in net.irreps_out.slices())
+        check(net, seeds=1)
+
+    @pytest.mark.parametrize(
+        ("irreps_out", "options", "zero", "advice"),
+        [
+            ("1o", {"irreps_hidden": "4x1o"}, "the output", "irreps_hidden='4x0e+4x1o'"),
+            ("1e", {"irreps_hidden": "4x0e"}, "the output", "irreps_hidden='4x0e+4x1o'"),
+            ("0e + 4e", {"irreps_hidden": "4x0e + 4x1o"}, "4e in", "='4x0e+4x1o+4x4e'"),
+            ("0o", {"irreps_hidden": "4x0e + 4x1e"}, "the output", "='4x0e+4x1o+4x1e'"),
+            ("2e", {"irreps_hidden": "4x0e", "num_layers": 0}, "the output", "and num_layers=1"),
+        ],
+    )
+    @pytest.mark.parametrize("mixer", ["coordinate", "attention", None])
+    def test_always_zero(
+        self, irreps_out: str, options: dict, zero: str, advice: str, mixer: str | None
+    ) -> None:
+        """The advice is good: it reaches every kind, without a warning."""
+        with pytest.warns(UserWarning, match=rf"{zero}.* always zero: irreps_hidden=") as record:
+            net = HyenaNet(irreps_out, mixer=mixer, cutoff=3.0, **{"num_layers": 2, **options})
+        message = str(record[0].message)
+        assert len(record) == 1 and record[0].filename == __file__ and advice in message
+        z, pos = Z[:8], 2 * torch.randn(8, 3, dtype=torch.float64)
+        y, reached = net.double()(z, pos), net.reached()
+        for (_, ir), part in zip(net.irreps_out, net.irreps_out.slices(), strict=True):
+            assert y[:, part].any() == (ir in reached)
+        hidden = message.split("take irreps_hidden='")[1].split("'")[0]
+        num_layers = int(message.split("num_layers=")[-1]) if "and num_layers" in message else 2
+        better = HyenaNet(
+            irreps_out, irreps_hidden=hidden, num_layers=num_layers, mixer=mixer, cutoff=3.0
+        )
+        y = better.double()(z, pos)
+        assert all(y[:, part].abs().max() > 1e-6 for part in better.irreps_out.slices())
+
+    def test_nothing_but_a_cutoff_helps(self) -> None:
+        with pytest.warns(UserWarning, match="always zero.*give a cutoff, or take mixer='coordi"):
+            HyenaNet("4o", irreps_hidden="4x0e", num_layers=1, mixer="attention")
+
+
+class TestWhatIsLegal:
+    @pytest.mark.parametrize("cutoff", [3.0, None])
+    def test_irreps_without_copies(self, cutoff: float | None) -> None:
+        """They are not there, whatever their degree."""
+        torch.manual_seed(0)
+        plain = build("0e + 1o", "coordinate", irreps_hidden="8x0e", cutoff=cutoff)
+        torch.manual_seed(0)
+        odd = build(
+            "0e + 0x3e + 1o", "coordinate", irreps_hidden="8x0e + 0x1o + 0x3o", cutoff=cutoff
+        )
+        pos = torch.randn(14, 3)
+        torch.testing.assert_close(odd(Z, pos, BATCH), plain(Z, pos, BATCH))
+
+    def test_no_layers(self) -> None:
+        net = build("0e", None, num_layers=0)
+        assert net(Z, torch.randn(14, 3), BATCH).shape == (3, 1)
+
+    @pytest.mark.parametrize("mixer", MIXERS)
+    @pytest.mark.parametrize("options", [{"cutoff": None}, {}], ids=str)
+    def test_meta_tensors(self, mixer: str | None, options: dict) -> None:
+        net = build("0e + 1o", mixer, **options).to("meta")
+        z, pos = Z.to("meta"), torch.empty(14, 3, device="meta")
+        edges = torch.empty(2, 20, dtype=torch.long, device="meta")
+        y = net(z, pos, edge_index=edges if net.cutoff else None)
+        assert y.shape == (1, 4) and y.is_meta
+
+    @pytest.mark.parametrize("mixer", MIXERS)
+    @pytest.mark.parametrize(
+        "options", [{"cutoff": None}, {}, {"mixer_options": {"range": 4.0}}], ids=str
+    )
+    def test_another_default_device(self, mixer: str | None, options: dict) -> None:
+        """Whatever a pass makes, it makes where the atoms are."""
+        if mixer in ("query_key", "filter") and "mixer_options" in options:
+            pytest.skip("has no range")
+        net, pos = build("0e + 1o", mixer, **options), torch.randn(14, 3)
+        expected = net(Z, pos, BATCH)
+        with torch.device("meta"):
+            assert torch.equal(net(Z, pos, BATCH), expected)
+            made = build("0e + 1o", mixer, **options)
+        assert all(x.is_meta for x in (*made.parameters(), *made.buffers()))
+
+
+@pytest.mark.parametrize("irreps_out", ["0e", "1o"])
+@pytest.mark.parametrize("cutoff", [3.0, None])
+def test_a_fresh_network_starts_at_the_scale_of_standardised_data(
+    irreps_out: str, cutoff: float | None
+) -> None:
+    """Root mean square below about one, summed over some twenty atoms."""
+    from e3hyena.data import QM9Extract
+
+    molecules = [QM9Extract("test")[i] for i in range(0, 600, 30)]
+    z, pos = (torch.cat([data[key] for data in molecules]) for key in ("z", "pos"))
+    batch = torch.repeat_interleave(torch.tensor([len(data.z) for data in molecules]))
+    sizes = []
+    for mixer in MIXERS:
+        for seed in range(3):
+            torch.manual_seed(seed)
+            options = {"irreps_hidden": "16x0e + 16x1o", "num_layers": 2, "cutoff": cutoff}
+            with torch.no_grad():
+                y = build(irreps_out, mixer, **options)(z, pos, batch)
+            sizes.append(y.square().mean().sqrt().item())
+    assert sorted(sizes)[len(sizes) // 2] < 1 and max(sizes) < 3 and min(sizes) > 0.01
 
 
 @pytest.mark.parametrize("options", [{}, {"mixer": "filter"}, {"short_conv": 3}])

@@ -115,7 +115,7 @@ def test_equivariant_also_after_training() -> None:
 
 
 def test_other_irreps() -> None:
-    operator = SE3Hyena("2x1o + 3x0e + 1e", "1o + 0o", "4x0e + 1o", num_channels=4)
+    operator = SE3Hyena("2x1o + 3x0e + 1e", "1o + 1e", "4x0e + 1o", num_channels=4)
     assert_equivariant(operator, seeds=2)
     assert_equivariant(SE3Hyena("4x0e", irreps_hidden="3x0e", num_channels=2), seeds=2)
 
@@ -163,3 +163,16 @@ def test_wrong_input() -> None:
         build()(torch.randn(3, 10), torch.tensor([1, 0, 1]))
     with pytest.raises(ValueError, match="irreps_in='q' does not parse"):
         SE3Hyena("q")
+
+
+@pytest.mark.parametrize(
+    ("irreps", "zero"), [(("4x0e + 1o", "1o + 0o"), "0o in"), (("4x0e", "1o"), "the output")]
+)
+def test_kinds_that_are_always_zero(irreps: tuple[str, str], zero: str) -> None:
+    with pytest.warns(UserWarning, match=f"{zero}.* always zero: .*take HyenaOperator") as record:
+        operator = SE3Hyena(*irreps, "4x0e + 1o", num_channels=4)
+    assert record[0].filename == __file__
+    y = operator(operator.irreps_in.randn(9, -1))
+    reached = operator.reached({ir for _, ir in operator.irreps_in})
+    for (_, ir), part in zip(operator.irreps_out, operator.irreps_out.slices(), strict=True):
+        assert y[:, part].any() == (ir in reached)

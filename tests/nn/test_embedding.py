@@ -1,10 +1,10 @@
-"""The embedding of atoms: equivariant and smooth, at the centroid as well."""
+"""The embeddings of atoms: by element, and with positions, smooth at the centroid as well."""
 
 import torch
 from e3nn import o3
 from torch import Tensor
 
-from e3hyena.nn.embedding import AtomEmbedding
+from e3hyena.nn.embedding import AtomEmbedding, ElementEmbedding
 from e3hyena.testing import assert_equivariant, perturb_parameters
 
 IRREPS = "4x0e + 2x0o + 3x1o + 1e + 2x2e + 3o"
@@ -56,3 +56,27 @@ def test_unit_variance() -> None:
 def test_nothing_to_embed() -> None:
     assert AtomEmbedding("")(Z, torch.randn(24, 3)).shape == (24, 0)
     assert AtomEmbedding(IRREPS)(Z[:0], torch.zeros(0, 3)).shape == (0, o3.Irreps(IRREPS).dim)
+
+
+def test_elements_alone() -> None:
+    embedding = ElementEmbedding("2x1o + 4x0e + 0x2e + 3x0e + 0o")
+    x = embedding(Z)
+    assert x.shape == (24, 14)
+    assert torch.equal(x[:, 6:13], embedding.element.weight[Z]) and x[:, 6:13].any()
+    assert not x[:, :6].any() and not x[:, 13:].any()
+    assert embedding.reached() == {o3.Irrep("0e")}
+    many = ElementEmbedding("64x0e")(torch.arange(1, 119))
+    assert 0.9 < many.square().mean() < 1.1
+
+
+def test_elements_of_nothing() -> None:
+    for irreps in ("", "4x1o", "0x0e + 2x1o"):
+        embedding = ElementEmbedding(irreps)
+        assert not embedding(Z).any() and not embedding.reached()
+        assert embedding(Z[:0]).shape == (0, o3.Irreps(irreps).dim)
+
+
+def test_entries_without_copies() -> None:
+    embedding = AtomEmbedding("4x0e + 0x1o + 0x3e")
+    assert embedding(Z, torch.randn(24, 3)).shape == (24, 4)
+    assert embedding.reached() == {o3.Irrep("0e")}

@@ -3,6 +3,7 @@
 import copy
 import io
 import pickle
+from contextlib import nullcontext
 
 import pytest
 import torch
@@ -59,9 +60,10 @@ class TestSymmetry:
 
     @pytest.mark.parametrize("mixer", MIXERS)
     def test_other_irreps_out_and_hidden(self, mixer: str) -> None:
-        operator = HyenaOperator(
-            "4x0e + 2x1o", "2x2e + 1o + 3x0e", "4x0e + 2x1o + 2x2e", mixer=mixer
-        )
+        irreps = "4x0e + 2x1o", "2x2e + 1o + 3x0e", "4x0e + 2x1o + 2x2e"
+        plain = "attention" in mixer  # which multiplies nothing with the values
+        with pytest.warns(UserWarning, match="2e in") if plain else nullcontext():
+            operator = HyenaOperator(*irreps, mixer=mixer)
         assert_equivariant(operator, seeds=2)
 
     @pytest.mark.parametrize(("mixer", "boundary"), SETS)
@@ -195,7 +197,9 @@ class TestIrreps:
         self, mixer: str, irreps_in: str, irreps_out: str, irreps_hidden: str | None
     ) -> None:
         """Empty irreps, or outputs that no path reaches: zeros of the right shape, no error."""
-        operator = HyenaOperator(irreps_in, irreps_out, irreps_hidden, mixer=mixer)
+        expected = "the output is always zero" if o3.Irreps(irreps_out).dim else None
+        with pytest.warns(UserWarning, match=expected) if expected else nullcontext():
+            operator = HyenaOperator(irreps_in, irreps_out, irreps_hidden, mixer=mixer)
         x = operator.irreps_in.randn(5, -1).requires_grad_()
         y = operator(x, torch.tensor([0, 0, 2, 2, 2]))
         assert y.shape == (5, operator.irreps_out.dim) and not y.any()
@@ -241,6 +245,35 @@ class TestIrreps:
     def test_parity_that_leaves_something(self, mixer: str, irreps: str) -> None:
         operator = HyenaOperator(irreps, mixer=mixer)  # a warning would be an error
         assert operator(operator.irreps_in.randn(9, -1)).abs().max() > 1e-3
+
+    @pytest.mark.parametrize(
+        ("irreps", "mixer", "missing", "advice"),
+        [
+            (("16x0e", "4x1o"), "query_key", "the output", "no irreps_hidden leads there"),
+            (("8x0e + 8x1o", "0e + 1e"), "coordinate", "1e in", "hidden='8x0e+8x1o+8x1e'"),
+            (("8x0e + 8x1o", "0e + 1e"), "attention", "1e in", "no irreps_hidden leads there"),
+            (("8x1o", "0o + 1o"), "coordinate", "0o in", "irreps_hidden='8x0o+8x1o+8x1e'"),
+            (("8x1o", "0o + 1o"), "query_key", "0o in", "irreps_hidden='8x0o+8x1o'"),
+            (("4x0e + 4x1o", "2e + 1o"), "filter", "2e in", "irreps_hidden='4x0e+4x1o+4x2e'"),
+        ],
+    )
+    def test_kinds_that_are_always_zero(
+        self, irreps: tuple[str, str], mixer: str, missing: str, advice: str
+    ) -> None:
+        """They are named, and the advice is good."""
+        with pytest.warns(UserWarning, match=missing) as record:
+            operator = HyenaOperator(*irreps, mixer=mixer)
+        message = str(record[0].message)
+        assert advice in message and record[0].filename == __file__ and len(record) == 1
+        x = operator.irreps_in.randn(9, -1)
+        reached = operator.reached({ir for _, ir in operator.irreps_in})
+        y = operator(x)
+        for (_, ir), part in zip(operator.irreps_out, operator.irreps_out.slices(), strict=True):
+            assert (y[:, part].abs().max() > 1e-3) == (ir in reached)
+        if "irreps_hidden=" in advice:
+            hidden = message.split("take irreps_hidden='")[1].split("'")[0]
+            y = HyenaOperator(*irreps, hidden, mixer=mixer)(x)  # without a warning
+            assert all(y[:, part].abs().max() > 1e-3 for part in operator.irreps_out.slices())
 
     def test_many_paths_name_a_better_choice(self) -> None:
         with pytest.warns(UserWarning, match="893 paths each.*for example 7x0e\\+7x1o") as record:

@@ -5,7 +5,7 @@ import torch
 from torch import nn
 
 from e3hyena.ops import Paths, tensor_product, tensor_product_long_conv
-from e3hyena.ops.spectrum import BOUNDARIES
+from e3hyena.ops.transforms import BOUNDARIES
 from e3hyena.testing.measure import relative_error
 
 PATHS = Paths("0e + 1o", "0e + 1o", "0e + 1o + 1e")

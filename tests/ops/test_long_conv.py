@@ -11,7 +11,7 @@ from torch.autograd import gradcheck, gradgradcheck
 
 from e3hyena.ops import Paths, naive, tensor_product_long_conv
 from e3hyena.ops.paths import paths_from_key
-from e3hyena.ops.spectrum import BOUNDARIES
+from e3hyena.ops.transforms import BOUNDARIES
 from e3hyena.testing import random_element
 from e3hyena.testing.measure import relative_error
 

@@ -1,4 +1,7 @@
+import errno
 import os
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
 
 import pytest
 
@@ -46,3 +49,50 @@ def test_a_read_only_folder_is_refused(tmp_path):
     tmp_path.chmod(0o500)
     with pytest.raises(OSError, match="cannot write to the folder"):
         check_writable(tmp_path)
+
+
+@pytest.mark.skipif(not Path("/dev/full").exists(), reason="needs /dev/full")
+def test_a_full_disk_is_one_clear_error_and_loses_nothing(tmp_path):
+    path = tmp_path / "file.txt"
+    write_text(path, "old")
+    with (
+        pytest.raises(
+            OSError, match=r"cannot write .*file\.txt' \(No space left.*is kept"
+        ) as caught,
+        atomic_path(path) as temporary,
+    ):
+        temporary.symlink_to("/dev/full")
+        temporary.write_text("new")
+    assert caught.value.errno == errno.ENOSPC
+    assert path.read_text() == "old" and os.listdir(tmp_path) == ["file.txt"]
+
+
+@pytest.mark.skipif(not Path("/proc/self").exists(), reason="needs /proc")
+def test_a_file_system_that_cannot_be_written_is_named():
+    """Also root cannot write there."""
+    with pytest.raises(OSError, match=r"cannot write to the folder '/proc/run'.* choose another"):
+        check_writable("/proc/run")
+
+
+def test_two_writers_of_one_file_do_not_meet(tmp_path):
+    path = tmp_path / "file.txt"
+    with atomic_path(path) as one, atomic_path(path) as other:
+        assert one != other and one.suffix == other.suffix == ".txt"
+        one.write_text("one")
+        other.write_text("other")
+    assert path.read_text() == "one"
+    texts = [str(i) * 10_000 for i in range(8)]
+    with ThreadPoolExecutor(8) as pool:
+        list(pool.map(lambda text: write_text(path, text), texts))
+    assert path.read_text() in texts and os.listdir(tmp_path) == ["file.txt"]
+
+
+def test_a_file_is_on_the_disk_before_it_has_its_name(tmp_path, monkeypatch):
+    """And the name is, before anything else is written."""
+    calls, fsync, replace = [], os.fsync, os.replace
+    monkeypatch.setattr(
+        os, "fsync", lambda fd: (calls.append(Path(f"/proc/self/fd/{fd}").exists()), fsync(fd))
+    )
+    monkeypatch.setattr(os, "replace", lambda *paths: (calls.append("replace"), replace(*paths)))
+    write_text(tmp_path / "file.txt", "text")
+    assert len(calls) == 3 and calls[1] == "replace"

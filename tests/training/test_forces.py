@@ -13,8 +13,8 @@ from e3hyena.training import DataConfig, TrainConfig, load_model, predict, train
 from e3hyena.training.evaluate import evaluate, predict_forces
 from e3hyena.training.load import load_split, scaling_of
 from e3hyena.training.module import ForceRegression
+from e3hyena.training.plan import resolve
 from e3hyena.training.scaling import Scaling
-from e3hyena.training.tasks import task_of
 
 ase_io = pytest.importorskip("ase.io")
 
@@ -50,10 +50,11 @@ def test_reference_energies_of_the_elements_are_fitted(finished_forces, config):
     """An energy per atom that is added to the labels is found again, to the last digits."""
     _, info = load_model(finished_forces)
     train_part = load_split(config.data, info.task, "train")
-    scaling = scaling_of(config, train_part)
+    plan = resolve(config)
+    scaling = scaling_of(plan, train_part)
     added = Scaling(torch.tensor(1.0), torch.tensor(0.0), -13.6 * torch.arange(119.0).double() ** 2)
     atoms = train_part.z, train_part.batch, train_part.num_graphs
-    shifted = scaling_of(config, train_part._replace(label=train_part.label + added.offset(*atoms)))
+    shifted = scaling_of(plan, train_part._replace(label=train_part.label + added.offset(*atoms)))
     change = shifted.offset(*atoms) - scaling.offset(*atoms)
     assert torch.allclose(change, added.offset(*atoms), rtol=1e-9)
     assert set(shifted.atom_shift.nonzero().flatten().tolist()) == {1, 6, 7, 8}
@@ -111,17 +112,17 @@ def test_predictions_have_forces_in_every_format(finished_forces, tmp_path, labe
 
 def test_data_and_task_must_fit():
     with pytest.raises(ValueError, match=r"task 'forces' needs data\.source md17 or extxyz"):
-        task_of(TrainConfig(task="forces"))
+        resolve(TrainConfig(task="forces"))
     md17 = DataConfig(source="md17", root="x")
     with pytest.raises(ValueError, match=r"task 'gap' needs data\.source extract or qm9"):
-        task_of(TrainConfig(task="gap", data=md17))
+        resolve(TrainConfig(task="gap", data=md17))
     with pytest.raises(ValueError, match="the order jumps"):
-        task_of(TrainConfig(task="forces", data=replace(md17, order="spectral")))
-    assert task_of(TrainConfig(task="forces", data=md17)).unit == "kcal/mol"
-    with pytest.raises(ValueError, match=r"data\.source = 'extract' has no options"):
-        DataConfig(options={"energy_unit": "eV"})
-    with pytest.raises(ValueError, match=r"'md17' needs data\.root"):
-        DataConfig(source="md17")
+        resolve(TrainConfig(task="forces", data=replace(md17, order="spectral")))
+    assert resolve(TrainConfig(task="forces", data=md17)).task.unit == "kcal/mol"
+    with pytest.raises(ValueError, match=r"QM9Extract has no option 'energy_unit'"):
+        resolve(TrainConfig(data=DataConfig(options={"energy_unit": "eV"})))
+    with pytest.raises(ValueError, match=r"MD17Ethanol needs data\.root"):
+        resolve(TrainConfig(task="forces", data=DataConfig(source="md17")))
 
 
 def test_a_dataset_without_forces_says_which_has_them():

@@ -3,8 +3,8 @@ import torch
 from hypothesis import given
 from hypothesis import strategies as st
 
-from e3hyena.training.clock import Clock
-from e3hyena.training.ema import WeightAverage
+from e3hyena.training.callbacks.clock import Clock
+from e3hyena.training.callbacks.ema import WeightAverage
 from e3hyena.training.module import learning_rate_factor
 
 schedules = st.sampled_from(["cosine", "one_cycle", "constant"])

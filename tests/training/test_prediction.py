@@ -1,11 +1,15 @@
+import csv
 import io
 import json
 
 import pytest
 import torch
+from torch_geometric.data import Batch, Data
 
 from e3hyena import HyenaNet
 from e3hyena.training import load_model, predict
+from e3hyena.training.prediction import FORMATS, format_of
+from e3hyena.training.torch_files import write_torch
 
 ase_io = pytest.importorskip("ase.io")
 build = pytest.importorskip("ase.build")
@@ -92,7 +96,7 @@ def test_predictions_list_atoms_as_training_did(finished, tmp_path, order):
     kwargs.update(mixer="query_key", ordered=True)
     state = HyenaNet(**kwargs).state_dict()
     content.update(config=json.dumps(config), model_kwargs=json.dumps(kwargs), state_dict=state)
-    torch.save(content, tmp_path / "model.pt")
+    write_torch(tmp_path / "model.pt", content)
     atoms = build.molecule("CH3CH2OH")
     listings = [range(9), [4, 8, 2, 7, 0, 5, 1, 3, 6]]
     ase_io.write(tmp_path / "a.xyz", [atoms[list(listing)] for listing in listings])
@@ -101,3 +105,144 @@ def test_predictions_list_atoms_as_training_did(finished, tmp_path, order):
     assert lengths.max() > 0
     same = abs(lengths[0] - lengths[1]) < 1e-5 * lengths.max()
     assert bool(same) is (order is not None)
+
+
+def graph(atoms):
+    z, pos = torch.from_numpy(atoms.numbers).long(), torch.from_numpy(atoms.positions)
+    return Data(z=z, pos=pos)
+
+
+def test_one_path_is_one_file(finished, files):
+    """A string is no list of letters."""
+    for one in (files[0], str(files[0])):
+        assert torch.equal(predict(finished, one).values, predict(finished, [one]).values)
+    with pytest.raises(FileNotFoundError, match=r"there is no file 'w\.xyz'"):
+        predict(finished, "w.xyz")
+
+
+def test_molecules_of_memory_as_those_of_files(finished, files):
+    molecules = [atoms for file in files[:1] for atoms in ase_io.read(file, index=":")]
+    graphs = [graph(atoms) for atoms in molecules]
+    expected = predict(finished, files[0]).values
+    for given in (molecules, graphs, Batch.from_data_list(graphs), [molecules[0], graphs[1]]):
+        assert torch.allclose(predict(finished, given).values, expected, atol=1e-6)
+    one = predict(finished, molecules[0])
+    assert torch.allclose(one.values, expected[:1], atol=1e-6)
+    assert "H2O" in one.to_table() and one.structures[0].file == ""
+    with pytest.raises(ValueError, match="there are no molecules"):
+        predict(finished, [])
+
+
+def test_a_loaded_model_is_a_model(finished, files):
+    pair = load_model(finished)
+    assert torch.equal(predict(pair, files).values, predict(finished, files).values)
+    with pytest.raises(TypeError, match="HyenaNet; give a path, or the pair"):
+        predict(pair[0], files)
+
+
+@pytest.mark.parametrize("shift", [100.0, 1e6])
+def test_far_from_the_origin(finished, tmp_path, shift):
+    near, far = build.molecule("CH3CH2OH"), build.molecule("CH3CH2OH")
+    far.positions += [shift, -shift, 2 * shift]
+    expected = predict(finished, near).values
+    ase_io.write(tmp_path / "far.extxyz", far)
+    scale = float(expected.abs().max())
+    for given in (far, graph(far), tmp_path / "far.extxyz"):
+        assert torch.allclose(predict(finished, given).values, expected, atol=2e-6 * scale)
+
+
+def test_forces_far_from_the_origin(finished_forces):
+    """Against the network in float64, at the origin."""
+    model, info = load_model(finished_forces)
+    near, far = build.molecule("CH3CH2OH"), build.molecule("CH3CH2OH")
+    far.positions += 1e6
+    pos = torch.from_numpy(near.positions).requires_grad_()
+    z = torch.from_numpy(near.numbers).long()
+    output = model.double()(z, pos)
+    (gradient,) = torch.autograd.grad(output.sum(), pos)
+    found = predict(finished_forces, far)
+    energy = info.scaling.to_property(output.detach(), z, torch.zeros_like(z))
+    assert torch.allclose(found.values, energy, atol=1e-5)
+    assert torch.allclose(found.forces[0], -gradient * info.scaling.scale, atol=1e-4)
+
+
+def test_names_are_shown(finished, tmp_path):
+    from rdkit import Chem
+
+    (tmp_path / "a.smi").write_text("CCO ethanol, relaxed\nO\n")
+    found = predict(finished, tmp_path / "a.smi")
+    entries = json.loads(found.to_json())["predictions"]
+    assert [entry["name"] for entry in entries] == ["ethanol, relaxed", "O"]
+    assert "ethanol, relaxed" in found.to_table()
+    rows = list(csv.DictReader(io.StringIO(found.to_csv())))
+    assert [row["name"] for row in rows] == ["ethanol, relaxed", "O"]
+    assert float(rows[0]["dipole_x (D)"]) == float(found.values[0, 0])
+    back = ase_io.read(io.StringIO(found.to_extxyz()), index=":", format="extxyz")
+    assert [atoms.info["name"] for atoms in back] == ["ethanol, relaxed", "O"]
+    assert Chem.MolFromSmiles(back[0].info["smiles"]).GetNumAtoms() == 3
+
+
+@pytest.mark.parametrize("suffix", [".traj", ".extxyz"])
+def test_labels_of_the_file_stay_beside_predictions(finished_forces, tmp_path, suffix):
+    from ase.calculators.emt import EMT
+
+    atoms = build.molecule("CH3CH2OH")
+    atoms.calc = EMT()
+    energy, forces = atoms.get_potential_energy(), atoms.get_forces()
+    atoms.info["REF_energy"] = -1.5
+    ase_io.write(tmp_path / f"a{suffix}", atoms)
+    found = predict(finished_forces, tmp_path / f"a{suffix}")
+    (tmp_path / "out.extxyz").write_text(found.to_extxyz())
+    back = ase_io.read(tmp_path / "out.extxyz")
+    assert back.get_potential_energy() == pytest.approx(energy)
+    assert back.get_forces() == pytest.approx(forces, abs=1e-6)
+    assert back.info["predicted_energy"] == pytest.approx(float(found.values))
+    assert back.arrays["predicted_forces"] == pytest.approx(found.forces[0].numpy(), abs=1e-6)
+    if suffix == ".extxyz":
+        assert back.info["REF_energy"] == -1.5
+    again = predict(finished_forces, tmp_path / "out.extxyz")  # what is written can be read
+    assert torch.allclose(again.values, found.values, atol=1e-4)
+
+
+def test_what_no_network_is_told_brings_a_warning(finished, tmp_path):
+    ion = build.molecule("H2O")
+    ion.info["charge"] = -1
+    whole = build.molecule("CH3CH2OH")
+    bare = whole[whole.numbers != 1]
+    with pytest.warns(UserWarning, match="molecule 1: charge -1; molecule 2: no hydrogens"):
+        found = predict(finished, [whole, ion, bare])
+    assert torch.equal(found.values[1:2], predict(finished, build.molecule("H2O")).values)
+    with pytest.warns(UserWarning, match=r"charge -1.*; and 2 more"):
+        predict(finished, [ion] * 7)
+
+
+def test_biomolecules(finished, tmp_path):
+    pytest.importorskip("gemmi")
+    rows = [
+        "ATOM      1  N   GLY A   1       0.000   0.000   0.000  1.00  0.00           N",
+        "ATOM      2  CA  GLY A   1       1.450   0.000   0.000  1.00  0.00           C",
+    ]
+    (tmp_path / "a.pdb").write_text("\n".join(rows) + "\n")
+    with pytest.warns(UserWarning, match="1 of 1 residues without hydrogens"):
+        found = predict(finished, tmp_path / "a.pdb")
+    back = ase_io.read(io.StringIO(found.to_extxyz()), format="extxyz")
+    assert back.arrays["residuenames"].tolist() == ["GLY", "GLY"]
+
+
+@pytest.mark.parametrize("device", ["meta", "cpu"])
+def test_any_default_device(finished, files, device):
+    expected = predict(finished, files).values
+    torch.set_default_device(device)
+    try:
+        found = predict(finished, files)
+    finally:
+        torch.set_default_device(None)
+    assert torch.equal(found.values, expected)
+
+
+def test_the_ending_of_a_file_is_its_format():
+    endings = {"a.json": "json", "b.CSV": "csv", "c.xyz": "extxyz", "d.extxyz": "extxyz"}
+    assert {name: format_of(name) for name in endings} == endings
+    assert format_of(None) == "table" and set(endings.values()) < set(FORMATS)
+    with pytest.raises(ValueError, match=r"'out\.pdf' must end in one of .*json, csv, extxyz"):
+        format_of("out.pdf")

@@ -1,4 +1,5 @@
 import csv
+import errno
 import itertools
 import json
 import os
@@ -7,8 +8,9 @@ from pathlib import Path
 import pytest
 import torch
 
-from e3hyena.training import ModelConfig, OptimConfig, TrainConfig, load_model, train
-from e3hyena.training.history import History
+from e3hyena.training import ModelConfig, OptimConfig, TrainConfig, files, load_model, train
+from e3hyena.training.callbacks.history import History
+from e3hyena.training.files import read_json
 from e3hyena.training.module import Regression
 from e3hyena.training.resume import Checkpoints
 
@@ -94,7 +96,7 @@ def test_the_model_file_holds_the_best_epoch(finished):
 def test_a_finished_run_is_only_reported(finished, capsys, monkeypatch):
     monkeypatch.setattr(Regression, "training_step", None)
     config = TrainConfig.load(finished / "config.yaml")
-    assert train(config) == json.loads((finished / "results.json").read_text())
+    assert train(config) == read_json(finished / "results.json")
     assert "this run is finished" in capsys.readouterr().out
 
 
@@ -143,6 +145,25 @@ def test_a_continued_run_equals_an_uninterrupted_one(tiny, uninterrupted, monkey
     assert all(torch.equal(mine[name], theirs[name]) for name in mine)
 
 
+def test_a_disk_that_is_full_for_a_while_loses_nothing(tiny, uninterrupted, monkeypatch):
+    config, sync, count = tiny(), files._sync, 0
+
+    def full(path):
+        nonlocal count
+        count += path.name.startswith(".last")
+        if count > 4:
+            raise OSError(errno.ENOSPC, "No space left on device")
+        sync(path)
+
+    monkeypatch.setattr(files, "_sync", full)
+    with pytest.raises(OSError, match=r"cannot write .*last\.ckpt' \(No space left.*is kept"):
+        train(config)
+    monkeypatch.setattr(files, "_sync", sync)
+    train(config)
+    mine, theirs = weights(Path(config.output)), weights(uninterrupted)
+    assert all(torch.equal(mine[name], theirs[name]) for name in mine)
+
+
 def test_a_damaged_checkpoint_is_named(tiny, tmp_path):
     config = tiny(optim=OptimConfig(epochs=1, batch_size=20))
     train(config)
@@ -185,7 +206,9 @@ def test_wrong_options_show_before_anything_is_written(tiny, tmp_path, changes, 
 def test_a_time_limit_ends_the_training_and_the_schedule(tiny, tmp_path, monkeypatch):
     """Every look at the clock takes a second, so that a step does too."""
     seconds = itertools.count()
-    monkeypatch.setattr("e3hyena.training.clock.time.perf_counter", lambda: float(next(seconds)))
+    monkeypatch.setattr(
+        "e3hyena.training.callbacks.clock.time.perf_counter", lambda: float(next(seconds))
+    )
     config = tiny(max_minutes=1.0, optim=OptimConfig(epochs=500, batch_size=8))
     results = train(config)
     rows = curve(tmp_path / "run")
@@ -205,3 +228,18 @@ def test_scalars_are_learned_too(tiny, task):
     results = train(tiny(task=task))
     assert list(results["rows"]["model"]["test"]) == ["mae"]
     assert results["rows"]["mean_predictor"]["ratio"] == 1.0
+
+
+def test_a_comparison_takes_as_many_steps_as_the_time_limit_left(tiny, tmp_path, monkeypatch):
+    seconds = itertools.count()
+    clock = "e3hyena.training.callbacks.clock.time.perf_counter"
+    monkeypatch.setattr(clock, lambda: float(next(seconds)))
+    optim = OptimConfig(epochs=500, batch_size=8)
+    results = train(tiny(max_minutes=0.5, compare_without_mixer=True, optim=optim))
+    rows = results["rows"]
+    assert rows["model"]["steps"] == rows["without_mixer"]["steps"] > 3
+    assert rows["model"]["epochs"] == rows["without_mixer"]["epochs"]
+    lines = json.loads((tmp_path / "run/without_mixer/fit.json").read_text())["history"]
+    assert lines[-1]["step"] == rows["model"]["steps"]
+    assert lines[-1]["lr"] < 0.02 * max(row["lr"] for row in lines)
+    assert f" {rows['model']['steps']} |" in (tmp_path / "run" / "table.md").read_text()

@@ -2,9 +2,8 @@ import pytest
 import torch
 
 from e3hyena.data import TARGETS
-from e3hyena.training.config import DataConfig, ModelConfig, TrainConfig
 from e3hyena.training.evaluate import mean_predictor, summarise
-from e3hyena.training.tasks import errors, get_task, metric_labels, model_arguments
+from e3hyena.training.tasks import errors, get_task, metric_labels
 
 
 def test_unknown_tasks_are_refused_with_the_known_ones():
@@ -32,16 +31,3 @@ def test_mean_predictor_of_vectors_guesses_mean_length_and_mean_vector():
     test = torch.tensor([[0, 5.0, 0]])
     found = mean_predictor(get_task("dipole"), train, test)
     assert found == {"norm_mae": 3.0, "vector_error": pytest.approx(29**0.5)}
-
-
-def test_pooling_follows_the_property_unless_it_is_given():
-    assert model_arguments(TrainConfig(task="gap"))["pool"] == "mean"
-    assert model_arguments(TrainConfig(task="U0"))["pool"] == "sum"
-    chosen = TrainConfig(task="gap", model=ModelConfig(pool="sum", mixer_options={"heads": 2}))
-    assert model_arguments(chosen)["pool"] == "sum"
-    assert model_arguments(chosen)["mixer_options"] == {"heads": 2}
-
-
-@pytest.mark.parametrize(("order", "ordered"), [(None, False), ("given", True)])
-def test_an_order_is_said_to_the_network(order, ordered):
-    assert model_arguments(TrainConfig(data=DataConfig(order=order)))["ordered"] is ordered

@@ -9,6 +9,7 @@ from e3hyena.data.orders.rdkit_rank import RDKitOrder
 from e3hyena.data.orders.residue import ResidueOrder
 from e3hyena.data.orders.restore import restore_order
 from e3hyena.data.orders.spectral import SpectralOrder
+from e3hyena.registry import ORDERS
 
 __all__ = [
     "ORDERS",
@@ -23,12 +24,3 @@ __all__ = [
     "restore_order",
     "symmetry_classes",
 ]
-
-ORDERS: dict[str, type[OrderTransform]] = {
-    "given": GivenOrder,
-    "residue": ResidueOrder,
-    "spectral": SpectralOrder,
-    "distance": DistanceOrder,
-    "breadth_first": BreadthFirstOrder,
-    "rdkit": RDKitOrder,
-}

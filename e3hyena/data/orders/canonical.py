@@ -53,7 +53,7 @@ class CanonicalOrder(OrderTransform):
         """
         z, distance = _atoms(data, type(self).__name__)
         if not len(z):
-            return torch.arange(0)
+            return torch.arange(0, device="cpu")
         return torch.from_numpy(np.argsort(self.places(z, distance)))
 
     def _rank(self, keys: list[Array], z: Array, distance: Array) -> np.ndarray:

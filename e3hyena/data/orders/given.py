@@ -25,4 +25,4 @@ class GivenOrder(OrderTransform):
 
     def order(self, data: Data) -> Tensor:
         """``0, 1, 2, ...``"""
-        return torch.arange(data.num_nodes or 0)
+        return torch.arange(data.num_nodes or 0, device="cpu")

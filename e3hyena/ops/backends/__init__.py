@@ -1,31 +1,47 @@
-"""Ways to compute the contraction over paths, one file each, chosen automatically.
+"""Ways to compute the operators, one sub-package each, chosen automatically.
 
 ``eager`` is plain torch and always there. ``native`` is C generated from the paths, compiled by the
 system's compiler at first use and cached; it serves CPU tensors. ``triton`` are Triton kernels
 generated from the paths; they serve CUDA tensors. The environment variable ``E3HYENA_BACKEND`` or
-:func:`use_backend` overrides the choice.
+:func:`use_backend` overrides the choice. What a back-end is: :class:`Backend`.
 """
 
 from __future__ import annotations
 
+import functools
 import os
+import warnings
 from collections.abc import Iterator
 from contextlib import contextmanager
-from types import ModuleType
+from contextvars import ContextVar
+from typing import Any, cast
 
 from torch import Tensor
 
-from e3hyena.ops.backends import eager, native, triton
+from e3hyena.ops.backends.base import Backend
 from e3hyena.ops.backends.heap import keep_freed_pages
+from e3hyena.ops.backends.native import Native
+from e3hyena.ops.backends.native.build import BuildError
+from e3hyena.ops.backends.triton import Triton
 
-BACKENDS: dict[str, ModuleType] = {"eager": eager, "native": native, "triton": triton}
-_chosen: list[str] = []
+BACKENDS: dict[str, Backend] = {
+    backend.name: backend
+    for backend in (
+        Backend(),
+        Native(),
+        Triton(),
+    )
+}
+_chosen: ContextVar[str | None] = ContextVar("e3hyena_backend", default=None)
 _SMALL = 4096  # elements below which compiling for new paths is not worth the wait
 
 
 @contextmanager
 def use_backend(name: str) -> Iterator[None]:
-    """Compute with one back-end inside a ``with`` block.
+    """Compute with one back-end inside a ``with`` block, in this thread (or asyncio task) only.
+
+    A backward pass uses the choice that holds where it runs: on the CPU the thread that calls it;
+    on CUDA a thread of torch's own, which chooses by itself. All back-ends give the same gradients.
 
     Parameters
     ----------
@@ -38,26 +54,60 @@ def use_backend(name: str) -> Iterator[None]:
     ...     pass
     """
     _check(name)
-    _chosen.append(name)
+    before = _chosen.get()
+    _chosen.set(name)
     try:
         yield
     finally:
-        _chosen.pop()
+        _chosen.set(before)
 
 
-def select(x: Tensor) -> ModuleType:
-    """The back-end for an operand."""
+class _OrEager:
+    """A back-end that nobody asked for: once something cannot be built, the eager one."""
+
+    def __init__(self, backend: Backend) -> None:
+        self.backend, self.broken = backend, False
+
+    def available(self) -> bool:
+        return not self.broken and self.backend.available()
+
+    def __getattr__(self, name: str) -> Any:
+        fast, plain = getattr(self.backend, name), getattr(BACKENDS["eager"], name)
+        if not callable(fast):
+            return fast
+
+        @functools.wraps(plain)
+        def function(*arguments: Any) -> Any:
+            try:
+                return fast(*arguments)
+            except BuildError as error:
+                self.broken = True
+                warnings.warn(
+                    f"the back-end {self.backend.name} cannot be built ({error}); using the slower "
+                    "eager one from now on. Set E3HYENA_BACKEND=eager to silence this",
+                    stacklevel=2,
+                )
+            return plain(*arguments)
+
+        setattr(self, name, function)
+        return function
+
+
+_AUTOMATIC = [_OrEager(backend) for backend in BACKENDS.values() if backend.devices]
+
+
+def select(x: Tensor) -> Backend:
+    """The back-end for an operand, on whatever device it is."""
     if x.device.type == "cpu":
         keep_freed_pages()
-    name = _chosen[-1] if _chosen else _check(os.environ.get("E3HYENA_BACKEND", "auto"))
+    name = _chosen.get() or _check(os.environ.get("E3HYENA_BACKEND", "auto"))
     if name != "auto":
         return BACKENDS[name]
     if x.numel() >= _SMALL:
-        if x.device.type == "cpu" and native.available():
-            return native
-        if x.device.type == "cuda" and triton.available():
-            return triton
-    return eager
+        for automatic in _AUTOMATIC:
+            if x.device.type in automatic.backend.devices and automatic.available():
+                return cast(Backend, automatic)
+    return BACKENDS["eager"]
 
 
 def _check(name: str) -> str:

@@ -95,7 +95,8 @@ class TestEvery:
 
     def test_options_reach_the_operator(self, name: str) -> None:
         options = {"mixer": "filter", "irreps_hidden": "3x0e + 3x1o", "short_conv": 3}
-        layer = BUILD[name](**options)
+        with pytest.warns(UserWarning, match=r"2e in .* always zero.*3x0e\+3x1o\+3x2e'"):
+            layer = BUILD[name](**options)
         operator = layer.block.operator if name == "e3tools" else layer.operator
         assert (operator.mixer_name, operator.short_conv.kernel_size) == ("filter", 3)
         assert operator.irreps_hidden == o3.Irreps("3x0e + 3x1o")

@@ -1,0 +1,1 @@
+"""What is compared and is no part of the library: opponents, and networks around all mixers."""

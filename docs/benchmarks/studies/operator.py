@@ -1,0 +1,134 @@
+"""The whole operator against attention of the same width, with the same projections."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from benchmarks.harness.plans import one_per, results_by
+from benchmarks.harness.study import Study, TimedConfig
+from benchmarks.harness.tables import caption, table
+from benchmarks.harness.timing import interleave
+from benchmarks.operators import PASSES, check_convolution, peak_memory
+from e3hyena.nn.operator import HyenaOperator
+
+OPPONENT = "attention"
+
+
+@dataclass(kw_only=True)
+class OperatorConfig(TimedConfig):
+    """What to measure.
+
+    Parameters
+    ----------
+    irreps : list of str
+        Irreps of the tokens; hidden irreps are the same.
+    mixers : list of str
+        Mixers timed in turn, beside attention.
+    length : int
+        Number of tokens of the main table.
+    crossover_lengths : list of int
+        Numbers of tokens at which the crossover is looked for; empty for none.
+    memory_lengths : list of int
+        Numbers of tokens at which peak memory is measured; empty for none.
+    backward : bool
+        Also time forward plus backward.
+    """
+
+    irreps: list[str] = field(
+        default_factory=lambda: ["32x0e+32x1o", "32x0e+32x1o+32x2e", "16x0e+16x1o+16x2e+16x3o"]
+    )
+    mixers: list[str] = field(
+        default_factory=lambda: ["query_key", "filter", "coordinate", "linear_attention"]
+    )
+    length: int = 8192
+    crossover_lengths: list[int] = field(
+        default_factory=lambda: [32, 64, 128, 256, 512, 1024, 2048]
+    )
+    memory_lengths: list[int] = field(default_factory=lambda: [8192, 16384, 32768])
+    backward: bool = True
+
+
+def measure(values: dict[str, Any], folder: Path) -> dict[str, Any]:
+    """Time all mixers in turns, at all lengths; then peak memory of each."""
+    irreps = values["irreps"]
+    check_convolution(irreps)
+    names = [OPPONENT, *(m for m in values["mixers"] if m != OPPONENT)]
+    torch.manual_seed(0)
+    operators = {name: HyenaOperator(irreps, irreps_hidden=irreps, mixer=name) for name in names}
+
+    def timed(kind: str, length: int) -> dict[str, Any]:
+        x = torch.randn(length, operators[OPPONENT].irreps_in.dim)
+        calls = {name: PASSES[kind](operator, x) for name, operator in operators.items()}
+        return interleave(calls, values["repeats"])
+
+    kinds = ["forward", "forward_backward"] if values["backward"] else ["forward"]
+    timings = {kind: timed(kind, values["length"]) for kind in kinds}
+    by_length = {length: timed("forward", length) for length in values["crossover_lengths"]}
+    memory = {
+        name: {length: peak_memory(irreps, name, length) for length in values["memory_lengths"]}
+        for name in (names if values["memory_lengths"] else [])
+    }
+    return {
+        **timings,
+        "by_length": by_length,
+        "crossover": {name: _crossover(by_length, name) for name in names[1:]},
+        "peak_mebibytes": memory,
+    }
+
+
+def _crossover(by_length: dict[int, Any], name: str) -> int | None:
+    """Least measured length from which on a mixer is never slower than attention."""
+    best = None
+    for length in sorted(by_length, reverse=True):
+        if by_length[length][name]["median"] > by_length[length][OPPONENT]["median"]:
+            break
+        best = length
+    return best
+
+
+def render(report: dict[str, Any]) -> str:
+    """The report as a Markdown table."""
+    head = [
+        *("irreps", "mixer", "forward", "forward + backward"),
+        *("ahead from N", "MiB at largest N"),
+    ]
+    lines = []
+    for irreps, result in report["irreps"].items():
+        for name in result["forward"]:
+            crossover = result["crossover"].get(name)
+            ahead = "" if name == OPPONENT else "never" if crossover is None else f"{crossover}"
+            times = (_time(result.get(kind), name) for kind in PASSES)
+            memory = _largest(result["peak_mebibytes"].get(name, {}))
+            lines.append([irreps, f"`{name}`", *times, ahead, memory])
+    return (
+        f"Milliseconds at N = {report['config']['length']} ({caption(report)}); in brackets, how "
+        f"many times faster than attention in the same operator.\n\n{table(head, lines)}"
+    )
+
+
+def _time(timings: dict[str, Any] | None, name: str) -> str:
+    if timings is None:
+        return ""
+    ratio = timings[OPPONENT]["median"] / timings[name]["median"]
+    return f"{timings[name]['median']:.1f} ({ratio:.1f}x)"
+
+
+def _largest(memory: dict[str, float]) -> str:
+    if not memory:
+        return ""
+    length = max(memory, key=int)
+    return f"{memory[length]:.0f} ({length})"
+
+
+STUDY = Study(
+    "operator",
+    OperatorConfig,
+    one_per("irreps"),
+    measure,
+    {"operator": render},
+    collect=results_by("irreps"),
+)

@@ -1,0 +1,129 @@
+"""Batches of molecules: different sizes against equal ones, and against attention."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from benchmarks.harness.plans import one_per, results_by
+from benchmarks.harness.study import Done, Study, TimedConfig
+from benchmarks.harness.tables import caption, table
+from benchmarks.harness.timing import interleave
+from benchmarks.operators import PASSES, check_convolution
+from e3hyena.nn.operator import HyenaOperator
+from e3hyena.ops.segments import Segments
+from e3hyena.ops.transforms import transform_batches
+
+
+@dataclass(kw_only=True)
+class RaggedConfig(TimedConfig):
+    """What to measure.
+
+    Parameters
+    ----------
+    irreps : list of str
+        Irreps of the tokens; hidden irreps are the same.
+    mixers : list of str
+        Mixers timed in turn.
+    graphs : int
+        Number of graphs in a batch.
+    mean, deviation, least, largest : int
+        Sizes are drawn from a normal distribution cut off at both ends; by default those of QM9.
+    """
+
+    irreps: list[str] = field(default_factory=lambda: ["32x0e+32x1o", "32x0e+32x1o+32x2e"])
+    mixers: list[str] = field(default_factory=lambda: ["query_key", "coordinate", "attention"])
+    graphs: int = 1024
+    mean: int = 18
+    deviation: int = 3
+    least: int = 3
+    largest: int = 29
+    repeats: int = 7
+
+
+def draw_sizes(values: dict[str, Any]) -> tuple[int, ...]:
+    """Sizes of the graphs; their mean is exact."""
+    generator = torch.Generator().manual_seed(0)
+    noise = torch.randn(values["graphs"], generator=generator) * values["deviation"]
+    sizes = (values["mean"] + noise).round().clamp(values["least"], values["largest"]).long()
+    missing = values["mean"] * values["graphs"] - int(sizes.sum())
+    for graph in range(abs(missing)):
+        sizes[graph % values["graphs"]] += 1 if missing > 0 else -1
+    return tuple(sizes.tolist())
+
+
+def measure(values: dict[str, Any], folder: Path) -> dict[str, Any]:
+    """Time all mixers on graphs of equal and of different sizes, in turns."""
+    irreps, sizes = values["irreps"], draw_sizes(values)
+    check_convolution(irreps)
+    torch.manual_seed(0)
+    batches = {"equal": (values["mean"],) * values["graphs"], "ragged": sizes}
+    calls: dict[str, dict[str, Any]] = {kind: {} for kind in PASSES}
+    for mixer in values["mixers"]:
+        operator = HyenaOperator(irreps, irreps_hidden=irreps, mixer=mixer)
+        check_graphs(operator, sizes)
+        for name, lengths in batches.items():
+            x = torch.randn(sum(lengths), operator.irreps_in.dim)
+            for kind, make in PASSES.items():
+                calls[kind][f"{mixer} {name}"] = make(operator, x, Segments(lengths))
+    return {kind: interleave(rivals, values["repeats"]) for kind, rivals in calls.items()}
+
+
+@torch.no_grad()
+def check_graphs(operator: HyenaOperator, lengths: tuple[int, ...]) -> None:
+    """Refuse to report where the first graphs of a batch differ from the graphs alone."""
+    sizes = lengths[:20]
+    x = torch.randn(sum(sizes), operator.irreps_in.dim)
+    together = operator(x, Segments(sizes))
+    alone = torch.cat([operator(part) for part in x.split(sizes)])
+    relative = ((together - alone).abs().max() / alone.abs().max()).item()
+    if not relative < 1e-5:
+        raise RuntimeError(
+            f"{operator.mixer_name}: graphs in a batch are off by {relative:.1e}; "
+            "nothing is reported"
+        )
+
+
+def collect(config: RaggedConfig, done: Done) -> dict[str, Any]:
+    """Results by irreps, and how transforms of different lengths are put together."""
+    sizes = draw_sizes(config.options())
+    lengths = transform_batches(sizes, "circular")
+    return {
+        "transform_points_per_token": sum(b.length * len(b.sizes) for b in lengths) / sum(sizes),
+        "buckets": len(lengths),
+        **results_by("irreps")(config, done),
+    }
+
+
+def render(report: dict[str, Any]) -> str:
+    """The report as a Markdown table."""
+    config = report["config"]
+    head = [
+        *("irreps", "mixer", f"all of {config['mean']} tokens"),
+        *(f"{config['least']} to {config['largest']} tokens", "ratio"),
+        *("forward + backward, equal", "different", "ratio"),
+    ]
+    lines = []
+    for irreps, result in report["irreps"].items():
+        for mixer in config["mixers"]:
+            line = [irreps, f"`{mixer}`"]
+            for kind in PASSES:
+                equal, ragged = (
+                    result[kind][f"{mixer} {name}"]["median"] for name in ("equal", "ragged")
+                )
+                line += [f"{equal:.1f}", f"{ragged:.1f}", f"{ragged / equal:.2f}"]
+            lines.append(line)
+    return (
+        f"One operator, {config['graphs']} graphs, {config['graphs'] * config['mean']} tokens, "
+        f"milliseconds ({caption(report)}). Different sizes fall into {report['buckets']} "
+        f"transform lengths, {report['transform_points_per_token']:.2f} points per token.\n\n"
+        + table(head, lines)
+    )
+
+
+STUDY = Study(
+    "ragged", RaggedConfig, one_per("irreps"), measure, {"ragged": render}, collect=collect
+)

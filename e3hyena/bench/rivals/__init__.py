@@ -1,1 +1,0 @@
-"""Attention layers of others, written anew for comparison: what a user of e3nn has today."""

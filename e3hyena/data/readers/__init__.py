@@ -1,0 +1,1 @@
+"""One file per format of molecules; `e3hyena.data.structures` chooses."""

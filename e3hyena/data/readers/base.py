@@ -1,0 +1,92 @@
+"""What the readers of all formats share: the molecule, its text, its errors."""
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import torch
+from torch_geometric.data import Data
+
+from e3hyena.data.centring import centred
+
+__all__ = ["Structure", "read_text", "reading"]
+
+TITLE = 60  # characters of a name that an error shows
+
+
+class Structure(NamedTuple):
+    """One molecule of a file.
+
+    Attributes
+    ----------
+    file : str
+        The file as it was named; empty for a molecule that was given in memory.
+    frame : int
+        Number of the molecule in its file, from 0.
+    atoms : ase.Atoms
+        Positions in angstrom; what else the file says in its ``info``, ``arrays`` and ``calc``.
+    name : str
+        Title, or empty.
+    notes : tuple of str
+        What no network is told and a user may expect it to know: ``"charge -1"``.
+    hints : tuple of str
+        What was found where a label could have been meant.
+    nodes : dict or None
+        Further attributes of `graph`, such as residues.
+    """
+
+    file: str
+    frame: int
+    atoms: Any
+    name: str = ""
+    notes: tuple[str, ...] = ()
+    hints: tuple[str, ...] = ()
+    nodes: dict[str, Any] | None = None
+
+    @property
+    def where(self) -> str:
+        """File, number and name, for messages."""
+        file = f"{self.file!r}, " if self.file else ""
+        name = f" ({self.name[:TITLE]})" if self.name else ""
+        return f"{file}molecule {self.frame}{name}"
+
+    def graph(self) -> Data:
+        """``z``, ``pos`` (about the mean of its atoms, float32), ``name``, and `nodes`."""
+        return Data(
+            z=torch.from_numpy(self.atoms.numbers).long(),
+            pos=torch.from_numpy(centred(self.atoms.positions)).float(),
+            name=self.name,
+            **(self.nodes or {}),
+        )
+
+
+def read_text(path: Path) -> str:
+    """The text of a file, lines ending in ``\\n``.
+
+    UTF-8 or UTF-16, with or without a byte order mark; whatever else is taken as Latin-1, for only
+    comments have letters beyond ASCII.
+    """
+    content = path.read_bytes()
+    try:
+        utf16 = content[:2] in (b"\xff\xfe", b"\xfe\xff")
+        text = content.decode("utf-16" if utf16 else "utf-8-sig")
+    except UnicodeDecodeError:
+        text = content.decode("latin-1")
+    return text.replace("\r\n", "\n").replace("\r", "\n")
+
+
+@contextmanager
+def reading(where: str, suffix: str) -> Iterator[None]:
+    """Turn whatever a parser raises into a ValueError that names the molecule."""
+    try:
+        yield
+    except ImportError:
+        raise
+    except Exception as error:  # parsers raise whatever the damage provokes
+        cause = str(error) or type(error).__name__
+        if isinstance(error, KeyError):
+            cause = f"unknown element {error}"
+        raise ValueError(
+            f"{where}: cannot be read as {suffix} ({cause}); is it complete, and of that format?"
+        ) from error

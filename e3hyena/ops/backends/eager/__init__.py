@@ -1,0 +1,1 @@
+"""Plain torch: the formulas that every other back-end is measured against."""

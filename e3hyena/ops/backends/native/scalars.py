@@ -1,0 +1,119 @@
+"""Invariants of tokens in C: one pass over the features, and one for the gradient.
+
+Loops are plain; a block of tokens of three neighbouring channels stays in cache.
+"""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor
+
+from e3hyena.irreps import ChannelIrreps
+from e3hyena.ops.backends.native.build import call, rows
+
+_SOURCE = r"""
+#include <math.h>
+#include <string.h>
+typedef SCALAR T;
+enum { BLOCK = 512 };
+#define TOKENS _Pragma("omp simd") for (long t = 0; t < size; t++)
+#define BLOCKS \
+  _Pragma("omp parallel for collapse(2) schedule(static) num_threads(threads)") \
+  for (long start = 0; start < n; start += BLOCK) \
+  for (long c = 0; c < channels; c++) { \
+    long size = start + BLOCK < n ? start + BLOCK : n; \
+    size -= start;
+#define X(c) (x_all + (c) * channel + first * row + start)
+
+/* mean of x times y over the components of an irrep */
+static void mean(const T *x, const T *y, long width, long row, long size, T *out) {
+  TOKENS out[t] = x[t] * y[t];
+  for (long i = 1; i < width; i++) TOKENS out[t] += x[i * row + t] * y[i * row + t];
+  TOKENS out[t] /= width;
+}
+
+/* widths: components of every copy, 0 for an even scalar; copies, then angles of the others */
+void scalars(const T *x_all, long channel, long row, const long *widths, long copies, long angles,
+    T *out_all, long channels, long n, long threads) {
+  BLOCKS
+    T *out = out_all + c * (copies + angles) * n + start, *angle = out + copies * n;
+    for (long k = 0, first = 0; k < copies; first += widths[k] + !widths[k], k++, out += n) {
+      const T *x = X(c), *y = X((c + 1) % channels);
+      long width = widths[k];
+      T p[BLOCK], s[BLOCK], after[BLOCK];
+      if (!width) { memcpy(out, x, size * sizeof(T)); continue; }
+      mean(x, x, width, row, size, s);
+      TOKENS out[t] = s[t] / SQRT(1 + s[t]);
+      if (!angles) continue;
+      mean(y, y, width, row, size, after);
+      mean(x, y, width, row, size, p);
+      TOKENS angle[t] = p[t] / SQRT(1 + s[t] + after[t]);
+      angle += n;
+    }
+  }
+}
+
+void scalars_back(const T *by_all, const T *x_all, long channel, long row, const long *widths,
+    long copies, long angles, T *out_all, long channels, long n, long threads) {
+  long dim = 0;
+  for (long k = 0; k < copies; k++) dim += widths[k] + !widths[k];
+  BLOCKS
+    long b = (c + channels - 1) % channels, a = (c + 1) % channels, outputs = copies + angles;
+    T *out = out_all + c * dim * n + start;
+    const T *by = by_all + c * outputs * n + start, *by_angle = by + copies * n;
+    const T *by_before = by_all + (b * outputs + copies) * n + start;
+    for (long k = 0, first = 0; k < copies; first += widths[k] + !widths[k], k++, by += n) {
+      const T *x = X(c), *before = X(b), *after = X(a);
+      long width = widths[k];
+      T s[BLOCK], s_before[BLOCK], s_after[BLOCK], p[BLOCK], p_before[BLOCK];
+      if (!width) { memcpy(out, by, size * sizeof(T)); out += n; continue; }
+      mean(x, x, width, row, size, s);
+      if (!angles) {
+        TOKENS s[t] = by[t] * (2 + s[t]) / ((1 + s[t]) * SQRT(1 + s[t])) / width;
+        for (long i = 0; i < width; i++, out += n) TOKENS out[t] = s[t] * x[i * row + t];
+        continue;
+      }
+      mean(before, before, width, row, size, s_before);
+      mean(after, after, width, row, size, s_after);
+      mean(before, x, width, row, size, p_before);
+      mean(x, after, width, row, size, p);
+      TOKENS {
+        T r = 1 / (1 + s[t]), u = 1 / (1 + s[t] + s_after[t]), v = 1 / (1 + s[t] + s_before[t]);
+        T by_p = by_angle[t] * SQRT(u), by_p_before = by_before[t] * SQRT(v);
+        s[t] = (by[t] * (2 + s[t]) * r * SQRT(r) - by_p * p[t] * u - by_p_before * p_before[t] * v)
+            / width;
+        p[t] = by_p / width;
+        p_before[t] = by_p_before / width;
+      }
+      for (long i = 0; i < width; i++, out += n)
+        TOKENS out[t] = s[t] * x[i * row + t] + p[t] * after[i * row + t]
+            + p_before[t] * before[i * row + t];
+      by_angle += n;
+      by_before += n;
+    }
+  }
+}
+"""
+
+
+def scalars(x: Tensor, channels: ChannelIrreps, with_angles: bool) -> Tensor:
+    """See :meth:`e3hyena.ops.backends.base.Backend.scalars`."""
+    widths, copies, angles = _widths(channels, with_angles)
+    out = x.new_empty(len(x), copies + angles, x.shape[2])
+    call(_SOURCE, "scalars", *rows(x), widths, copies, angles, out, len(x), x.shape[2])
+    return out
+
+
+def scalars_backward(grad: Tensor, x: Tensor, channels: ChannelIrreps, with_angles: bool) -> Tensor:
+    """See :meth:`e3hyena.ops.backends.base.Backend.scalars_backward`."""
+    out = x.new_empty(x.shape)
+    operands = grad.contiguous(), *rows(x), *_widths(channels, with_angles)
+    call(_SOURCE, "scalars_back", *operands, out, len(x), x.shape[2])
+    return out
+
+
+def _widths(channels: ChannelIrreps, with_angles: bool) -> tuple[Tensor, int, int]:
+    """Components of every copy, 0 for an even scalar; numbers of copies and of angles."""
+    widths = [0 if str(ir) == "0e" else ir.dim for _, ir in channels.per_channel]
+    angles = sum(width > 0 for width in widths) if with_angles else 0
+    return torch.tensor(widths), len(widths), angles

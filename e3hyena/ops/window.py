@@ -1,0 +1,42 @@
+"""Whom a token hears, where a mixer has a range: pairs of tokens within a radius."""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor
+
+from e3hyena.ops.radius_graph import radius_graph
+from e3hyena.ops.segments import Segments
+
+
+class Window:
+    r"""Pairs :math:`j \to i` of a graph with :math:`|r_i-r_j| < R`, every token's own among them.
+
+    Pairs beyond R have no influence and are not listed: their number grows with the number of
+    tokens, at fixed density.
+
+    Attributes
+    ----------
+    radius : float
+        R.
+    source, target : Tensor
+        Tokens j and i, ``(num_pairs,)``.
+    square : Tensor
+        :math:`|r_i-r_j|^2`, ``(num_pairs,)``; differentiable.
+
+    Examples
+    --------
+    >>> pos = torch.tensor([[0.0, 0, 0], [1, 0, 0], [5, 0, 0]])
+    >>> window = Window(pos, 2.0, Segments((3,)))
+    >>> window.source.tolist(), window.square.tolist()
+    ([1, 0, 0, 1, 2], [1.0, 1.0, 0.0, 0.0, 0.0])
+    """
+
+    def __init__(self, pos: Tensor, radius: float, segments: Segments) -> None:
+        self.radius = radius
+        own = torch.arange(len(pos), device=pos.device)
+        self.source, self.target = torch.cat(
+            [radius_graph(pos.detach(), radius, segments), own.expand(2, -1)], dim=1
+        )
+        vector = pos.index_select(0, self.source) - pos.index_select(0, self.target)
+        self.square = vector.square().sum(dim=1)

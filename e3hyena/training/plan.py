@@ -1,0 +1,140 @@
+"""What a configuration comes to: data set, target, network and device, determined once."""
+
+from dataclasses import dataclass, replace
+from typing import Any
+
+import torch
+
+from e3hyena.data.catalogue import Entry
+from e3hyena.data.targets import Target
+from e3hyena.models import HyenaNet
+from e3hyena.registry import CATALOGUE
+from e3hyena.training.checkpoint import ModelInfo, load_model
+from e3hyena.training.config import TrainConfig
+from e3hyena.training.device import device_of
+from e3hyena.training.tasks import get_task
+
+__all__ = ["Plan", "resolve"]
+
+
+@dataclass(frozen=True)
+class Plan:
+    """All that a training needs to know; made by `resolve`.
+
+    Attributes
+    ----------
+    config : TrainConfig
+        What was asked for, for the record and for the plain numbers of ``config.optim``.
+    entry : Entry
+        The data set.
+    task : Target
+        What is learned, in the unit of the data.
+    model : dict
+        Arguments of `e3hyena.HyenaNet`: numbers, strings and None only.
+    device : str
+        Where to compute.
+    start : (HyenaNet, ModelInfo), optional
+        The trained network that the training starts from.
+    """
+
+    config: TrainConfig
+    entry: Entry
+    task: Target
+    model: dict[str, Any]
+    device: str
+    start: tuple[HyenaNet, ModelInfo] | None = None
+
+    @property
+    def epochs(self) -> int:
+        """Passes over the training set, an extension included."""
+        return self.config.optim.epochs + self.config.extend
+
+    @property
+    def title(self) -> str:
+        """Name of the network on the terminal and in plots."""
+        return f"{self.model['mixer']} mixer" if self.model["mixer"] else "without mixer"
+
+    @property
+    def trainings(self) -> "dict[str, Plan]":
+        """What is trained, by the name of its folder: the network, and itself without mixer."""
+        compare = self.config.compare_without_mixer and self.model["mixer"] is not None
+        local = {"without_mixer": replace(self, model={**self.model, "mixer": None})}
+        return {"model": self, **(local if compare else {})}
+
+    def build_model(self) -> HyenaNet:
+        """The network, with initial weights that depend on the seed alone, or those of `start`."""
+        with torch.random.fork_rng(devices=[]):
+            torch.manual_seed(self.config.seed)
+            model = HyenaNet(**self.model)
+        if self.start is not None:
+            trained, info = self.start
+            try:
+                model.load_state_dict(trained.state_dict())
+            except RuntimeError as error:
+                theirs = info.model_kwargs
+                found = [
+                    f"{name}: {theirs.get(name)!r}, not {value!r}"
+                    for name, value in self.model.items()
+                    if theirs.get(name) != value
+                ]
+                raise ValueError(
+                    f"the weights of init = {self.config.init!r} do not fit this network; that one "
+                    f"has {'; '.join(found)}"
+                ) from error
+        return model
+
+
+def resolve(config: TrainConfig) -> Plan:
+    """Determine everything that follows from a configuration.
+
+    Raises
+    ------
+    ValueError
+        If the data set misses its root, has no such option or target, or the target does not go
+        with the order; if there is no such device, or no network to start from.
+
+    Examples
+    --------
+    >>> plan = resolve(TrainConfig(task="gap"))
+    >>> plan.task.unit, plan.entry.name, plan.model["pool"]
+    ('eV', 'QM9Extract', 'mean')
+    >>> resolve(TrainConfig(task="forces"))
+    Traceback (most recent call last):
+    ...
+    ValueError: task 'forces' needs data.source md17 or extxyz, not 'extract'...
+    """
+    data, model = config.data, config.model
+    entry = CATALOGUE[data.source]
+    task = _task(config.task, data.source, entry.targets(data.options))
+    entry.check(data.root, data.options)
+    if task.has_forces and data.order not in (None, "given"):
+        raise ValueError(
+            f"data.order = {data.order!r}: forces need an energy that is smooth in the positions, "
+            "and the order jumps where atoms swap their places; use null, or given for a chain"
+        )
+    arguments = {
+        "irreps_out": task.irreps,
+        "irreps_hidden": model.irreps_hidden,
+        "num_layers": model.num_layers,
+        "mixer": model.mixer,
+        "cutoff": model.cutoff,
+        "pool": model.pool or ("sum" if task.summed else "mean"),
+        "ordered": data.order is not None,
+        "boundary": model.boundary,
+        "short_conv": model.short_conv,
+        "mixer_options": dict(model.mixer_options),
+    }
+    start = None if config.init is None else load_model(config.init)
+    return Plan(config, entry, task, arguments, device_of(config.accelerator), start)
+
+
+def _task(name: str, source: str, targets: Any) -> Target:
+    """The target of a data set, or an error that says which data set has it."""
+    if name in targets:
+        return targets[name]
+    get_task(name)
+    homes = [other for other, entry in CATALOGUE.items() if name in entry.targets({})]
+    raise ValueError(
+        f"task {name!r} needs data.source {' or '.join(homes)}, not {source!r}, which has "
+        f"{', '.join(targets)}"
+    )

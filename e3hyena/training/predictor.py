@@ -1,0 +1,107 @@
+"""A trained network that answers in units."""
+
+from pathlib import Path
+
+import torch
+from torch import Tensor, nn
+
+from e3hyena.data.targets import Target
+from e3hyena.models import HyenaNet, energy_and_forces
+from e3hyena.training.checkpoint import ModelInfo, load_model
+
+__all__ = ["Predictor", "load_predictor"]
+
+
+class Predictor(nn.Module):
+    """A network and its scaling: atoms in, the property in its unit out.
+
+    Parameters
+    ----------
+    model : HyenaNet
+        Its output is in the scale that it was trained in.
+    info : ModelInfo
+
+    Attributes
+    ----------
+    task : Target
+        What is predicted; ``task.unit`` is the unit of the result.
+    """
+
+    def __init__(self, model: HyenaNet, info: ModelInfo) -> None:
+        super().__init__()
+        self.model = model
+        self.info = info
+
+    @property
+    def task(self) -> Target:
+        """What is predicted."""
+        return self.info.task
+
+    def forward(self, z: Tensor, pos: Tensor, batch: Tensor | None = None) -> Tensor:
+        """Predict the property of every graph; gradients flow back to the positions.
+
+        Parameters
+        ----------
+        z : Tensor of shape (num_atoms,), int64
+            Atomic numbers, of elements that the network was trained on.
+        pos : Tensor of shape (num_atoms, 3)
+            Positions (angstrom); their atoms in the order that the network was trained with.
+        batch : Tensor of shape (num_atoms,), optional
+            Graph of every atom, sorted.
+
+        Returns
+        -------
+        value : Tensor of shape (num_graphs, dim), float64
+            In ``task.unit``; for a task with forces the energy.
+        """
+        self._check(z)
+        return self._in_units(self.model(z, pos, batch), z, batch)
+
+    def energy_and_forces(
+        self, z: Tensor, pos: Tensor, batch: Tensor | None = None
+    ) -> tuple[Tensor, Tensor]:
+        """Energies (num_graphs, 1) and forces (num_atoms, 3), float64, per angstrom."""
+        self._check(z)
+        energy, force = energy_and_forces(self.model, z, pos, batch)
+        return self._in_units(energy, z, batch), self.info.scaling.scale * force.double()
+
+    def _in_units(self, output: Tensor, z: Tensor, batch: Tensor | None) -> Tensor:
+        batch = torch.zeros_like(z) if batch is None else batch
+        return self.info.scaling.to_property(output, z, batch)
+
+    def _check(self, z: Tensor) -> None:
+        unknown = sorted(set(z.unique().tolist()) - set(self.info.elements))
+        if unknown:
+            raise ValueError(
+                f"elements {unknown} (atomic numbers) were not in the training set; this model "
+                f"knows {self.info.elements}"
+            )
+
+    def extra_repr(self) -> str:
+        return f"{self.task.quantity} in {self.task.unit}"
+
+
+def load_predictor(path: str | Path) -> Predictor:
+    """Load a trained network that answers in the unit of its property.
+
+    Parameters
+    ----------
+    path : str or Path
+        A ``model.pt`` or ``.safetensors`` file, or the output folder that holds the former.
+
+    Returns
+    -------
+    predictor : Predictor
+        In evaluation mode, on the CPU.
+
+    Raises
+    ------
+    FileNotFoundError, ValueError
+        As `load_model`.
+
+    Examples
+    --------
+    >>> predictor = load_predictor("runs/demo")  # doctest: +SKIP
+    >>> dipole = predictor(z, pos, batch)  # debye  # doctest: +SKIP
+    """
+    return Predictor(*load_model(path)).eval()
