@@ -10,6 +10,7 @@ import numpy as np
 
 from e3hyena.data.catalogue import Entry
 from e3hyena.data.frames import FrameDataset, Frames, collate
+from e3hyena.data.readers.base import short
 from e3hyena.data.structures import Structure, read_structures
 from e3hyena.data.targets import energies_with_forces
 from e3hyena.data.units import energy_factor, length_factor
@@ -135,14 +136,14 @@ def _labels(structure: Structure, energy_key: str, force_key: str) -> tuple[floa
     results = {} if atoms.calc is None else atoms.calc.results
     energy = results.get(energy_key, atoms.info.get(energy_key))
     force = results.get(force_key, atoms.arrays.get(force_key))
+    known = {**results, **atoms.info, **atoms.arrays}
+    known = {key: value for key, value in known.items() if key not in ("numbers", "positions")}
     if not _is_real(energy, ()):
         raise ValueError(
             f"{structure.where}: no finite number energy_key={energy_key!r} on the comment line"
-            + _found(energy, {**results, **atoms.info}, structure.hints)
+            + _found(energy, known, structure.hints)
         )
     if not _is_real(force, (len(atoms), 3)):
-        known = {**results, **atoms.arrays}
-        known = {key: value for key, value in known.items() if key not in ("numbers", "positions")}
         raise ValueError(
             f"{structure.where}: no finite column force_key={force_key!r} of three numbers per atom"
             + _found(force, known, structure.hints)
@@ -163,7 +164,8 @@ def _found(value: Any, known: Mapping[str, Any], hints: tuple[str, ...]) -> str:
     if value.dtype != object:  # None
         what = f", but {value.dtype} of shape {value.shape}"
         what = f", but {value.item()!r}" if value.size == 1 else what
-    return f"{what}; it has {', '.join([*sorted(known), *hints]) or 'nothing'}"
+    names = short(", ".join([*sorted(known), *hints]) or "nothing", 500)
+    return f"{short(what)}; it has {names}"
 
 
 ENTRY = Entry(

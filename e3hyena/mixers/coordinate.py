@@ -12,7 +12,8 @@ from e3hyena.irreps import ChannelIrreps
 from e3hyena.mixers.features import KernelFeatures
 from e3hyena.mixers.heads import check_heads
 from e3hyena.mixers.invariant_mlp import InvariantMLP
-from e3hyena.mixers.windowed import RangedMixer, sum_pairs
+from e3hyena.mixers.window_conv import window_conv
+from e3hyena.mixers.windowed import RangedMixer
 from e3hyena.ops.paths import Paths
 from e3hyena.ops.segments import Segments
 from e3hyena.ops.set_conv import set_conv
@@ -156,33 +157,9 @@ class Coordinate(RangedMixer):
         falloff = self.falloff
         assert falloff is not None
         a, b, weight, z = self._tokens(q, k, v)
-        modes, powers = self.features.modes, self.features.sizes[3:]
-        q_powers, k_powers = (  # (T, H, features)
-            self.features(c[:, None], x[:, :, None])[:, 0, 2 * modes - 1 :]
-            .permute(2, 0, 1)
-            .contiguous()
-            for c, x in ((a, q), (b, k))
-        )
-        z = self.to_heads(z)
-        a, b, weight = (x.t().contiguous() for x in (a, b, weight))
-        kernel_taps = self._taps().reshape(-1, *z.shape[1:])
-        taps, gains = kernel_taps[: 2 * modes - 1] / modes, kernel_taps[2 * modes - 1 :]
-
-        def messages(source: Tensor, target: Tensor, square: Tensor) -> Tensor:
-            lag = a.index_select(0, target) - b.index_select(0, source)
-            angle = lag[:, :, None] * self.features.frequencies
-            waves = torch.cat([torch.ones_like(lag)[:, :, None], angle.cos(), -angle.sin()], dim=2)
-            kernel = torch.einsum("phm,mhd->phd", waves, taps)
-            product = q_powers.index_select(0, target) * k_powers.index_select(0, source)
-            for gain, part in zip(
-                gains, product.split(powers, dim=2) if powers else (), strict=True
-            ):
-                kernel = kernel + gain * part.sum(dim=2, keepdim=True)
-            share = (falloff(square) * weight.index_select(0, source))[:, :, None]
-            return torch.cat([share * kernel * z.index_select(0, source), share], dim=2)
-
-        sums, total = sum_pairs(messages, window, len(z)).tensor_split([z.shape[2]], dim=2)
-        return self.from_heads(self.powers[0][:, None] * sums / total)
+        powers = self.powers[0].repeat_interleave(self.hidden.num_channels // self.heads)
+        operands = a, b, weight, q, k, z, self.features.frequencies, self._taps()
+        return powers[:, None, None] * window_conv(*operands, falloff, window)
 
     def extra_repr(self) -> str:
         return f"{self.paths}, sharpening={self.sharpening}"

@@ -30,6 +30,9 @@ class QueryKey(Mixer):
         Channels and per-channel irreps.
     boundary : {"circular", "causal", "same"}
         See :func:`e3hyena.ops.tensor_product_long_conv`.
+    mean : bool
+        Divide by N, as the paper does, in place of :math:`\sqrt N`. With ``circular`` a graph and
+        any number of copies of it, listed one after the other, then give the same.
     """
 
     companion = "v"
@@ -37,9 +40,12 @@ class QueryKey(Mixer):
     cost: ClassVar[str] = "O(N log N)"
     purpose: ClassVar[str] = "chains, trajectories; the paper's operator"
 
-    def __init__(self, hidden: ChannelIrreps, *, boundary: str = "circular") -> None:
+    def __init__(
+        self, hidden: ChannelIrreps, *, boundary: str = "circular", mean: bool = False
+    ) -> None:
         super().__init__(hidden)
         self.boundary = check_boundary(boundary)
+        self.power = -1.0 if mean else -0.5
         irreps = hidden.per_channel
         if "1o" in irreps and "1e" not in irreps:
             irreps = irreps + o3.Irreps("1e")
@@ -60,9 +66,9 @@ class QueryKey(Mixer):
         """Convolve within every graph, each at its own length."""
         lengths = segments.lengths
         if len(set(lengths)) == 1:  # the factor costs nothing in the weights
-            weight = self.weight * max(lengths[0], 1) ** -0.5
+            weight = self.weight * max(lengths[0], 1) ** self.power
             return self._convolve(q, k, weight, segments)
-        factor = segments.sizes.to(q.dtype).rsqrt()[segments.index]
+        factor = segments.sizes.to(q.dtype).pow(self.power)[segments.index]
         return self._convolve(q, k, self.weight, segments) * factor
 
     def _convolve(self, q: Tensor, k: Tensor, weight: Tensor, segments: Segments) -> Tensor:

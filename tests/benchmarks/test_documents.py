@@ -59,7 +59,8 @@ def test_every_block_and_every_result_belongs_to_a_study() -> None:
         for page in [ROOT / "README.md", *(ROOT / "docs").glob("*.md")]
         for name in re.findall(r"<!-- /(\w+) -->", page.read_text())
     ]
-    assert sorted(blocks) == sorted(name for name, _, _ in OLD + STUDIES)
+    measured = [name for name in blocks if name != "mixers"]  # that one is the registry's
+    assert sorted(measured) == sorted(name for name, _, _ in OLD + STUDIES)
     results = {file.stem for file in (ROOT / "docs" / "results").glob("*.json")}
     assert results == {result for _, result, _ in OLD + STUDIES}
 

@@ -174,3 +174,13 @@ def test_labels_rebuild_and_rotate(dataset):
         expected = molecule.dipole[0].double() @ rotation.T
         assert np.abs(dipole - expected.numpy()).max() < 1e-3
         assert np.abs(charges - molecule.charges.numpy()).max() < 1e-3
+
+
+def test_any_default_device():
+    torch.set_default_device("meta")
+    try:
+        dataset = QM9Extract("val")
+        assert dataset[0].pos.device.type == "cpu" and "2,000 molecules" in dataset.describe()
+        assert dataset.atomref(7).device.type == "cpu" and dataset.std(0) > 0
+    finally:
+        torch.set_default_device(None)

@@ -13,6 +13,7 @@ from e3hyena.testing import perturb_parameters
 RANGE, ROUNDING = 6.0, 1e-15
 SETS = [(mixer, {}) for mixer in ("coordinate", "attention", "linear_attention")]
 LOCAL = [(None, {}), *((mixer, {"range": RANGE}) for mixer, _ in SETS)]
+MEAN = [("query_key", {"mean": True})]
 SEQUENCES = [(mixer, {}) for mixer in ("query_key", "filter")]
 FAR = torch.tensor([100.0, 0.0, 0.0], dtype=torch.float64)
 
@@ -61,7 +62,7 @@ def same(found: Tensor, expected: Tensor) -> None:
     torch.testing.assert_close(found, expected, rtol=0, atol=limit)
 
 
-@pytest.mark.parametrize(("mixer", "options"), [*LOCAL, *SETS], ids=str)
+@pytest.mark.parametrize(("mixer", "options"), [*LOCAL, *SETS, *MEAN], ids=str)
 def test_copies_have_the_energies_of_as_many_molecules(mixer: str | None, options: dict) -> None:
     net = network("0e", mixer, options)
 
@@ -99,7 +100,7 @@ def test_ghosts_change_nothing(mixer: str | None, options: dict) -> None:
     assert (forces[:10] - alone).abs().max() < ROUNDING and alone.abs().max() > 1e-3
 
 
-@pytest.mark.parametrize(("mixer", "options"), [*SETS, *SEQUENCES], ids=str)
+@pytest.mark.parametrize(("mixer", "options"), [*SETS, *MEAN, *SEQUENCES], ids=str)
 def test_ghosts_are_heard_by_a_global_mixer(mixer: str, options: dict) -> None:
     """What the page says against a mixer without range: measured, so that it stays true."""
     net = network("0e", mixer, options)
@@ -109,8 +110,8 @@ def test_ghosts_are_heard_by_a_global_mixer(mixer: str, options: dict) -> None:
     assert (forces[:10] - alone).abs().max() > 1e-3 * alone.abs().max()
 
 
-@pytest.mark.parametrize(("mixer", "options"), SETS, ids=str)
-def test_only_who_is_there_matters_to_a_mixer_of_sets(mixer: str, options: dict) -> None:
+@pytest.mark.parametrize(("mixer", "options"), [*SETS, *MEAN, *SEQUENCES], ids=str)
+def test_only_who_is_there_matters_to_a_mixer(mixer: str, options: dict) -> None:
     """Where an unbonded group is cannot be heard, only what is in it."""
     net = network("0e", mixer, options)
     z, pos = (torch.cat(parts) for parts in zip(ACETONE, neon(), strict=True))

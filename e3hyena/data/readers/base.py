@@ -10,7 +10,7 @@ from torch_geometric.data import Data
 
 from e3hyena.data.centring import centred
 
-__all__ = ["Structure", "read_text", "reading"]
+__all__ = ["Structure", "read_text", "reading", "short"]
 
 TITLE = 60  # characters of a name that an error shows
 
@@ -48,7 +48,7 @@ class Structure(NamedTuple):
     def where(self) -> str:
         """File, number and name, for messages."""
         file = f"{self.file!r}, " if self.file else ""
-        name = f" ({self.name[:TITLE]})" if self.name else ""
+        name = f" ({short(self.name, TITLE)})" if self.name else ""
         return f"{file}molecule {self.frame}{name}"
 
     def graph(self) -> Data:
@@ -70,10 +70,17 @@ def read_text(path: Path) -> str:
     content = path.read_bytes()
     try:
         utf16 = content[:2] in (b"\xff\xfe", b"\xfe\xff")
-        text = content.decode("utf-16" if utf16 else "utf-8-sig")
+        text = content.decode("utf-16" if utf16 else "utf-8")
     except UnicodeDecodeError:
         text = content.decode("latin-1")
-    return text.replace("\r\n", "\n").replace("\r", "\n")
+    # A mark lies in the middle where files were joined.
+    return text.replace("\ufeff", "").replace("\r\n", "\n").replace("\r", "\n")
+
+
+def short(text: str, length: int = 200) -> str:
+    """On one line, and cut where it is longer, for messages."""
+    text = " ".join(text.splitlines()).strip()
+    return text if len(text) <= length else f"{text[:length]}..."
 
 
 @contextmanager
@@ -84,9 +91,9 @@ def reading(where: str, suffix: str) -> Iterator[None]:
     except ImportError:
         raise
     except Exception as error:  # parsers raise whatever the damage provokes
-        cause = str(error) or type(error).__name__
+        cause = short(str(error) or type(error).__name__)
         if isinstance(error, KeyError):
-            cause = f"unknown element {error}"
+            cause = f"unknown element {cause}"
         raise ValueError(
             f"{where}: cannot be read as {suffix} ({cause}); is it complete, and of that format?"
         ) from error

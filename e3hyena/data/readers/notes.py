@@ -6,6 +6,7 @@ from typing import Any
 import numpy as np
 
 from e3hyena._extras import require
+from e3hyena.data.readers.base import short
 
 __all__ = ["notes_of"]
 
@@ -30,7 +31,7 @@ def notes_of(atoms: Any, info: Mapping[str, Any] | None = None) -> tuple[str, ..
     """
     info = atoms.info if info is None else info
     notes = [
-        f"{key} {value}"
+        short(f"{key} {value}", 60)
         for key, value in info.items()
         if str(key).lower() in USUAL and not _is_one_of(value, USUAL[str(key).lower()])
     ]

@@ -1,15 +1,18 @@
 """Records of .sdf and .mol files, through RDKit."""
 
+import re
 from typing import Any
 
 from e3hyena._extras import require
-from e3hyena.data.readers.base import Structure, reading
+from e3hyena.data.readers.base import Structure, reading, short
 from e3hyena.data.readers.notes import notes_of
 
 __all__ = ["read_sdf", "structure_of"]
 
 SEPARATOR = "$$$$"
 END = "M  END"
+# Number, symbol, three coordinates and the number of the atom map.
+V3000_ATOM = re.compile(r"M  V30 \d+ (\S+)(?: \S+){3} \d+(?: |$)")
 
 
 def read_sdf(file: str, text: str) -> list[Structure]:
@@ -25,7 +28,7 @@ def read_sdf(file: str, text: str) -> list[Structure]:
     structures = []
     for number, lines in enumerate(records):
         title = lines[0].strip() if lines else ""
-        where = f"{file!r}, molecule {number}" + (f" ({title[:60]})" if title else "")
+        where = f"{file!r}, molecule {number}" + (f" ({short(title, 60)})" if title else "")
         with reading(where, ".sdf"):
             structures.append(_record(file, number, lines))
     return structures
@@ -44,7 +47,11 @@ def _record(file: str, number: int, lines: list[str]) -> Structure:
         found = next((i for i, row in enumerate(rows) if len(row.split()) < 4), len(rows))
         if found < announced:
             raise ValueError(f"a record announces {announced} atoms but has {found}")
-        lines = [*lines[:4], *map(_capitalised, rows), *lines[4 + announced :]]
+        rows = [_capitalised(row, 31, 34) for row in rows]
+        lines = [*lines[:4], *rows, *lines[4 + announced :]]
+    else:
+        spans = ((line, V3000_ATOM.match(line)) for line in lines)
+        lines = [_capitalised(line, *found.span(1)) if found else line for line, found in spans]
     if ends == 0:
         raise ValueError(f"there is no line {END!r}: it is cut off")
     if ends > 1:
@@ -59,13 +66,13 @@ def _record(file: str, number: int, lines: list[str]) -> Structure:
     return structure_of(file, number, molecule, lines[0].strip())
 
 
-def _capitalised(row: str) -> str:
-    """An atom of a V2000 record, its element written as everywhere else: Cl for CL."""
-    symbol = row[31:34].strip().capitalize()
+def _capitalised(row: str, start: int, end: int) -> str:
+    """An atom of a record, its element in these columns written as everywhere else: Cl for CL."""
+    symbol = row[start:end].strip().capitalize()
     known = require("ase.data", "chem").atomic_numbers
     if symbol not in known and symbol not in ("D", "T"):
         raise KeyError(symbol)
-    return f"{row[:31]}{symbol:3}{row[34:]}"
+    return f"{row[:start]}{symbol:{end - start}}{row[end:]}"
 
 
 def structure_of(file: str, number: int, molecule: Any, name: str) -> Structure:

@@ -5,7 +5,7 @@ import re
 from typing import Any
 
 from e3hyena._extras import require
-from e3hyena.data.readers.base import Structure, reading
+from e3hyena.data.readers.base import Structure, reading, short
 from e3hyena.data.readers.notes import notes_of
 
 __all__ = ["read_xyz"]
@@ -70,7 +70,7 @@ def _frame(file: str, number: int, lines: list[str]) -> Structure:
     atoms = require("ase.io", "chem").read(io.StringIO(text), format="extxyz")
     hints = [f"free text on the comment line ({free[:60]!r})"] if free else []
     if extra > 0:
-        hints.append(f"{extra} columns that Properties={columns} does not name")
+        hints.append(f"{extra} columns that Properties={short(columns)} does not name")
     name = str(atoms.info.get("name", free))
     return Structure(file, number, atoms, name, notes_of(atoms), tuple(hints))
 
@@ -130,14 +130,16 @@ def _check_columns(columns: str, width: int) -> int:
 
 
 def _symbols(rows: list[str]) -> list[str]:
-    """Rows that begin with an atomic number, with the symbol instead."""
+    """Rows that begin with an atomic number or an isotope of hydrogen, with the symbol instead."""
     symbols: Any = require("ase.data", "chem").chemical_symbols
     result = []
     for row in rows:
-        head, _, rest = row.strip().partition(" ")
+        head, rest = row.split(maxsplit=1) if len(row.split()) > 1 else (row.strip(), "")
         if head.isascii() and head.isdigit():
             if not 0 < int(head[:9]) < len(symbols) or len(head) > 3:
                 raise ValueError(f"there is no element with the atomic number {head[:20]}")
             row = f"{symbols[int(head)]} {rest}"
+        elif head in ("D", "T"):
+            row = f"H {rest}"
         result.append(row)
     return result

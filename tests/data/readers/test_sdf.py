@@ -69,6 +69,11 @@ def test_elements_in_capitals_are_read_as_in_xyz(tmp_path):
     assert " CL" in text
     assert sorted(read(tmp_path, text)[0].atoms.numbers) == [1, 1, 1, 6, 17]
     assert sorted(read(tmp_path, text.replace(" C ", " c "))[0].atoms.numbers)[-2:] == [6, 17]
+    text = block("CCl", "chloromethane", v3000=True).replace(" Cl ", " CL ").replace(" H ", " D ")
+    assert " CL " in text
+    assert sorted(read(tmp_path, text)[0].atoms.numbers) == [1, 1, 1, 6, 17]
+    with pytest.raises(ValueError, match="unknown element 'Qq'"):
+        read(tmp_path, text.replace(" CL ", " QQ "))
 
 
 def test_version_3000_and_single_molecules(tmp_path, blocks):

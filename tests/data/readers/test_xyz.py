@@ -54,6 +54,7 @@ def test_words_of_a_comment_are_no_keys(tmp_path, comment, suffix):
         TEXT.replace("\n", "\r").encode(),
         TEXT.replace("monoxide", "Ångström").encode("latin-1"),
         (TEXT + "\n\n \n\t\n").encode(),
+        (TEXT[:-31] + "\ufeff" + TEXT[-31:]).encode(),
         ("\n\n" + TEXT).encode(),
         TEXT.rstrip("\n").encode(),
         TEXT.replace("C 0", " CL\t0").replace("O 1", "o 1").encode(),
@@ -64,6 +65,11 @@ def test_files_of_every_editor_are_read(tmp_path, content):
     found = read(tmp_path, content)
     assert [len(structure.atoms) for structure in found] == [2, 2]
     assert found[0].name.startswith("carbon") and found[0].atoms.numbers[1] == 8
+
+
+def test_heavy_hydrogens(tmp_path):
+    (one,) = read(tmp_path, "3\n\nO 0 0 0\nD 1 0 0\nT\t0 1 0\n")
+    assert one.atoms.numbers.tolist() == [8, 1, 1]
 
 
 def test_keys_beside_text(tmp_path):
