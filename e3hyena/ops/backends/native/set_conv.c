@@ -130,7 +130,7 @@ static void sincos_far(V x, V *sine, V *cosine) {
 
 /* ---- products of small matrices ---- */
 
-/* NAME(rows, terms, a, b, from, out): out_iv = from_iv + sum over k of a_ik b_kv for all vectors v,
+/* NAME(plane, rows, terms, a, b, from, out): out_iv = from_iv + sum over k of a_ik b_kv for all vectors v,
    with the number a_ik at a + i AI + k AK, and rows of b, out and from OS vectors apart. A tile of
    rows and vectors is in registers. */
 #define TILE(NAME, R, N, AI, AK, OS) \
@@ -166,9 +166,9 @@ static void sincos_far(V x, V *sine, V *cosine) {
         const T *x = a + i * AI; \
         const V *y = from ? from + i * OS + v : 0; \
         V *z = out + i * OS + v; \
-        if (n == 3) switch (r) { CASES(NAME, 3) } \
-        else if (n == 2) switch (r) { CASES(NAME, 2) } \
-        else switch (r) { CASES(NAME, 1) CASE(NAME, 9, 1) CASE(NAME, 10, 1) \
+        if ((OS == 3 || OS > 4) && n == 3) switch (r) { CASES(NAME, 3) } \
+        else if (OS > 1 && OS % 3 && n == 2) switch (r) { CASES(NAME, 2) } \
+        else if (OS == 1) switch (r) { CASES(NAME, 1) CASE(NAME, 9, 1) CASE(NAME, 10, 1) \
             CASE(NAME, 11, 1) CASE(NAME, 12, 1) } \
       } \
     } \
