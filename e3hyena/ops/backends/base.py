@@ -153,3 +153,9 @@ class Backend(FourierConvolution):
     ) -> Tensor:
         """Gradient by x."""
         return scalars.scalars_backward(grad, x, channels, with_angles)
+
+    def scalars_tangent(
+        self, direction: Tensor, grad: Tensor, x: Tensor, channels: ChannelIrreps, with_angles: bool
+    ) -> tuple[Tensor, Tensor]:
+        """Derivatives of ``scalars`` and of ``scalars_backward`` where x moves in a direction."""
+        return scalars.scalars_tangent(direction, grad, x, channels, with_angles)

@@ -183,3 +183,10 @@ class Native(Backend):
         if not self.supports(x):
             return super().scalars_backward(grad, x, channels, with_angles)
         return scalars.scalars_backward(grad, x, channels, with_angles)
+
+    def scalars_tangent(
+        self, direction: Tensor, grad: Tensor, x: Tensor, channels: ChannelIrreps, with_angles: bool
+    ) -> tuple[Tensor, Tensor]:
+        if not self.supports(x):
+            return super().scalars_tangent(direction, grad, x, channels, with_angles)
+        return scalars.scalars_tangent(direction, grad, x, channels, with_angles)
