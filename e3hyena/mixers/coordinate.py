@@ -7,7 +7,6 @@ from typing import ClassVar
 import torch
 from e3nn import o3
 from torch import Tensor, nn
-from torch.utils.checkpoint import checkpoint
 
 from e3hyena.irreps import ChannelIrreps
 from e3hyena.mixers.features import KernelFeatures
@@ -15,15 +14,13 @@ from e3hyena.mixers.heads import check_heads
 from e3hyena.mixers.invariant_mlp import InvariantMLP
 from e3hyena.mixers.window_conv import window_conv
 from e3hyena.mixers.windowed import RangedMixer
-from e3hyena.ops.features import by_head
-from e3hyena.ops.moments import makes_no_features, moments, read
 from e3hyena.ops.paths import Paths
 from e3hyena.ops.segments import Segments
+from e3hyena.ops.set_conv import set_conv
 from e3hyena.ops.tensor_product import tensor_product
 from e3hyena.ops.token_scalars import token_scalars
 from e3hyena.ops.window import Window
 
-BLOCK = 8192  # tokens whose features are in memory at once
 LEAST_WEIGHT = 0.01  # a graph in which nobody wants to speak has a mean too
 
 
@@ -136,149 +133,33 @@ class Coordinate(RangedMixer):
             return v
         if self.falloff is not None:
             return self._within(q, k, v, self.window(segments))
-        layout = segments.similar
-        operands = zip(*(layout.gather(x) for x in (q, k, v)), strict=True)
-        parts = [
-            self._convolve(q_part, k_part, v_part, group.mask(v.device))
-            for group, (q_part, k_part, v_part) in zip(layout.groups, operands, strict=True)
-        ]
-        return layout.scatter(parts, v)
+        a, b, weight, z = self._tokens(q, k, v)
+        parameters = self.features.frequencies, self._taps(), self.powers
+        return set_conv(a, b, weight, q, k, z, *parameters, segments, self.features.degree)
 
-    def _convolve(self, q: Tensor, k: Tensor, v: Tensor, mask: Tensor) -> Tensor:
-        """Graphs of similar size; where features are made, a block of tokens at once.
+    def _tokens(self, q: Tensor, k: Tensor, v: Tensor) -> tuple[Tensor, Tensor, Tensor, Tensor]:
+        """Coordinates of queries and keys and weights, ``(H, T)``, and values."""
+        product = tensor_product(k, v, self.weight * 2**-0.5, self.paths)
+        z = torch.add(product, v, alpha=2**-0.5)
+        a = self.query_mlp(token_scalars(q, self.hidden))
+        b, logit = self.key_mlp(token_scalars(k, self.hidden)).chunk(2)
+        return a, b, logit.sigmoid() + LEAST_WEIGHT, z
 
-        ``q``, ``k``, ``v`` are ``(C, d, B, N)``, the mask of real tokens is ``(B, N)``.
-        """
-        num_graphs, size = mask.shape
-        lean = not self._dual(size) and makes_no_features(q, self.features.degree)
-        if lean or num_graphs * size <= BLOCK:
-            return self._small_graphs(q, k, v, mask)
-        # split, not slices: the gradient of a slice has the size of the whole
-        num_chunks = -(-num_graphs // max(1, BLOCK // size))
-        chunk = -(-num_graphs // num_chunks)
-        operands = (*(x.split(chunk, dim=2) for x in (q, k, v)), mask.split(chunk))
-        parts = zip(*operands, strict=True)
-        if size > BLOCK:
-            return torch.cat([self._large_graph(*part) for part in parts], dim=2)
-        return torch.cat([_recomputed(self._small_graphs, *part) for part in parts], dim=2)
-
-    def _small_graphs(self, q: Tensor, k: Tensor, v: Tensor, mask: Tensor) -> Tensor:
-        """All tokens at once; with fewer tokens than features the Gram matrix is theirs."""
-        if self._dual(q.shape[-1]):
-            z, b, weight = self._keys(k, v, mask)
-            features, values = self.features(b, k), by_head(z, self.heads)
-            weight = (weight / weight.sum(dim=-1, keepdim=True))[:, :, None]
-            gram = features.transpose(2, 3) @ (features * weight)
-            means = self._sharpen(values * weight, gram) @ features.transpose(2, 3)
-        else:
-            means = self._sharpened_means(*self._sums(k, v, mask))
-        return self._read(self._apply_filter(means), q)
-
-    def _dual(self, size: int) -> bool:
-        """Whether the Gram matrix of the tokens is smaller than that of the features."""
-        return self.sharpening > 0 and size < sum(self.features.sizes)
-
-    def _large_graph(self, q: Tensor, k: Tensor, v: Tensor, mask: Tensor) -> Tensor:
-        """One graph, a block of tokens at a time."""
-        blocks = zip(*(x.split(BLOCK, dim=-1) for x in (k, v, mask)), strict=True)
-        parts = zip(*(_recomputed(self._sums, *block) for block in blocks), strict=True)
-        sums, total = (sum(rest, first) for first, *rest in parts)
-        means = self._apply_filter(self._sharpened_means(sums, total))
-        return torch.cat(
-            [_recomputed(self._read, means, part) for part in q.split(BLOCK, dim=-1)], dim=-1
-        )
-
-    def _sums(self, k: Tensor, v: Tensor, mask: Tensor) -> tuple[Tensor, Tensor]:
-        """Weighted sums of z, and below it of features, times features; and of the weights."""
-        z, b, weight = self._keys(k, v, mask)
-        operands = b, weight, k, z, self.features.frequencies, self.features.degree
-        return moments(*operands, self.sharpening > 0), weight.sum(dim=-1)[..., None, None]
-
-    def _keys(self, k: Tensor, v: Tensor, mask: Tensor) -> tuple[Tensor, Tensor, Tensor]:
-        """Values ``(C, d, B, N)``, coordinates and weights ``(H, B, N)``."""
-        flat_k, flat_v = k.flatten(2), v.flatten(2)
-        product = tensor_product(flat_k, flat_v, self.weight * 2**-0.5, self.paths)
-        z = torch.add(product, flat_v, alpha=2**-0.5)
-        b, logit = self._coordinates(self.key_mlp, k).chunk(2)
-        return z.view(v.shape), b, torch.where(mask, logit.sigmoid() + LEAST_WEIGHT, 0)
-
-    def _coordinates(self, mlp: nn.Module, x: Tensor) -> Tensor:
-        """A network of the invariants, ``(C, d, B, N)`` -> ``(outputs, B, N)``."""
-        return mlp(token_scalars(x.flatten(2), self.hidden)).unflatten(1, x.shape[2:])
-
-    def _sharpened_means(self, sums: Tensor, total: Tensor) -> Tensor:
-        """``(H, B, D, F)``, from what :meth:`_sums` returns."""
-        rows = self.hidden.num_channels // self.heads * self.hidden.dim
-        return self._sharpen(*(sums / total).tensor_split([rows], dim=2))
-
-    def _sharpen(self, means: Tensor, gram: Tensor) -> Tensor:
-        r"""Multiply by the polynomial of the Gram matrix from the right.
-
-        ``gram`` is :math:`\varphi W \varphi^T` and ``means`` end in features, or
-        :math:`\varphi^T\varphi W` and they end in tokens: :math:`W\varphi^T p(\varphi
-        W\varphi^T) = p(W\varphi^T\varphi)\, W\varphi^T`, with equal traces of powers.
-        """
-        total = self.powers[0][:, None, None, None] * means
-        if self.sharpening:
-            square = (gram * gram.transpose(2, 3)).sum(dim=(2, 3), keepdim=True)
-            gram = gram * (square + 1e-12).rsqrt()
-        for power in self.powers[1:]:
-            means = means - means @ gram
-            total = total + power[:, None, None, None] * means
-        return total
-
-    def _apply_filter(self, means: Tensor) -> Tensor:
-        """Multiply by the filter of every irrep copy."""
-        heads, _, rows, _ = means.shape
-        const, cosine, sine, *powers = means.split(self.features.sizes, dim=-1)
-
-        def per_row(taps: Tensor) -> Tensor:
-            """``(n, C, copies)`` -> ``(H, 1, D, n)``."""
-            taps = self.hidden.expand(taps, dim=2)
-            return taps.reshape(len(taps), heads, 1, rows).permute(1, 2, 3, 0)
-
+    def _taps(self) -> Tensor:
+        """The filter, falling off as 1/m, and the gains, ``(2 M - 1 + degree, C, d)``."""
         modes = self.features.modes
-        order = torch.arange(1, modes + 1, device=means.device, dtype=means.dtype)
+        order = torch.arange(1, modes + 1, device=self.filter.device, dtype=self.filter.dtype)
         decay = torch.cat([order, order[1:]]).reciprocal()[:, None, None]
-        real, imaginary = per_row(self.filter * decay).split([modes, modes - 1], dim=-1)
-        parts = [
-            real[..., :1] * const,
-            real[..., 1:] * cosine + imaginary * sine,
-            real[..., 1:] * sine - imaginary * cosine,
-        ]
-        gains = per_row(self.gain).split(1, dim=-1)
-        parts += [gain * power for gain, power in zip(gains, powers, strict=False)]
-        return torch.cat(parts, dim=-1)
-
-    def _read(self, means: Tensor, q: Tensor) -> Tensor:
-        """``(H, B, D, F)`` -> ``(C, d, B, N)``."""
-        a = self._coordinates(self.query_mlp, q)
-        if self._dual(q.shape[-1]):  # many small graphs: one batched product is faster
-            return (means @ self.features(a, q)).transpose(1, 2).reshape(q.shape)
-        return read(means, a, q, self.features.frequencies, self.features.degree)
+        return self.hidden.expand(torch.cat([self.filter * decay, self.gain]), dim=2)
 
     def _within(self, q: Tensor, k: Tensor, v: Tensor, window: Window) -> Tensor:
         """Convolve over the pairs of a window."""
         falloff = self.falloff
         assert falloff is not None
-        product = tensor_product(k, v, self.weight * 2**-0.5, self.paths)
-        z = torch.add(product, v, alpha=2**-0.5)
-        a = self.query_mlp(token_scalars(q, self.hidden))
-        b, logit = self.key_mlp(token_scalars(k, self.hidden)).chunk(2)
-        weight = logit.sigmoid() + LEAST_WEIGHT
-        modes = self.features.modes
-        order = torch.arange(1, modes + 1, device=z.device, dtype=z.dtype)
-        decay = torch.cat([order, order[1:]]).reciprocal()[:, None, None]
-        taps = self.hidden.expand(torch.cat([self.filter * decay, self.gain]), dim=2)
+        a, b, weight, z = self._tokens(q, k, v)
         powers = self.powers[0].repeat_interleave(self.hidden.num_channels // self.heads)
-        frequencies = self.features.frequencies
-        u = window_conv(a, b, weight, q, k, z, frequencies, taps, falloff, window)
-        return powers[:, None, None] * u
+        operands = a, b, weight, q, k, z, self.features.frequencies, self._taps()
+        return powers[:, None, None] * window_conv(*operands, falloff, window)
 
     def extra_repr(self) -> str:
         return f"{self.paths}, sharpening={self.sharpening}"
-
-
-def _recomputed(function, *operands):  # type: ignore[no-untyped-def]
-    """Keep the operands only; what is in between is computed again in the backward pass."""
-    return checkpoint(function, *operands, use_reentrant=False, preserve_rng_state=False)

@@ -30,8 +30,9 @@ def opaque(
     fake : callable
         Of the same operands; results of the right shape without values.
     gradient : callable, optional
-        ``gradient(needed, grad, *operands)``, one gradient or None per operand; ``needed`` says of
-        which operands it is wanted. Without it the operator cannot be differentiated.
+        ``gradient(needed, grad, *operands)``, with one grad per result; one gradient or None per
+        operand. ``needed`` says of which operands it is wanted. Without it the operator cannot be
+        differentiated.
     """
 
     def register(function: Callable[..., Any]) -> Callable[..., Any]:
@@ -50,10 +51,10 @@ def _differentiable(
 ) -> Callable[..., Any]:
     """The operator with a gradient, for autograd and for ``torch.func``, which wants its own."""
 
-    def backward(ctx: Any, grad: Tensor) -> tuple[Tensor | None, ...]:
+    def backward(ctx: Any, *grads: Tensor) -> tuple[Tensor | None, ...]:
         tensors = iter(ctx.saved_tensors)
         operands = [next(tensors) if kept is None else kept[0] for kept in ctx.kept]
-        return tuple(gradient(ctx.needs_input_grad, grad, *operands))
+        return tuple(gradient(ctx.needs_input_grad, *grads, *operands))
 
     operator.register_autograd(backward, setup_context=_save)
     rules = {

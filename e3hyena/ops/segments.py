@@ -144,6 +144,11 @@ class Segments:
         return self.sizes.cumsum(0) - self.sizes
 
     @_computed_once
+    def ptr(self) -> Tensor:
+        """Offsets of the graphs, ``(num_graphs + 1,)``."""
+        return torch.nn.functional.pad(self.sizes.cumsum(0), (1, 0))
+
+    @_computed_once
     def index(self) -> Tensor:
         """Graph of every token, ``(num_tokens,)``."""
         graphs = torch.arange(self.num_graphs, device=self.device)

@@ -3,7 +3,10 @@
 from __future__ import annotations
 
 import functools
+from collections.abc import Sequence
+from typing import Any
 
+import torch
 from torch import Tensor
 
 from e3hyena.irreps import ChannelIrreps
@@ -53,17 +56,42 @@ def _shape(x: Tensor, irreps: str, with_angles: bool) -> Tensor:
     return x.new_empty(len(x), count, x.shape[2])
 
 
-def _formula(grad: Tensor, x: Tensor, irreps: str, with_angles: bool) -> Tensor:
-    return scalars.scalars_backward(grad, x, _channels(irreps, len(x)), with_angles)
+def _tangent_formula(
+    direction: Tensor, grad: Tensor, x: Tensor, irreps: str, with_angles: bool
+) -> tuple[Tensor, ...]:
+    channels = _channels(irreps, len(x))
+    pull: Any = torch.func.vjp(
+        lambda grad, x: scalars.scalars_backward(grad, x, channels, with_angles), grad, x
+    )[1]
+    found: tuple[Tensor, ...] = pull(direction)
+    return found
 
 
-@opaque(fake=lambda grad, x, *_: x.new_empty(x.shape))
+@opaque(fake=lambda direction, grad, x, *_: (grad.new_empty(grad.shape), x.new_empty(x.shape)))
+def _scalars_tangent(
+    direction: Tensor, grad: Tensor, x: Tensor, irreps: str, with_angles: bool
+) -> tuple[Tensor, Tensor]:
+    channels = _channels(irreps, len(x))
+    with full_precision(x):
+        first, second = select(x).scalars_tangent(direction, grad, x, channels, with_angles)
+        return first, second
+
+
+@opaque(
+    fake=lambda grad, x, *_: x.new_empty(x.shape),
+    gradient=paired(_scalars_tangent, _tangent_formula, (0, 1)),
+)
 def _scalars_backward(grad: Tensor, x: Tensor, irreps: str, with_angles: bool) -> Tensor:
     with full_precision(x):
         return select(x).scalars_backward(grad, x, _channels(irreps, len(x)), with_angles)
 
 
-@opaque(fake=_shape, gradient=paired(_scalars_backward, _formula, (0,)))
+def _first(needed: Sequence[bool], grad: Tensor, *operands: Any) -> list[Tensor | None]:
+    with full_precision(grad):
+        return [_scalars_backward(grad, *operands), None, None]
+
+
+@opaque(fake=_shape, gradient=_first)
 def _scalars(x: Tensor, irreps: str, with_angles: bool) -> Tensor:
     with full_precision(x):
         return select(x).scalars(x, _channels(irreps, len(x)), with_angles)

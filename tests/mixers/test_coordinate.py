@@ -6,9 +6,9 @@ from torch.autograd import gradcheck, gradgradcheck
 
 from e3hyena.data import QM9Extract
 from e3hyena.irreps import ChannelIrreps
-from e3hyena.mixers import build_mixer, coordinate
+from e3hyena.mixers import build_mixer
 from e3hyena.models import HyenaNet
-from e3hyena.ops import naive
+from e3hyena.ops import naive, set_conv_formula
 from e3hyena.ops.invariants import angles, invariants
 from e3hyena.ops.segments import Segments
 from e3hyena.testing import random_element
@@ -187,13 +187,13 @@ def test_blocks_of_tokens_change_nothing(make, operands, monkeypatch, options):
     mixer = make("coordinate", **options)
     qkv, segments = operands(mixer, 11), Segments((11,))
     whole = with_gradients(lambda *x: mixer(*x, segments), mixer, qkv)
-    monkeypatch.setattr(coordinate, "BLOCK", 4)
+    monkeypatch.setattr(set_conv_formula, "BLOCK", 4)
     blocks = with_gradients(lambda *x: mixer(*x, segments), mixer, qkv)
     assert relative_error(blocks, whole) <= 1e-12
 
 
 def test_blocks_are_differentiable_twice(make, operands, monkeypatch):
-    monkeypatch.setattr(coordinate, "BLOCK", 2)
+    monkeypatch.setattr(set_conv_formula, "BLOCK", 2)
     mixer = make("coordinate", "2x0e + 2x1o", heads=1, modes=2, sharpening=1)
     qkv = [x.requires_grad_() for x in operands(mixer, 3)]
 
@@ -211,7 +211,7 @@ def test_features_are_not_kept(make, operands, monkeypatch, degree):
     features = mixer.heads * sum(mixer.features.sizes)
 
     def largest_saved(block):
-        monkeypatch.setattr(coordinate, "BLOCK", block)
+        monkeypatch.setattr(set_conv_formula, "BLOCK", block)
         sizes = []
         qkv = [x.requires_grad_() for x in operands(mixer, 64)]
         with torch.autograd.graph.saved_tensors_hooks(

@@ -103,6 +103,31 @@ class Backend(FourierConvolution):
         """Whether ``moments`` and ``read`` have the features of all tokens in memory at once."""
         return True
 
+    def fuses_set_conv(self, x: Tensor, frequencies: Tensor, degree: int) -> bool:
+        """Whether the three methods below serve such operands; torch differentiates a formula else.
+
+        See :func:`e3hyena.ops.set_conv.set_conv`, also for their operands: those up to ``powers``,
+        and ``ptr``, the offsets of the graphs.
+        """
+        return False
+
+    def set_conv(self, operands: Sequence[Tensor], ptr: Tensor, degree: int) -> Tensor:
+        """The long convolution between coordinates, ``(C, d, T)``."""
+        raise NotImplementedError(f"the back-end {self.name} does not fuse this convolution")
+
+    def set_conv_backward(
+        self, grad: Tensor, operands: Sequence[Tensor], ptr: Tensor, degree: int
+    ) -> Sequence[Tensor]:
+        """Gradients by all operands."""
+        raise NotImplementedError(f"the back-end {self.name} does not fuse this convolution")
+
+    def set_conv_tangent(
+        self, directions: Sequence[Tensor], grad: Tensor, operands: Sequence[Tensor], ptr: Tensor,
+        degree: int,
+    ) -> Sequence[Tensor]:  # fmt: skip
+        """Derivatives of the result, and of the gradients, along directions of the operands."""
+        raise NotImplementedError(f"the back-end {self.name} does not fuse this convolution")
+
     def scale(self, x: Tensor, factors: Tensor, widths: Sequence[int], gain: float) -> Tensor:
         """Rows ``(C, d, T)`` times one factor per irrep copy, ``(C, copies, T)``, and a gain."""
         return rows.scale(x, factors, widths, gain)
@@ -132,3 +157,9 @@ class Backend(FourierConvolution):
     ) -> Tensor:
         """Gradient by x."""
         return scalars.scalars_backward(grad, x, channels, with_angles)
+
+    def scalars_tangent(
+        self, direction: Tensor, grad: Tensor, x: Tensor, channels: ChannelIrreps, with_angles: bool
+    ) -> tuple[Tensor, Tensor]:
+        """Derivatives of ``scalars`` and of ``scalars_backward`` where x moves in a direction."""
+        return scalars.scalars_tangent(direction, grad, x, channels, with_angles)

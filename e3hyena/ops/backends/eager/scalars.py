@@ -45,3 +45,15 @@ def scalars_backward(grad: Tensor, x: Tensor, channels: ChannelIrreps, with_angl
         total = 2 * by_square[:, :, None] * vectors + by_product * after + before
         parts.append((total / width).flatten(1, 2))
     return torch.cat(parts, dim=1) if parts else torch.zeros_like(x)
+
+
+def scalars_tangent(
+    direction: Tensor, grad: Tensor, x: Tensor, channels: ChannelIrreps, with_angles: bool
+) -> tuple[Tensor, Tensor]:
+    """Derivatives of both where x moves in a direction."""
+
+    def both(x: Tensor) -> tuple[Tensor, Tensor]:
+        return scalars(x, channels, with_angles), scalars_backward(grad, x, channels, with_angles)
+
+    change, change_of_gradient = torch.func.jvp(both, (x,), (direction,))[1]
+    return change, change_of_gradient

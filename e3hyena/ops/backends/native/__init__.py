@@ -15,7 +15,7 @@ from torch import Tensor
 
 from e3hyena.irreps import ChannelIrreps
 from e3hyena.ops.backends.base import Backend
-from e3hyena.ops.backends.native import moments, rows, scalars
+from e3hyena.ops.backends.native import moments, rows, scalars, set_conv
 from e3hyena.ops.backends.native.build import compiler
 from e3hyena.ops.backends.native.convolution import CompiledPaths, or_plain
 from e3hyena.ops.paths import Paths
@@ -95,6 +95,29 @@ class Native(CompiledPaths):
         return degree > 1 or not self.supports(x)
 
     @or_plain
+    def fuses_set_conv(self, x: Tensor, frequencies: Tensor, degree: int) -> bool:
+        """Up to degree 1."""
+        if degree > 1 or not self.supports(x):
+            return False
+        if not torch.compiler.is_compiling():
+            set_conv.library_of(x, frequencies, degree)  # an error of the compiler comes here
+        return True
+
+    def set_conv(self, operands: Sequence[Tensor], ptr: Tensor, degree: int) -> Tensor:
+        return set_conv.set_conv(operands, ptr, degree)
+
+    def set_conv_backward(
+        self, grad: Tensor, operands: Sequence[Tensor], ptr: Tensor, degree: int
+    ) -> Sequence[Tensor]:
+        return set_conv.set_conv_backward(grad, operands, ptr, degree)
+
+    def set_conv_tangent(
+        self, directions: Sequence[Tensor], grad: Tensor, operands: Sequence[Tensor], ptr: Tensor,
+        degree: int,
+    ) -> Sequence[Tensor]:  # fmt: skip
+        return set_conv.set_conv_tangent(directions, grad, operands, ptr, degree)
+
+    @or_plain
     def scale(self, x: Tensor, factors: Tensor, widths: Sequence[int], gain: float) -> Tensor:
         if not self.supports(x):
             return super().scale(x, factors, widths, gain)
@@ -135,6 +158,14 @@ class Native(CompiledPaths):
         if not self.supports(x):
             return super().scalars_backward(grad, x, channels, with_angles)
         return scalars.scalars_backward(grad, x, channels, with_angles)
+
+    @or_plain
+    def scalars_tangent(
+        self, direction: Tensor, grad: Tensor, x: Tensor, channels: ChannelIrreps, with_angles: bool
+    ) -> tuple[Tensor, Tensor]:
+        if not self.supports(x):
+            return super().scalars_tangent(direction, grad, x, channels, with_angles)
+        return scalars.scalars_tangent(direction, grad, x, channels, with_angles)
 
 
 UNASKED = Native(gives_way=True)

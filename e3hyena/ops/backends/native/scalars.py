@@ -28,6 +28,16 @@ def scalars_backward(grad: Tensor, x: Tensor, channels: ChannelIrreps, with_angl
     return out
 
 
+def scalars_tangent(
+    direction: Tensor, grad: Tensor, x: Tensor, channels: ChannelIrreps, with_angles: bool
+) -> tuple[Tensor, Tensor]:
+    """See :meth:`e3hyena.ops.backends.base.Backend.scalars_tangent`."""
+    change, out = x.new_empty(grad.shape), x.new_empty(x.shape)
+    operands = grad.contiguous(), *rows(x), *rows(direction), *_widths(channels, with_angles)
+    call(_SOURCE, "scalars_tangent", *operands, change, out, len(x), x.shape[2])
+    return change, out
+
+
 def _widths(channels: ChannelIrreps, with_angles: bool) -> tuple[Tensor, int, int]:
     """Components of every copy, 0 for an even scalar; numbers of copies and of angles."""
     widths = [0 if str(ir) == "0e" else ir.dim for _, ir in channels.per_channel]

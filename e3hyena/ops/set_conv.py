@@ -1,0 +1,163 @@
+r"""Long convolution between coordinates, graph by graph: what ``coordinate`` computes.
+
+With features :math:`\varphi` of tokens (:func:`e3hyena.ops.features.features`) and weighted means
+over a graph :math:`\langle\cdot\rangle`,
+
+.. math::
+    u_i = \langle z\,\varphi(b,k)^T \rangle\; p(\hat G)\; h\; \varphi(a_i,q_i),\qquad
+    \hat G = \frac{G}{\lVert G\rVert_F},\quad
+    G = \langle \varphi(b,k)\,\varphi(b,k)^T \rangle,\quad p(t) = \sum_k c_k (1-t)^k .
+
+Where a back-end fuses it, and for graphs that fit in a cache, this is one opaque operator, its
+gradient another and the gradient of that a third, all on packed tokens. Otherwise, and for
+gradients beyond the second, torch differentiates :mod:`e3hyena.ops.set_conv_formula`.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from e3hyena.ops.backends import BACKENDS, Backend, select
+from e3hyena.ops.opaque import opaque
+from e3hyena.ops.precision import full_precision
+from e3hyena.ops.segments import Segments
+from e3hyena.ops.set_conv_formula import formula
+
+LARGEST = 1024  # tokens of a graph that one thread handles at a time
+_COUNT = 9  # operands before ptr and degree
+
+
+def set_conv(
+    a: Tensor, b: Tensor, weight: Tensor, q: Tensor, k: Tensor, z: Tensor, frequencies: Tensor,
+    taps: Tensor, powers: Tensor, segments: Segments, degree: int,
+) -> Tensor:  # fmt: skip
+    """Convolve within every graph.
+
+    Parameters
+    ----------
+    a, b, weight : Tensor
+        Query coordinates, key coordinates and positive weights of tokens, ``(H, T)``.
+    q, k, z : Tensor
+        Queries, keys and values, ``(C, d, T)``.
+    frequencies : Tensor
+        ``(H, M - 1)``; a further one is zero.
+    taps : Tensor
+        h: real parts for M modes, imaginary ones for those but the first, a gain per tensor power,
+        for every row, ``(2 M - 1 + degree, C, d)``.
+    powers : Tensor
+        :math:`c_k`, ``(K + 1, H)``.
+    segments : Segments
+        The graphs.
+    degree : int
+        Largest tensor power among the features: 0, 1 or 2.
+
+    Returns
+    -------
+    Tensor
+        ``(C, d, T)``.
+
+    Examples
+    --------
+    >>> a, b, w, q, k, z = torch.rand(3, 4, 9).unbind() + torch.rand(3, 8, 4, 9).unbind()
+    >>> parameters = torch.ones(4, 2), torch.ones(6, 8, 4), torch.ones(3, 4)
+    >>> set_conv(a, b, w, q, k, z, *parameters, Segments((4, 5)), degree=1).shape
+    torch.Size([8, 4, 9])
+    """
+    operands = a, b, weight, q, k, z, frequencies, taps, powers
+    small = max(segments.lengths, default=0) <= LARGEST
+    traced = torch.compiler.is_compiling()  # as the formula can be
+    if small and not traced and select(q).fuses_set_conv(q, frequencies, degree):
+        out: Tensor = _set_conv(*operands, segments.ptr, degree)
+        return out
+    return formula(*operands, segments, degree)
+
+
+def _backend(x: Tensor) -> Backend:
+    """A gradient may be wanted where another back-end is in use."""
+    chosen = select(x)
+    return chosen if chosen.name == "native" else BACKENDS["native"]
+
+
+def _no_gradients(grad, *operands):  # type: ignore[no-untyped-def]
+    return tuple(x.new_empty(x.shape) for x in operands[:_COUNT])
+
+
+def _no_tangents(*operands):  # type: ignore[no-untyped-def]
+    return tuple(x.new_empty(x.shape) for x in operands[_COUNT : 2 * _COUNT + 1])
+
+
+@opaque(fake=_no_tangents)
+def _set_conv_tangent(
+    to_a: Tensor, to_b: Tensor, to_weight: Tensor, to_q: Tensor, to_k: Tensor, to_z: Tensor,
+    to_frequencies: Tensor, to_taps: Tensor, to_powers: Tensor, grad: Tensor, a: Tensor, b: Tensor,
+    weight: Tensor, q: Tensor, k: Tensor, z: Tensor, frequencies: Tensor, taps: Tensor,
+    powers: Tensor, ptr: Tensor, degree: int,
+) -> tuple[
+    Tensor, Tensor, Tensor, Tensor, Tensor, Tensor, Tensor, Tensor, Tensor, Tensor
+]:  # fmt: skip
+    """Derivatives of the result and of its gradients where the operands move in a direction."""
+    directions = to_a, to_b, to_weight, to_q, to_k, to_z, to_frequencies, to_taps, to_powers
+    operands = a, b, weight, q, k, z, frequencies, taps, powers
+    with full_precision(q):
+        results = _backend(q).set_conv_tangent(directions, grad, operands, ptr, degree)
+        u, first, second, third, fourth, fifth, sixth, seventh, eighth, ninth = results
+        return u, first, second, third, fourth, fifth, sixth, seventh, eighth, ninth
+
+
+def _tangent_formula(*given: Any) -> Sequence[Tensor]:
+    """The same by torch, which can differentiate it further."""
+    directions, (grad, *operands) = given[:_COUNT], given[_COUNT : 2 * _COUNT + 1]
+    ptr, degree = given[2 * _COUNT + 1 :]
+    segments = Segments(tuple(ptr.diff().tolist()), ptr.device)
+
+    def convolve(*operands: Any) -> Tensor:
+        return formula(*operands, segments, degree)
+
+    def gradients(grad: Tensor, *operands: Tensor) -> tuple[Tensor, ...]:
+        pull: Any = torch.func.vjp(convolve, *operands)[1]
+        found: tuple[Tensor, ...] = pull(grad)
+        return found
+
+    pull: Any = torch.func.vjp(gradients, grad, *operands)[1]
+    found: Sequence[Tensor] = pull(directions)
+    return found
+
+
+def _second(needed: Sequence[bool], *given: Any) -> list[Tensor | None]:
+    tangent = _tangent_formula if torch.is_grad_enabled() else _set_conv_tangent
+    with full_precision(given[_COUNT]):
+        return [*tangent(*given), None, None]
+
+
+@opaque(fake=_no_gradients, gradient=_second)
+def _set_conv_backward(
+    grad: Tensor, a: Tensor, b: Tensor, weight: Tensor, q: Tensor, k: Tensor, z: Tensor,
+    frequencies: Tensor, taps: Tensor, powers: Tensor, ptr: Tensor, degree: int,
+) -> tuple[
+    Tensor, Tensor, Tensor, Tensor, Tensor, Tensor, Tensor, Tensor, Tensor
+]:  # fmt: skip
+    """Gradients by all operands."""
+    operands = a, b, weight, q, k, z, frequencies, taps, powers
+    with full_precision(q):
+        results = _backend(q).set_conv_backward(grad, operands, ptr, degree)
+        first, second, third, fourth, fifth, sixth, seventh, eighth, ninth = results
+        return first, second, third, fourth, fifth, sixth, seventh, eighth, ninth
+
+
+def _first(needed: Sequence[bool], grad: Tensor, *operands: Any) -> list[Tensor | None]:
+    with full_precision(grad):
+        return [*_set_conv_backward(grad, *operands), None, None]
+
+
+@opaque(fake=lambda a, b, weight, q, *_: q.new_empty(q.shape), gradient=_first)
+def _set_conv(
+    a: Tensor, b: Tensor, weight: Tensor, q: Tensor, k: Tensor, z: Tensor, frequencies: Tensor,
+    taps: Tensor, powers: Tensor, ptr: Tensor, degree: int,
+) -> Tensor:  # fmt: skip
+    operands = a, b, weight, q, k, z, frequencies, taps, powers
+    with full_precision(q):
+        return _backend(q).set_conv(operands, ptr, degree)
