@@ -7,10 +7,8 @@ from typing import Any, NamedTuple
 import torch
 from torch import Tensor, nn
 
-from e3hyena.irreps import ChannelIrreps, IrrepsLike, RowLayout, TokenLayout, parse_irreps
+from e3hyena.irreps import IrrepsLike, Layout, TokenLayout, parse_irreps
 from e3hyena.ops.opaque import one_after_the_other
-
-Layout = RowLayout | ChannelIrreps
 
 
 class Linear(nn.Module):
@@ -32,6 +30,7 @@ class Linear(nn.Module):
 
     Examples
     --------
+    >>> from e3hyena.irreps import ChannelIrreps
     >>> linear = Linear("8x0e + 8x1o", ChannelIrreps("4x0e + 4x1o"), groups=3)
     >>> q, k, v = linear(torch.randn(10, 32))
     >>> q.shape
@@ -76,7 +75,7 @@ class Linear(nn.Module):
         product = _Product(self.layout_in, self.layout_out, 1, self.groups)
         scales = [(ir, self.mul_in[ir] ** -0.5) for ir in kinds]
         weights = [self.weight[ir] for ir in kinds]
-        results = _Map.apply(product, scales, self.bias, x, *weights)
+        results = _apply(product, scales, self.bias, x, *weights)
         return list(results) if self.groups > 1 else results[0]
 
     def extra_repr(self) -> str:
@@ -94,6 +93,15 @@ class _Product(NamedTuple):
     layout_out: Layout
     operands: int
     results: int
+
+
+def _apply(product: _Product, scales: Any, bias: Tensor | None, *tensors: Tensor) -> Any:
+    operands = tensors if bias is None else (bias, *tensors)
+    needed = torch.is_grad_enabled() and any(x.requires_grad for x in operands)
+    if torch.compiler.is_compiling() and not needed:
+        # without a gradient the compiler inlines a function of any number of operands wrongly
+        return _Map.forward(product, scales, bias, *tensors)
+    return _Map.apply(product, scales, bias, *tensors)
 
 
 class _Map(torch.autograd.Function):
@@ -153,7 +161,7 @@ class _Map(torch.autograd.Function):
         by_bias: Tensor | None = None
         if any(ctx.needs_input_grad[3 : 3 + operands]):
             back = _Product(layout_out, layout_in, groups, operands)
-            by_xs = _Map.apply(back, ctx.scales, None, *grads, *(w.T for w in weights))
+            by_xs = _apply(back, ctx.scales, None, *grads, *(w.T for w in weights))
         if ctx.needs_input_grad[2] or any(ctx.needs_input_grad[3 + operands :]):
             parts = [layout_out.read(grad) for grad in grads]
             if ctx.needs_input_grad[2]:
@@ -176,6 +184,6 @@ def _gram(block: Tensor, parts: list[dict[str, Tensor]], ir: str) -> Tensor:
 
 
 def _layout(layout: Layout | IrrepsLike) -> Layout:
-    if isinstance(layout, (RowLayout, ChannelIrreps)):
+    if isinstance(layout, Layout):
         return layout
     return TokenLayout(parse_irreps(layout))

@@ -51,6 +51,7 @@ def moments(
 
     Examples
     --------
+    >>> import torch
     >>> k, z, b = torch.randn(8, 4, 2, 9), torch.randn(8, 4, 2, 9), torch.randn(4, 2, 9)
     >>> moments(b, torch.ones(4, 2, 9), k, z, torch.ones(4, 2), 1, True).shape
     torch.Size([4, 2, 21, 13])
@@ -67,6 +68,7 @@ def read(
 
     Examples
     --------
+    >>> import torch
     >>> q, a = torch.randn(8, 4, 2, 9), torch.randn(4, 2, 9)
     >>> read(torch.ones(4, 2, 8, 13), a, q, torch.ones(4, 2), 1).shape
     torch.Size([8, 4, 2, 9])

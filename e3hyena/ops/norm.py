@@ -29,6 +29,7 @@ def norm(x: Tensor, weight: Tensor, scale: Tensor, eps: float) -> Tensor:
 
     Examples
     --------
+    >>> import torch
     >>> norm(torch.tensor([[3.0], [4.0]]), torch.ones(2), torch.tensor([1.0, 2.0]), 0.0)
     tensor([[0.6000],
             [1.6000]])

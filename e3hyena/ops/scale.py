@@ -20,6 +20,7 @@ def scale_irreps(x: Tensor, factors: Tensor, channels: ChannelIrreps, gain: floa
 
     Examples
     --------
+    >>> import torch
     >>> channels = ChannelIrreps("4x0e + 4x1o")
     >>> scale_irreps(torch.ones(4, 4, 1), torch.tensor([[[5.0], [7.0]]] * 4), channels)[0, :, 0]
     tensor([5., 7., 7., 7.])

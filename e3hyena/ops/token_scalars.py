@@ -34,6 +34,7 @@ def token_scalars(x: Tensor, channels: ChannelIrreps, *, with_angles: bool = Tru
 
     Examples
     --------
+    >>> import torch
     >>> token_scalars(torch.randn(4, 4, 9), ChannelIrreps("4x0e + 4x1o")).shape
     torch.Size([12, 9])
     """
