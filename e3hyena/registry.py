@@ -103,6 +103,7 @@ CATALOGUE: Registry[Entry] = Registry(
         "qm9": "e3hyena.data.qm9:ENTRY",
         "md17": "e3hyena.data.md17:ENTRY",
         "extxyz": "e3hyena.data.extxyz:ENTRY",
+        "own": "e3hyena.data.own:ENTRY",
     },
 )
 

@@ -32,15 +32,23 @@ def _add_describe(parser: Any, _: Sequence[str]) -> None:
         help="See `e3hyena data list`.",
     )
     _add_root(parser)
+    parser.add_argument(
+        "--options",
+        type=dict[str, Any],
+        default={},
+        help="As data.options of `e3hyena train`; of own files the targets.",
+    )
 
 
-def _open(source: str, root: str | None) -> tuple[Any, str | None]:
+def _open(
+    source: str, root: str | None, options: dict[str, Any] | None = None
+) -> tuple[Any, str | None]:
     """The dataset, and where it lies."""
     entry = CATALOGUE[source]
     if entry.root == "file" and root is None:
         raise ValueError(f"--source {source} needs --root, the file")
     root = root or f"data/{source}" if entry.root else None
-    return entry.open(root), root
+    return entry.open(root, options), root
 
 
 def _list(options: dict[str, Any]) -> None:
@@ -64,7 +72,7 @@ def _fetch(options: dict[str, Any]) -> None:
 
 
 def _describe(options: dict[str, Any]) -> None:
-    print(_open(options["source"], options["root"])[0].describe())
+    print(_open(options["source"], options["root"], options["options"])[0].describe())
 
 
 def _no_arguments(parser: Any, _: Sequence[str]) -> None:

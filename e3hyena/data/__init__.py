@@ -17,6 +17,7 @@ from e3hyena.data.orders import (
     restore_order,
     symmetry_classes,
 )
+from e3hyena.data.own import OwnMolecules
 from e3hyena.data.qm9 import QM9
 from e3hyena.data.splits import standard_split
 from e3hyena.data.targets import FORCES, TARGETS, Target
@@ -36,6 +37,7 @@ __all__ = [
     "GivenOrder",
     "MD17Ethanol",
     "OrderTransform",
+    "OwnMolecules",
     "QM9Extract",
     "RDKitOrder",
     "ResidueOrder",

@@ -11,7 +11,7 @@ from e3hyena.data.fixed_point import decode
 from e3hyena.data.molecules import MoleculeDataset, pack
 from e3hyena.data.qm9 import LICENCE, ORIGIN
 from e3hyena.data.splits import standard_split
-from e3hyena.data.targets import COLUMNS, TARGETS, raw_to_targets
+from e3hyena.data.targets import COLUMNS, TARGETS, Target, raw_to_targets
 
 __all__ = ["DECIMALS", "ENTRY", "FILE", "QM9Extract"]
 
@@ -73,9 +73,11 @@ class QM9Extract(MoleculeDataset):
         self._select(ids)
 
 
+CHARGES = Target("charges", "e", "0e", None, "Mulliken charges of atoms, GFN2-xTB", per_atom=True)
+
 ENTRY = Entry(
     QM9Extract,
-    lambda options: TARGETS,
+    lambda options: {**TARGETS, CHARGES.name: CHARGES},
     size="16,000 molecules of QM9",
     holds="19 targets of QM9 (B3LYP), dipole vectors and charges (GFN2-xTB)",
     download="",

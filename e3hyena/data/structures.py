@@ -11,6 +11,7 @@ from torch_geometric.data import Batch, Data
 from e3hyena._extras import require
 from e3hyena.data import biomolecules
 from e3hyena.data.readers.base import Structure, read_text
+from e3hyena.data.readers.csv_table import read_csv
 from e3hyena.data.readers.notes import notes_of
 from e3hyena.data.readers.sdf import read_sdf
 from e3hyena.data.readers.smiles import read_smi
@@ -25,6 +26,7 @@ READERS: dict[str, Callable[[str, str], list[Structure]]] = {
     ".sdf": read_sdf,
     ".mol": read_sdf,
     ".smi": read_smi,
+    ".csv": read_csv,
     **dict.fromkeys(biomolecules.SUFFIXES, biomolecules.read_biomolecules),
 }
 SUFFIXES = (*READERS, ".traj")
@@ -43,6 +45,7 @@ def read_structures(file: str | os.PathLike[str]) -> list[Structure]:
         .sdf, .mol                     records, V2000 or V3000, in three dimensions
         .smi                           one SMILES per line and its name; geometries by
                                        `e3hyena.data.readers.smiles.from_smiles`
+        .csv                           one SMILES per line in the column ``smiles``, see `read_csv`
         .pdb, .ent, .cif, .mmcif       entries, the first model of each, see `read_biomolecule`
         .traj                          frames, as ASE writes them
         ============================== ============================================================

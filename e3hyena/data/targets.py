@@ -4,12 +4,13 @@ Order, units, conversion factors and atomic reference energies are those of
 `torch_geometric.datasets.QM9`.
 """
 
-from collections.abc import Mapping
-from dataclasses import dataclass, replace
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, dataclass, replace
 from typing import Any
 
 import numpy as np
 import torch
+from e3nn import o3
 from torch import Tensor
 from torch_geometric.data import Data
 from torch_geometric.datasets.qm9 import HAR2EV, atomrefs
@@ -22,6 +23,7 @@ __all__ = [
     "FORCES",
     "TARGETS",
     "Target",
+    "combine",
     "energies_with_forces",
     "raw_to_targets",
 ]
@@ -38,7 +40,7 @@ class Target:
     unit : str
         Unit of the stored numbers.
     irreps : str
-        Irreps of the quantity, one copy per molecule.
+        Irreps of the quantity, one copy per molecule, or per atom.
     index : int or None
         Column of ``y``; None for a quantity with a field of its own, called like the target.
     description : str
@@ -47,6 +49,10 @@ class Target:
         The quantity is an energy whose negative gradient is learned too (the field ``force``).
     summed : bool
         The quantity is a sum over atoms: it grows with the molecule, or is a dipole.
+    per_atom : bool
+        Every atom has one.
+    parts : tuple of Target
+        Several quantities that are learned together; made by `combine`.
     """
 
     name: str
@@ -56,6 +62,28 @@ class Target:
     description: str
     has_forces: bool = False
     summed: bool = False
+    per_atom: bool = False
+    parts: "tuple[Target, ...]" = ()
+
+    @property
+    def each(self) -> "tuple[Target, ...]":
+        """The quantities: `parts`, or the target itself."""
+        return self.parts or (self,)
+
+    @property
+    def dim(self) -> int:
+        """Numbers per molecule or atom."""
+        return o3.Irreps(self.irreps).dim
+
+    def to_dict(self) -> dict[str, Any]:
+        """Plain values as JSON has them, for files."""
+        return {**asdict(self), "parts": [part.to_dict() for part in self.parts]}
+
+    @classmethod
+    def from_dict(cls, values: Mapping[str, Any]) -> "Target":
+        """The inverse of `to_dict`; also of what JSON made of it."""
+        parts = tuple(cls.from_dict(part) for part in values.get("parts", ()))
+        return cls(**{**values, "parts": parts})
 
     @property
     def quantity(self) -> str:
@@ -73,7 +101,7 @@ class Target:
         Returns
         -------
         value : Tensor of shape (num_graphs, dim)
-            In `unit`, dim being the dimension of `irreps`.
+            In `unit`, dim being the dimension of `irreps`; (num_nodes, dim) of atoms.
 
         Examples
         --------
@@ -93,6 +121,30 @@ class Target:
             )
         value = data[self.quantity]
         return value if value.dim() > 1 else value.unsqueeze(-1)
+
+
+def combine(targets: Sequence[Target]) -> Target:
+    """Several targets as one, learned together; one stays what it is.
+
+    Examples
+    --------
+    >>> both = combine([TARGETS["gap"], TARGETS["dipole"]])
+    >>> both.name, both.unit, both.irreps, both.dim
+    ('gap, dipole', 'eV, D', '0e + 1o', 4)
+    """
+    if len(targets) == 1:
+        return targets[0]
+    for target in targets:
+        if target.has_forces:
+            raise ValueError("task 'forces' is learned alone, not beside other targets")
+    return Target(
+        name=", ".join(target.name for target in targets),
+        unit=", ".join(target.unit for target in targets),
+        irreps=" + ".join(target.irreps for target in targets),
+        index=None,
+        description="; ".join(target.description for target in targets),
+        parts=tuple(targets),
+    )
 
 
 _B3LYP = "B3LYP/6-31G(2df,p)"

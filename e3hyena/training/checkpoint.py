@@ -14,7 +14,7 @@ from e3hyena.models import HyenaNet
 from e3hyena.training.description import build_network, check_description, parse_object
 from e3hyena.training.safe_tensors import read_safetensors, write_safetensors
 from e3hyena.training.scaling import Scaling
-from e3hyena.training.tasks import get_task
+from e3hyena.training.tasks import recorded_task
 from e3hyena.training.torch_files import read_torch, write_torch
 
 __all__ = ["FORMAT_VERSION", "ModelInfo", "load_model", "save_model"]
@@ -70,6 +70,7 @@ def save_model(path: str | Path, state_dict: dict[str, Tensor], info: ModelInfo)
         "e3hyena_version": info.version,
         "task": info.task.name,
         "unit": info.task.unit,
+        "target": json.dumps(info.task.to_dict()),
         "elements": list(info.elements),
         "model_kwargs": json.dumps(info.model_kwargs),
         "config": json.dumps(info.config),
@@ -124,7 +125,7 @@ def load_model(path: str | Path) -> tuple[HyenaNet, ModelInfo]:
     try:
         check_description(content)
         info = ModelInfo(
-            task=get_task(content["task"], content["unit"]),
+            task=recorded_task(content),
             scaling=Scaling(*(content[name].double() for name in Scaling._fields)),
             elements=content["elements"],
             model_kwargs=parse_object(content, "model_kwargs"),

@@ -37,7 +37,7 @@ class DataConfig:
     source : str
         The data set, a name that `e3hyena data list` shows: for properties the embedded extract of
         QM9 (needs no download), or the full set; for energies with forces ethanol of MD17, or
-        extended-xyz files of your own.
+        extended-xyz files of your own; "own" for any properties of your own.
     root : str, optional
         Folder of a set that is downloaded at first use; for extxyz the file, or the folder with
         train.extxyz, val.extxyz and test.extxyz.
@@ -147,6 +147,9 @@ class OptimConfig:
         [0, 1); 0: no averaging.
     grad_clip : float
         Largest norm of the gradient; 0: no clipping.
+    weights : dict
+        Weights in the loss of several properties learned together, such as {"gap": 2.0}; 1 each
+        where nothing is said.
     energy_weight : float
         Weight of the energies in the loss beside that of the forces (task forces only), both in
         the network's scale: energies over the root mean square of the forces, and forces likewise.
@@ -161,6 +164,7 @@ class OptimConfig:
     loss: Literal["l1", "mse"] = "l1"
     ema_decay: float = 0.99
     grad_clip: float = 1.0
+    weights: dict[str, float] = field(default_factory=dict)
     energy_weight: float = 0.1
 
     def __post_init__(self) -> None:
@@ -181,7 +185,8 @@ class TrainConfig:
     task : str
         A target of the data set: "dipole" (the vector, debye; extract only), or a scalar of QM9:
         mu, alpha, homo, lumo, gap, r2, zpve, U0, U, H, G, cv and the others that `e3hyena data
-        list` shows; or "forces", an energy with its conservative forces (md17 and extxyz).
+        list` shows; or "forces", an energy with its conservative forces (md17 and extxyz). Several
+        together: "gap, dipole".
     output : str
         Folder of everything the run writes. The same folder again continues the run.
     seed : int

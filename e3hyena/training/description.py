@@ -10,12 +10,13 @@ from e3nn import o3
 from torch import Tensor
 
 from e3hyena.data.orders import ORDERS
+from e3hyena.data.targets import Target
 from e3hyena.data.units import ENERGY_UNITS
 from e3hyena.irreps import parse_irreps
 from e3hyena.mixers import MIXERS
 from e3hyena.models import HyenaNet
 from e3hyena.training.scaling import NUM_ELEMENTS, Scaling
-from e3hyena.training.tasks import get_task
+from e3hyena.training.tasks import recorded_task
 
 __all__ = ["build_network", "check_description", "parse_object"]
 
@@ -43,7 +44,7 @@ def check_description(content: Mapping[str, Any]) -> None:
             raise ValueError(f"its {name} is missing")
     for name in ("task", "unit", "e3hyena_version"):
         _check(isinstance(content[name], str), name, content[name])
-    task = get_task(content["task"], content["unit"])
+    task = _task(content)
     known = ENERGY_UNITS if task.has_forces else (task.unit,)
     _check(content["unit"] in known, "unit", content["unit"])
     elements = content["elements"]
@@ -51,11 +52,12 @@ def check_description(content: Mapping[str, Any]) -> None:
         type(z) is int and 0 < z < NUM_ELEMENTS for z in elements
     )
     _check(in_range and len(set(elements)) == len(elements) > 0, "elements", elements)
+    several = (len(task.parts),) if task.parts else ()
     for name, shape in zip(Scaling._fields, [(), (), (NUM_ELEMENTS,)], strict=True):
-        value = content[name]
+        value, shape = content[name], (*several, *shape)
         right = isinstance(value, Tensor) and value.shape == shape and value.is_floating_point()
         _check(right and bool(value.isfinite().all()), name, value)
-    _check(content["scale"] > 0, "scale", content["scale"])
+    _check(bool((content["scale"] > 0).all()), "scale", content["scale"])
     weights = content["state_dict"]
     _check(isinstance(weights, dict) and len(weights) > 0, "state_dict", type(weights))
     for name, weight in weights.items():
@@ -68,6 +70,21 @@ def check_description(content: Mapping[str, Any]) -> None:
     _check(isinstance(data, dict), "config.data", data)
     order = data.get("order")  # absent in early files
     _check(order is None or (isinstance(order, str) and order in ORDERS), "data.order", order)
+
+
+def _task(content: Mapping[str, Any]) -> Target:
+    """The target, whose definition must agree with its name and unit."""
+    if "target" in content:
+        _check(isinstance(content["target"], str), "target", content["target"])
+        values = parse_object(content, "target")
+        try:
+            task = Target.from_dict(values)
+            whole = all(part.dim > 0 and isinstance(part.name, str) for part in task.each)
+        except (TypeError, ValueError, AttributeError, AssertionError) as error:
+            raise ValueError(f"its target cannot be read ({error})") from error
+        same = (task.name, task.unit) == (content["task"], content["unit"])
+        _check(whole and same, "target", content["target"])
+    return recorded_task(content)
 
 
 def build_network(kwargs: dict[str, Any], weights: Mapping[str, Tensor], out: str) -> HyenaNet:

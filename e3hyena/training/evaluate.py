@@ -9,6 +9,7 @@ from e3hyena.data.targets import Target
 from e3hyena.models import HyenaNet, energy_and_forces
 from e3hyena.training.checkpoint import ModelInfo
 from e3hyena.training.molecules import EvalLoader, Molecules
+from e3hyena.training.parts import labels_of, means, outputs_of, part_errors, present, to_properties
 from e3hyena.training.scaling import Scaling
 from e3hyena.training.tasks import errors, force_errors
 
@@ -19,6 +20,7 @@ __all__ = [
     "mean_predictor",
     "predict_forces",
     "predict_molecules",
+    "predict_parts",
     "summarise",
 ]
 
@@ -65,6 +67,36 @@ def predict_molecules(
         for part in EvalLoader(molecules, batch_size)
     ]
     return info.scaling.to_property(torch.cat(output), molecules.z, molecules.batch)
+
+
+@torch.no_grad()
+def predict_parts(
+    model: HyenaNet,
+    info: ModelInfo,
+    molecules: Molecules,
+    *,
+    batch_size: int = 64,
+    device: str = "cpu",
+) -> list[Tensor]:
+    """Predict every quantity of the task, of molecules and of atoms.
+
+    Parameters
+    ----------
+    model, info, molecules, batch_size, device
+        See `predict_molecules`.
+
+    Returns
+    -------
+    predicted : list of Tensor of shape (num_graphs, dim) or (num_tokens, dim), float64
+        In the units of ``info.task.each``.
+    """
+    model = model.to(device)
+    parts = []
+    for batch in EvalLoader(molecules, batch_size):
+        output = model(batch.z.to(device), batch.pos.to(device), batch.batch.to(device)).cpu()
+        parts.append(outputs_of(info.task, output, batch.batch, len(batch.label), model.pool))
+    outputs = [torch.cat(values) for values in zip(*parts, strict=True)]
+    return to_properties(info.task, info.scaling, outputs, molecules.z, molecules.batch)
 
 
 def predict_forces(
@@ -121,7 +153,16 @@ def evaluate(
             Panel("components of the forces", f"{task.unit}/A", test.force, force),
         ]
         return _means(found), panels
-    label, predicted = test.label, predict_molecules(model, info, test, device=device)
+    predictions = predict_parts(model, info, test, device=device)
+    labels = [label.double() for label in labels_of(task, test.label, test.atom_label)]
+    panels = []
+    for part, label, predicted in zip(task.each, labels, predictions, strict=True):
+        there = present(label)
+        panels += _panels(part, label[there], predicted[there])
+    return means(task, info.scaling, part_errors(task, None, predictions, labels)), panels
+
+
+def _panels(task: Target, label: Tensor, predicted: Tensor) -> list[Panel]:
     panels = [Panel(task.name, task.unit, label, predicted)]
     if label.shape[-1] > 1:
         lengths = label.norm(dim=-1), predicted.norm(dim=-1)
@@ -129,7 +170,7 @@ def evaluate(
             Panel(f"length of the {task.name}", task.unit, *lengths),
             Panel(f"components of the {task.name}", task.unit, label, predicted),
         ]
-    return summarise(task, predicted, label), panels
+    return panels
 
 
 def summarise(task: Target, predicted: Tensor, label: Tensor) -> dict[str, float]:
@@ -146,15 +187,35 @@ def guess_errors(
 ) -> dict[str, float]:
     """Metrics of the best guess that knows the training labels only.
 
-    Of energies with forces: the energy that follows from the composition, and no force. Else see
-    `mean_predictor`.
+    Of energies with forces: the energy that follows from the composition, and no force. Of atoms:
+    the mean of their element. Else see `mean_predictor`.
     """
     if not task.has_forces:
-        return mean_predictor(task, train.label, test.label)
+        return _guess_parts(task, scaling, train, test)
     assert test.force is not None
     energy = scaling.offset(test.z, test.batch, test.num_graphs)
     force, label = test.force.double(), test.label.double()
     return _means(force_errors(energy, torch.zeros_like(force), label, force))
+
+
+def _guess_parts(
+    task: Target, scaling: Scaling, train: Molecules, test: Molecules
+) -> dict[str, float]:
+    guess: dict[str, Tensor] = {}
+    known = labels_of(task, train.label, train.atom_label)
+    wanted = labels_of(task, test.label, test.atom_label)
+    for part, own, before, label in zip(task.each, scaling.each, known, wanted, strict=True):
+        there = present(label)
+        if part.per_atom:
+            of_element = own.to_atoms(torch.zeros_like(label), test.z)
+            found = summarise(part, of_element[there], label[there])
+        else:
+            found = mean_predictor(part, before[present(before)], label[there])
+        for name, value in found.items():
+            guess[f"{part.name}_{name}" if task.parts else name] = torch.tensor(
+                [value], dtype=torch.float64
+            )
+    return means(task, scaling, guess)
 
 
 def mean_predictor(task: Target, train: Tensor, test: Tensor) -> dict[str, float]:

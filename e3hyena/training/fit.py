@@ -16,8 +16,9 @@ from e3hyena.training.callbacks.progress import Progress
 from e3hyena.training.callbacks.tensorboard import TensorBoard
 from e3hyena.training.checkpoint import ModelInfo
 from e3hyena.training.files import read_json, write_json
-from e3hyena.training.module import ForceRegression, Regression
+from e3hyena.training.module import ForceRegression, PartsRegression, Regression
 from e3hyena.training.molecules import EvalLoader, Molecules, TrainLoader
+from e3hyena.training.parts import labels_of, to_labels
 from e3hyena.training.plan import Plan
 from e3hyena.training.resume import CheckedFiles, Checkpoints, resumable
 from e3hyena.training.scaling import Scaling
@@ -81,7 +82,7 @@ def fit(
         return Fit(folder / "model.pt", *(earlier[name] for name in Fit._fields[1:]))
     config, task, model = plan.config, plan.task, plan.build_model()
     optim = config.optim
-    loader = TrainLoader(_scaled(train, scaling), optim.batch_size, config.seed)
+    loader = TrainLoader(_scaled(train, plan, scaling), optim.batch_size, config.seed)
     limit = None if config.max_minutes is None or steps else 60 * config.max_minutes
     total = steps or plan.epochs * len(loader)
     clock = Clock(total, limit, min(total, optim.epochs * len(loader)))
@@ -124,10 +125,12 @@ def fit(
             default_root_dir=folder,
         )
         regression = ForceRegression if task.has_forces else Regression
+        if _has_parts(train, plan) or _has_parts(val, plan):
+            regression = PartsRegression
         trainer.fit(
-            regression(model, task, float(scaling.scale), optim, clock),
+            regression(model, task, scaling, optim, clock),
             loader,
-            EvalLoader(_scaled(val, scaling), optim.batch_size),
+            EvalLoader(_scaled(val, plan, scaling), optim.batch_size),
             ckpt_path=resumable(folder / "last.ckpt"),
             weights_only=True,
         )
@@ -140,7 +143,16 @@ def fit(
     return Fit(folder / "model.pt", **result)
 
 
-def _scaled(molecules: Molecules, scaling: Scaling) -> Molecules:
+def _has_parts(molecules: Molecules, plan: Plan) -> bool:
+    """Several properties, or of atoms, or labels that are missing."""
+    return bool(plan.task.parts or plan.task.per_atom or molecules.label.isnan().any())
+
+
+def _scaled(molecules: Molecules, plan: Plan, scaling: Scaling) -> Molecules:
+    if _has_parts(molecules, plan):
+        labels = labels_of(plan.task, molecules.label, molecules.atom_label)
+        values = to_labels(plan.task, scaling, labels, molecules.z, molecules.batch)
+        return molecules._replace(label=values[0], atom_label=values[1])
     label = scaling.to_output(molecules.label, molecules.z, molecules.batch)
     force = molecules.force
     if force is not None:

@@ -10,6 +10,7 @@ from e3hyena.registry import CATALOGUE, ORDERS
 from e3hyena.training.config import DataConfig
 from e3hyena.training.evaluate import predict_molecules
 from e3hyena.training.molecules import Molecules
+from e3hyena.training.parts import fit_part, labels_of
 from e3hyena.training.plan import Plan
 from e3hyena.training.scaling import Scaling, fit_scaling
 
@@ -47,6 +48,21 @@ def scaling_of(plan: Plan, train: Molecules) -> Scaling:
     A run that starts from a network of the same quantity keeps its scale, and corrects its shifts
     by what its predictions miss.
     """
+    pool = plan.model["pool"]
+    if plan.task.parts or plan.task.per_atom or train.label.isnan().any():
+        labels = labels_of(plan.task, train.label, train.atom_label)
+        return Scaling.stack(
+            [
+                fit_part(
+                    part,
+                    label,
+                    train.z,
+                    train.batch,
+                    pooled_sum=pool == "sum" or (pool is None and part.summed),
+                )
+                for part, label in zip(plan.task.each, labels, strict=True)
+            ]
+        )
     label, before = train.label, None
     if plan.start is not None:
         model, info = plan.start
@@ -58,7 +74,7 @@ def scaling_of(plan: Plan, train: Molecules) -> Scaling:
         train.z,
         train.batch,
         per_atom=plan.task.summed and plan.task.irreps == "0e",
-        summed=plan.model["pool"] == "sum",
+        summed=pool == "sum",
         force=train.force,
     )
     if before is None:

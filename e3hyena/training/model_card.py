@@ -3,7 +3,7 @@
 from typing import Any
 
 from e3hyena.registry import CATALOGUE, MIXERS
-from e3hyena.training.tasks import get_task, metric_labels
+from e3hyena.training.tasks import metric_labels, recorded_task
 
 __all__ = ["render_card"]
 
@@ -26,7 +26,7 @@ def render_card(results: dict[str, Any]) -> str:
     """
     config, row = results["config"], results["rows"]["model"]
     data, model, optim = config["data"], config["model"], config["optim"]
-    task, entry = get_task(results["task"], results["unit"]), CATALOGUE[data["source"]]
+    task, entry = recorded_task(results), CATALOGUE[data["source"]]
     labels = metric_labels(task)
     guess = results["rows"]["mean_predictor"]["test"]
     mixer = model["mixer"]

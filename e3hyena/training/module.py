@@ -12,11 +12,20 @@ from e3hyena.models import energy_and_forces
 from e3hyena.training.callbacks.clock import Clock
 from e3hyena.training.config import OptimConfig
 from e3hyena.training.molecules import Batch
+from e3hyena.training.parts import (
+    labels_of,
+    mean_present,
+    means,
+    outputs_of,
+    part_errors,
+    present,
+)
+from e3hyena.training.scaling import Scaling
 from e3hyena.training.tasks import errors, force_errors
 
 pl: Any = require("lightning.pytorch", "train")
 
-__all__ = ["ForceRegression", "Regression", "learning_rate_factor"]
+__all__ = ["ForceRegression", "PartsRegression", "Regression", "learning_rate_factor"]
 
 
 def learning_rate_factor(schedule: str, warmup: float, progress: float) -> float:
@@ -53,8 +62,8 @@ class Regression(pl.LightningModule):
         ``model(z, pos, batch)`` gives (num_graphs, dim).
     task : Target
         What is learned; decides the metrics.
-    scale : float
-        Unit of the labels per unit of the network's output; metrics are reported in the former.
+    scaling : Scaling
+        Metrics are reported in the labels' unit.
     optim : OptimConfig
     clock : Clock
         Tells how far the training is.
@@ -66,12 +75,12 @@ class Regression(pl.LightningModule):
     """
 
     def __init__(
-        self, model: nn.Module, task: Target, scale: float, optim: OptimConfig, clock: Clock
+        self, model: nn.Module, task: Target, scaling: Scaling, optim: OptimConfig, clock: Clock
     ) -> None:
         super().__init__()
         self.model = model
         self.task = task
-        self.scale = scale
+        self.scaling = scaling
         self.optim = optim
         self.clock = clock
         self.val_metrics: dict[str, float] = {}
@@ -85,8 +94,11 @@ class Regression(pl.LightningModule):
                 f"the loss became {float(loss.detach())} at step {self.trainer.global_step}: "
                 "lower optim.lr or set optim.grad_clip (the last checkpoint is intact)"
             )
-        metric = next(iter(found.values()))
-        return {"loss": loss, "metric": metric.mean() * self.scale}
+        return {"loss": loss, "metric": self._first(found)}
+
+    def _first(self, found: dict[str, Tensor]) -> Tensor:
+        """Mean of the first metric."""
+        return next(iter(found.values())).mean() * float(self.scaling.scale)
 
     def validation_step(self, batch: Batch, batch_idx: int) -> None:
         """Collect the errors of a batch."""
@@ -105,11 +117,14 @@ class Regression(pl.LightningModule):
 
     def on_validation_epoch_end(self) -> None:
         """Turn them into means in the label's unit."""
-        self.val_metrics = {
-            name: float(torch.cat([part[name] for part in self._val_errors]).mean()) * self.scale
-            for name in self._val_errors[0]
-        }
+        names = self._val_errors[0]
+        found = {name: torch.cat([part[name] for part in self._val_errors]) for name in names}
         self._val_errors.clear()
+        self.val_metrics = self._means(found)
+
+    def _means(self, found: dict[str, Tensor]) -> dict[str, float]:
+        scale = float(self.scaling.scale)
+        return {name: float(error.mean()) * scale for name, error in found.items()}
 
     def configure_optimizers(self) -> dict[str, Any]:
         """AdamW and its schedule, stepped after every batch."""
@@ -141,3 +156,27 @@ class ForceRegression(Regression):
         loss = loss + self.optim.energy_weight * self._loss(energy - batch.label)
         found = force_errors(energy.detach(), force.detach(), batch.label, batch.force)
         return loss, found
+
+
+class PartsRegression(Regression):
+    """Fits several quantities, of molecules and of atoms, some of whose labels may be missing."""
+
+    def _step(self, batch: Batch) -> tuple[Tensor, dict[str, Tensor]]:
+        output = self.model(batch.z, batch.pos, batch.batch)
+        pool = getattr(self.model, "pool", None)
+        outputs = outputs_of(self.task, output, batch.batch, len(batch.label), pool)
+        labels = labels_of(self.task, batch.label, batch.atom_label)
+        loss = output.new_zeros(())
+        for part, value, label in zip(self.task.each, outputs, labels, strict=True):
+            there = present(label)
+            squared = torch.where(there.unsqueeze(-1), value - label, 0.0).square().sum(dim=-1)
+            size = squared if self.optim.loss == "mse" else (squared + 1e-12).sqrt()
+            loss = loss + self.optim.weights.get(part.name, 1.0) * mean_present(size, there)
+        detached = [value.detach() for value in outputs]
+        return loss, part_errors(self.task, self.scaling, detached, labels)
+
+    def _first(self, found: dict[str, Tensor]) -> Tensor:
+        return torch.tensor(next(iter(self._means(found).values())))
+
+    def _means(self, found: dict[str, Tensor]) -> dict[str, float]:
+        return means(self.task, self.scaling, found)

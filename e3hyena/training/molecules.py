@@ -24,6 +24,7 @@ class Batch(NamedTuple):
         Molecule of every atom.
     label : Tensor of shape (num_graphs, dim)
     force : Tensor of shape (num_tokens, 3), or None
+    atom_label : Tensor of shape (num_tokens, atom_dim), or None
     """
 
     z: Tensor
@@ -31,6 +32,7 @@ class Batch(NamedTuple):
     batch: Tensor
     label: Tensor
     force: Tensor | None = None
+    atom_label: Tensor | None = None
 
 
 class Molecules(NamedTuple):
@@ -45,9 +47,12 @@ class Molecules(NamedTuple):
     ptr : Tensor of shape (num_graphs + 1,), int64
         Where every molecule begins.
     label : Tensor of shape (num_graphs, dim)
-        The property, in its unit or in the network's scale.
+        The properties of molecules side by side, in their units or in the network's scale; NaN
+        where a label is missing.
     force : Tensor of shape (num_tokens, 3), or None
         Minus the gradient of the property, where it is an energy and forces are learned.
+    atom_label : Tensor of shape (num_tokens, atom_dim), or None
+        The properties of atoms, where any are learned.
     """
 
     z: Tensor
@@ -55,6 +60,7 @@ class Molecules(NamedTuple):
     ptr: Tensor
     label: Tensor
     force: Tensor | None = None
+    atom_label: Tensor | None = None
 
     @classmethod
     def from_dataset(cls, dataset: Any, task: Target, size: int | None, what: str) -> "Molecules":
@@ -71,12 +77,19 @@ class Molecules(NamedTuple):
         order = torch.randperm(len(dataset), generator=generator, device="cpu")
         items = [dataset[i] for i in order[:size].tolist()]
         counts = torch.tensor([0] + [len(item.z) for item in items], device="cpu")
+        columns = {part: torch.cat([part.of(item) for item in items]) for part in task.each}
+        for part, column in columns.items():
+            if not column.isfinite().all(dim=-1).any():
+                raise ValueError(f"{what}: no molecule has a label of {part.name!r}; give it some")
+        graphs = [column for part, column in columns.items() if not part.per_atom]
+        atoms = [column for part, column in columns.items() if part.per_atom]
         return cls(
             z=torch.cat([item.z for item in items]),
             pos=torch.cat([item.pos for item in items]),
             ptr=counts.cumsum(0),
-            label=torch.cat([task.of(item) for item in items]),
+            label=torch.cat(graphs, dim=1) if graphs else torch.zeros(size, 0),
             force=torch.cat([item.force for item in items]) if task.has_forces else None,
+            atom_label=torch.cat(atoms, dim=1) if atoms else None,
         )
 
     @property
@@ -96,7 +109,8 @@ class Molecules(NamedTuple):
         first = self.ptr[graphs] - (counts.cumsum(0) - counts)
         tokens = torch.arange(len(batch), device="cpu") + first[batch]
         force = None if self.force is None else self.force[tokens]
-        return Batch(self.z[tokens], self.pos[tokens], batch, self.label[graphs], force)
+        atoms = None if self.atom_label is None else self.atom_label[tokens]
+        return Batch(self.z[tokens], self.pos[tokens], batch, self.label[graphs], force, atoms)
 
 
 class EvalLoader:

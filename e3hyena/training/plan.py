@@ -6,7 +6,7 @@ from typing import Any
 import torch
 
 from e3hyena.data.catalogue import Entry
-from e3hyena.data.targets import Target
+from e3hyena.data.targets import Target, combine
 from e3hyena.models import HyenaNet
 from e3hyena.registry import CATALOGUE
 from e3hyena.training.checkpoint import ModelInfo, load_model
@@ -105,7 +105,9 @@ def resolve(config: TrainConfig) -> Plan:
     """
     data, model = config.data, config.model
     entry = CATALOGUE[data.source]
-    task = _task(config.task, data.source, entry.targets(data.options))
+    known = entry.targets(data.options)
+    names = [name.strip() for name in config.task.split(",")]
+    task = combine([_task(name, data.source, known) for name in names])
     entry.check(data.root, data.options)
     if task.has_forces and data.order not in (None, "given"):
         raise ValueError(
@@ -118,7 +120,7 @@ def resolve(config: TrainConfig) -> Plan:
         "num_layers": model.num_layers,
         "mixer": model.mixer,
         "cutoff": model.cutoff,
-        "pool": model.pool or ("sum" if task.summed else "mean"),
+        "pool": _pool(task, model.pool),
         "ordered": data.order is not None,
         "boundary": model.boundary,
         "short_conv": model.short_conv,
@@ -126,6 +128,16 @@ def resolve(config: TrainConfig) -> Plan:
     }
     start = None if config.init is None else load_model(config.init)
     return Plan(config, entry, task, arguments, device_of(config.accelerator), start)
+
+
+def _pool(task: Target, wanted: str | None) -> str | None:
+    """How the network pools; None where quantities differ in it, and are pooled one by one."""
+    if any(part.per_atom for part in task.each):
+        if wanted is not None:
+            raise ValueError(f"model.pool = {wanted!r}: the task has properties of atoms; use null")
+        return None
+    summed = {part.summed for part in task.each}
+    return wanted or (None if len(summed) > 1 else "sum" if summed.pop() else "mean")
 
 
 def _task(name: str, source: str, targets: Any) -> Target:

@@ -19,7 +19,7 @@ from e3hyena.data.targets import Target
 from e3hyena.models import HyenaNet
 from e3hyena.training.checkpoint import ModelInfo, load_model
 from e3hyena.training.device import device_of
-from e3hyena.training.evaluate import predict_forces, predict_molecules
+from e3hyena.training.evaluate import predict_forces, predict_parts
 from e3hyena.training.molecules import Molecules
 
 __all__ = ["FORMATS", "Predictions", "format_of", "predict"]
@@ -38,22 +38,39 @@ class Predictions(NamedTuple):
     structures : list of Structure
         The molecules, in the order in which they were given.
     values : Tensor of shape (num_structures, dim), float64
+        The properties of molecules, side by side.
     forces : list of Tensor of shape (num_atoms, 3), float64, or None
         Of every structure, in ``task.unit`` per Angstrom, if the model predicts them.
+    atoms : dict of str to list of Tensor of shape (num_atoms, dim), float64, or None
+        Properties of atoms, by name.
     """
 
     task: Target
     structures: list[Structure]
     values: Tensor
     forces: list[Tensor] | None = None
+    atoms: dict[str, list[Tensor]] | None = None
+
+    @property
+    def parts(self) -> list[tuple[Target, Tensor]]:
+        """Every property of molecules, with its values."""
+        graphs = [part for part in self.task.each if not part.per_atom]
+        return list(zip(graphs, self.values.split([p.dim for p in graphs], dim=1), strict=True))
 
     def columns(self) -> dict[str, Tensor]:
         """Named columns of shape (num_structures,): the value, or components and length."""
-        name = self.task.quantity
-        if self.values.shape[-1] == 1:
-            return {name: self.values[:, 0]}
-        components = {f"{name}_{axis}": self.values[:, i] for i, axis in enumerate("xyz")}
-        return {**components, f"{name}_length": self.values.norm(dim=-1)}
+        columns: dict[str, Tensor] = {}
+        for part, values in self.parts:
+            columns |= _columns(part.quantity, values)
+        return columns
+
+    def units(self) -> dict[str, str]:
+        """The unit of every column."""
+        return {
+            name: part.unit
+            for part, values in self.parts
+            for name in _columns(part.quantity, values)
+        }
 
     def _rows(self) -> list[dict[str, Any]]:
         """File, number, name, formula and the columns of every molecule."""
@@ -70,7 +87,8 @@ class Predictions(NamedTuple):
         ]
 
     def _header(self, rows: list[dict[str, Any]]) -> list[str]:
-        return [f"{key} ({self.task.unit})" if key in self.columns() else key for key in rows[0]]
+        units = self.units()
+        return [f"{key} ({units[key]})" if key in units else key for key in rows[0]]
 
     def to_table(self) -> str:
         """Aligned columns for reading; the header names the unit."""
@@ -89,10 +107,12 @@ class Predictions(NamedTuple):
         lines = [
             "  ".join(c.rjust(w) for c, w in zip(row, widths, strict=True)) for row in [head, *body]
         ]
+        if self.atoms:
+            lines.append(f"of every atom, with --format json or extxyz: {', '.join(self.atoms)}")
         return "\n".join(lines) + "\n"
 
     def to_csv(self) -> str:
-        """One line per molecule, all digits, without forces; the header names the unit."""
+        """One line per molecule, all digits, without what atoms have; the header names units."""
         rows, text = self._rows(), io.StringIO()
         writer = csv.writer(text, lineterminator="\n")
         writer.writerow(self._header(rows))
@@ -104,7 +124,14 @@ class Predictions(NamedTuple):
         found = self._rows()
         for row, forces in zip(found, self.forces or [], strict=self.forces is not None):
             row["forces"] = forces.tolist()
-        content = {"task": self.task.name, "unit": self.task.unit, "predictions": found}
+        for name, atoms in (self.atoms or {}).items():
+            for row, values in zip(found, atoms, strict=True):
+                row[name] = (values[:, 0] if values.shape[-1] == 1 else values).tolist()
+        content: dict[str, Any] = {"task": self.task.name, "unit": self.task.unit}
+        if self.task.parts:
+            of_atoms = {part.name: part.unit for part in self.task.each if part.per_atom}
+            content["units"] = {**self.units(), **of_atoms}
+        content["predictions"] = found
         if self.forces is not None:
             content["force_unit"] = f"{self.task.unit}/Angstrom"
         return json.dumps(content, indent=2) + "\n"
@@ -118,22 +145,33 @@ class Predictions(NamedTuple):
         """
         single_point = require("ase.calculators.singlepoint", "chem").SinglePointCalculator
         images = []
-        key = f"predicted_{self.task.quantity}"
-        for i, (structure, value) in enumerate(zip(self.structures, self.values, strict=True)):
+        for i, structure in enumerate(self.structures):
             atoms = structure.atoms.copy()
             results = dict(getattr(structure.atoms.calc, "results", {}))
             if results:
                 atoms.calc = single_point(atoms, **results)
             if structure.name:
                 atoms.info.setdefault("name", structure.name)
-            atoms.info[key] = float(value[0]) if len(value) == 1 else value.numpy()
-            atoms.info[f"{key}_unit"] = self.task.unit
+            for part, values in self.parts:
+                key, value = f"predicted_{part.quantity}", values[i]
+                atoms.info[key] = float(value[0]) if len(value) == 1 else value.numpy()
+                atoms.info[f"{key}_unit"] = part.unit
+            for name, parts in (self.atoms or {}).items():
+                atoms.arrays[f"predicted_{name}"] = parts[i].squeeze(-1).numpy()
             if self.forces is not None:
                 atoms.arrays["predicted_forces"] = self.forces[i].numpy()
             images.append(atoms)
         text = io.StringIO()
         require("ase.io", "chem").write(text, images, format="extxyz")
         return text.getvalue()
+
+
+def _columns(name: str, values: Tensor) -> dict[str, Tensor]:
+    if values.shape[-1] == 1:
+        return {name: values[:, 0]}
+    axes = "xyz" if values.shape[-1] == 3 else range(values.shape[-1])
+    components = {f"{name}_{axis}": values[:, i] for i, axis in enumerate(axes)}
+    return {**components, f"{name}_length": values.norm(dim=-1)}
 
 
 FORMATS = {
@@ -225,15 +263,25 @@ def predict(
         ptr=torch.tensor([0, *(len(graph.z) for graph in graphs)], device="cpu").cumsum(0),
         label=torch.zeros(len(structures), 1, device="cpu"),
     )
+
+    def by_structure(rows: Tensor) -> list[Tensor]:
+        """Rows of atoms, in the order in which every structure lists them."""
+        return [
+            restore_order(row, graph) if "order_index" in graph else row
+            for row, graph in zip(rows.split(flat.ptr.diff().tolist()), graphs, strict=True)
+        ]
+
     if not info.task.has_forces:
-        values = predict_molecules(model, info, flat, batch_size=batch_size, device=device)
-        return Predictions(info.task, structures, values)
+        found = predict_parts(model, info, flat, batch_size=batch_size, device=device)
+        pairs = list(zip(info.task.each, found, strict=True))
+        of_graphs = [one for part, one in pairs if not part.per_atom]
+        of_atoms = {part.name: by_structure(one) for part, one in pairs if part.per_atom}
+        nothing = torch.zeros(len(structures), 0, dtype=torch.float64)
+        return Predictions(
+            info.task, structures, torch.cat([nothing, *of_graphs], dim=1), None, of_atoms
+        )
     values, forces = predict_forces(model, info, flat, batch_size=batch_size, device=device)
-    parts = [
-        restore_order(force, graph) if "order_index" in graph else force
-        for force, graph in zip(forces.split(flat.ptr.diff().tolist()), graphs, strict=True)
-    ]
-    return Predictions(info.task, structures, values, parts)
+    return Predictions(info.task, structures, values, by_structure(forces))
 
 
 def load(checkpoint: Any) -> tuple[HyenaNet, ModelInfo]:

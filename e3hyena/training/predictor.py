@@ -8,6 +8,7 @@ from torch import Tensor, nn
 from e3hyena.data.targets import Target
 from e3hyena.models import HyenaNet, energy_and_forces
 from e3hyena.training.checkpoint import ModelInfo, load_model
+from e3hyena.training.parts import outputs_of, to_properties
 
 __all__ = ["Predictor", "load_predictor"]
 
@@ -37,7 +38,9 @@ class Predictor(nn.Module):
         """What is predicted."""
         return self.info.task
 
-    def forward(self, z: Tensor, pos: Tensor, batch: Tensor | None = None) -> Tensor:
+    def forward(
+        self, z: Tensor, pos: Tensor, batch: Tensor | None = None
+    ) -> Tensor | dict[str, Tensor]:
         """Predict the property of every graph; gradients flow back to the positions.
 
         Parameters
@@ -51,11 +54,18 @@ class Predictor(nn.Module):
 
         Returns
         -------
-        value : Tensor of shape (num_graphs, dim), float64
-            In ``task.unit``; for a task with forces the energy.
+        value : Tensor of shape (num_graphs, dim), or (num_atoms, dim) of atoms, float64
+            In ``task.unit``; for a task with forces the energy. Of several properties a dict, by
+            name.
         """
         self._check(z)
-        return self._in_units(self.model(z, pos, batch), z, batch)
+        batch = torch.zeros_like(z) if batch is None else batch
+        num_graphs = int(batch.max()) + 1 if len(batch) else 0
+        output = self.model(z, pos, batch)
+        outputs = outputs_of(self.task, output, batch, num_graphs, self.model.pool)
+        values = to_properties(self.task, self.info.scaling, outputs, z, batch)
+        names = [part.name for part in self.task.each]
+        return dict(zip(names, values, strict=True)) if self.task.parts else values[0]
 
     def energy_and_forces(
         self, z: Tensor, pos: Tensor, batch: Tensor | None = None
@@ -63,11 +73,9 @@ class Predictor(nn.Module):
         """Energies (num_graphs, 1) and forces (num_atoms, 3), float64, per angstrom."""
         self._check(z)
         energy, force = energy_and_forces(self.model, z, pos, batch)
-        return self._in_units(energy, z, batch), self.info.scaling.scale * force.double()
-
-    def _in_units(self, output: Tensor, z: Tensor, batch: Tensor | None) -> Tensor:
         batch = torch.zeros_like(z) if batch is None else batch
-        return self.info.scaling.to_property(output, z, batch)
+        scaling = self.info.scaling
+        return scaling.to_property(energy, z, batch), scaling.scale * force.double()
 
     def _check(self, z: Tensor) -> None:
         unknown = sorted(set(z.unique().tolist()) - set(self.info.elements))

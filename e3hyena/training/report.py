@@ -8,7 +8,7 @@ from typing import Any
 import torch
 
 from e3hyena import __version__
-from e3hyena.training.tasks import get_task, metric_labels
+from e3hyena.training.tasks import metric_labels, recorded_task
 
 __all__ = ["environment", "render_table"]
 
@@ -53,7 +53,7 @@ def render_table(results: dict[str, Any]) -> str:
     | filter mixer          |        0.5000 |                4.00x |         10 |     6 |     1.0 |
     | mean predictor        |        2.0000 |                1.00x |            |       |         |
     """
-    labels = metric_labels(get_task(results["task"], results.get("unit")))
+    labels = metric_labels(recorded_task(results))
     mixer = results["mixer"]
     head = [
         f"test set, {results['test_size']:,} molecules",

@@ -122,6 +122,7 @@ def _run(plan: Plan, output: Path) -> dict[str, Any]:
     results = {
         "task": config.task,
         "unit": task.unit,
+        "target": task.to_dict(),
         "label": task.description,
         "mixer": config.model.mixer,
         "metric": metric,

@@ -23,6 +23,8 @@ class Scaling(NamedTuple):
     atom_shift : Tensor of shape (119,)
         Contribution of an atom, indexed by atomic number; zero for what is not a sum over atoms.
 
+    Of several quantities, all have a leading dimension for them.
+
     All are float64: a total energy of 10,000 eV and its error of 0.01 eV do not fit float32.
     """
 
@@ -35,6 +37,28 @@ class Scaling(NamedTuple):
         atoms = torch.zeros(num_graphs, dtype=torch.float64, device=z.device)
         shifts = self.atom_shift.to(z.device)[z]
         return (atoms.index_add(0, batch, shifts) + self.shift).unsqueeze(-1)
+
+    @property
+    def each(self) -> "list[Scaling]":
+        """One scaling per quantity."""
+        if not self.scale.dim():
+            return [self]
+        return [Scaling(*values) for values in zip(*self, strict=True)]
+
+    @classmethod
+    def stack(cls, scalings: "list[Scaling]") -> "Scaling":
+        """The inverse of `each`."""
+        if len(scalings) == 1:
+            return scalings[0]
+        return cls(*(torch.stack(values) for values in zip(*scalings, strict=True)))
+
+    def to_atoms(self, output: Tensor, z: Tensor) -> Tensor:
+        """Network output (num_tokens, dim) to a property of atoms, float64."""
+        return self.scale * output.double() + self.atom_shift.to(z.device)[z].unsqueeze(-1)
+
+    def from_atoms(self, value: Tensor, z: Tensor) -> Tensor:
+        """The inverse of `to_atoms`, float32."""
+        return ((value.double() - self.atom_shift[z].unsqueeze(-1)) / self.scale).float()
 
     def to_property(self, output: Tensor, z: Tensor, batch: Tensor) -> Tensor:
         """Network output (num_graphs, dim) to property in its unit, float64."""
@@ -91,7 +115,7 @@ def fit_scaling(
     zero = torch.zeros((), dtype=torch.float64, device="cpu")
     atom_shift = torch.zeros(NUM_ELEMENTS, dtype=torch.float64, device="cpu")
     if label.shape[-1] > 1:
-        return Scaling(_positive(label.square().mean().sqrt()) / unit, zero, atom_shift)
+        return Scaling(positive(label.square().mean().sqrt()) / unit, zero, atom_shift)
     if per_atom:
         counts = torch.zeros(len(label), NUM_ELEMENTS, dtype=torch.float64, device="cpu")
         counts.index_put_((batch, z), torch.ones_like(counts[0, 0]), accumulate=True)
@@ -101,12 +125,12 @@ def fit_scaling(
         label = label - (counts @ atom_shift).unsqueeze(-1)
     shift = label.mean()
     if force is not None:
-        scale = _positive(force.double().square().mean().sqrt())
+        scale = positive(force.double().square().mean().sqrt())
         return Scaling(scale, shift, atom_shift)
     deviation = (label - shift).square().mean().sqrt()
-    return Scaling(_positive(deviation) / unit, shift, atom_shift)
+    return Scaling(positive(deviation) / unit, shift, atom_shift)
 
 
-def _positive(scale: Tensor) -> Tensor:
+def positive(scale: Tensor) -> Tensor:
     """A scale that can be divided by, also where all labels are (nearly) equal."""
     return torch.where(scale > 1e-6, scale, torch.ones_like(scale))

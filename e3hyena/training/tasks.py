@@ -1,13 +1,16 @@
 """Targets by name, and how their errors are counted."""
 
+import json
+from collections.abc import Mapping
 from dataclasses import replace
+from typing import Any
 
 from torch import Tensor
 
 from e3hyena.data.targets import Target
 from e3hyena.registry import CATALOGUE
 
-__all__ = ["errors", "force_errors", "get_task", "metric_labels"]
+__all__ = ["errors", "force_errors", "get_task", "metric_labels", "recorded_task"]
 
 
 def get_task(name: str, unit: str | None = None) -> Target:
@@ -29,6 +32,16 @@ def get_task(name: str, unit: str | None = None) -> Target:
     if name not in known:
         raise ValueError(f"task {name!r} is unknown: use one of {', '.join(sorted(known))}")
     return known[name] if unit is None else replace(known[name], unit=unit)
+
+
+def recorded_task(record: Mapping[str, Any]) -> Target:
+    """The target in ``results.json`` or a model file: its definition, else its name and unit."""
+    definition = record.get("target")
+    if isinstance(definition, str):
+        definition = json.loads(definition)
+    if definition:
+        return Target.from_dict(definition)
+    return get_task(record["task"], record.get("unit"))
 
 
 def errors(task: Target, predicted: Tensor, label: Tensor) -> dict[str, Tensor]:
@@ -85,13 +98,21 @@ def force_errors(
 
 
 def metric_labels(task: Target) -> dict[str, str]:
-    """What the metrics are called in tables, with unit; the first chooses the best weights."""
+    """What the metrics are called in tables, with unit; the first chooses the best weights.
+
+    Of several quantities the first is the mean error over the spread of the training labels.
+    """
+    if task.parts:
+        labels = {"score": "mean error / spread"}
+        for part in task.parts:
+            labels |= {f"{part.name}_{name}": text for name, text in metric_labels(part).items()}
+        return labels
     if task.has_forces:
         return {
             "force_mae": f"force component, MAE ({task.unit}/A)",
             "energy_mae": f"energy, MAE ({task.unit})",
         }
-    if task.irreps == "0e":
+    if task.dim == 1:
         return {"mae": f"{task.name}, MAE ({task.unit})"}
     return {
         "norm_mae": f"{task.name} length, MAE ({task.unit})",

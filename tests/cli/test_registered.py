@@ -82,7 +82,7 @@ def test_lists_and_tables_show_both(registered, capsys):
     with pytest.raises(SystemExit):
         main(["train", "--help"])
     out = " ".join(capsys.readouterr().out.split())
-    assert "linear_attention, mean, or null" in out and "extxyz, pairs" in out
+    assert "linear_attention, mean, or null" in out and ", pairs. --data.order" in out
     assert "| `mean` | O(N) | none | E(3) and permutations, exactly | tests |" in mixer_table()
 
 

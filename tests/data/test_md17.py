@@ -84,11 +84,11 @@ def test_wrong_arguments_and_damaged_wheels_are_refused(root):
 
 def test_a_flipped_bit_in_the_processed_file_is_noticed(root):
     MD17Ethanol(root)
-    path = root / "processed" / "ethanol_v1.pt"
+    path = root / "processed" / "ethanol_v2.pt"
     data = bytearray(path.read_bytes())
     data[len(data) // 2] ^= 1
     path.write_bytes(data)
-    with pytest.raises(ValueError, match=r"ethanol_v1\.pt' is damaged .*delete it"):
+    with pytest.raises(ValueError, match=r"ethanol_v2\.pt' is damaged .*delete it"):
         MD17Ethanol(root)
     path.unlink()
     MD17Ethanol(root)

@@ -75,7 +75,12 @@ def _embed(file: str, number: int, smiles: str, name: str, seed: int) -> Structu
         molecule = chem.AddHs(molecule)
         options = allchem.ETKDGv3()
         options.randomSeed, options.timeout = seed, SECONDS
-        if allchem.EmbedMolecule(molecule, options) < 0:
+        done = allchem.EmbedMolecule(molecule, options)
+        if done < 0:  # strained cages: start anywhere, and ask for nothing that crystals have
+            options.useRandomCoords = True
+            options.useExpTorsionAnglePrefs = options.useBasicKnowledge = False
+            done = allchem.EmbedMolecule(molecule, options)
+        if done < 0:
             raise ValueError(f"RDKit finds no geometry of {smiles[:60]!r}: give coordinates")
         if allchem.MMFFHasAllMoleculeParams(molecule):
             allchem.MMFFOptimizeMolecule(molecule)
