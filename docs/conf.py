@@ -33,7 +33,7 @@ html_title = f"e3hyena {version}"
 html_show_sourcelink = False
 
 nb_execution_mode = "off"  # the slow tests run them
-myst_enable_extensions = ["dollarmath"]
+myst_enable_extensions = ["deflist", "dollarmath"]
 myst_heading_anchors = 3
 suppress_warnings = ["myst.xref_missing"]  # links to files of the repository, such as ../LICENSE
 

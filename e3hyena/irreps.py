@@ -1,13 +1,15 @@
-"""Irreps read as channels, and the one place that converts between layouts.
+"""How features of some irreps lie in memory, and the one place that converts between layouts.
 
-Outside the library features are e3nn's ``(num_tokens, irreps.dim)`` in mul_ir layout. Inside an
-operator they live in channel layout ``(C, d, num_tokens)``: time contiguous, every channel holding
-the same per-channel irreps.
+Outside the library features are e3nn's ``(num_tokens, irreps.dim)`` in mul_ir layout, the *token
+layout*. Between the layers of a block they are the same transposed, the *row layout*. Inside an
+operator they live in *channel layout* ``(C, d, num_tokens)``: time contiguous, every channel
+holding the same per-channel irreps.
 """
 
 from __future__ import annotations
 
 import math
+from abc import ABC, abstractmethod
 from collections.abc import Iterator, Mapping
 from typing import TypeAlias
 
@@ -61,11 +63,52 @@ def expand_irreps(irreps: IrrepsLike) -> o3.Irreps:
     )
 
 
-class RowLayout:
-    """e3nn's components by tokens, ``(dim, num_tokens)``, read and written by kind of irrep.
+class Layout(ABC):
+    """A layout: features are read and written by kind of irrep, whatever their memory looks like.
 
-    A block is ``(mul, 2l+1, num_tokens)``, where ``mul`` counts every copy of that irrep, in the
-    order of the irreps.
+    A block is ``(mul, 2l+1, num_tokens)``, where ``mul`` counts every copy of a kind.
+
+    Attributes
+    ----------
+    irreps : o3.Irreps
+        What a token holds.
+    multiplicities, widths : dict
+        Copies of every kind, and its components.
+    """
+
+    irreps: o3.Irreps
+    multiplicities: dict[str, int]
+    widths: dict[str, int]
+
+    @abstractmethod
+    def num_tokens(self, x: Tensor) -> int:
+        """How many tokens the features are of."""
+
+    @abstractmethod
+    def read(self, x: Tensor) -> dict[str, Tensor]:
+        """Features -> ``{ir: (mul, 2l+1, num_tokens)}``."""
+
+    @abstractmethod
+    def write(self, blocks: Mapping[str, Tensor]) -> Tensor:
+        """``{ir: (mul, 2l+1, num_tokens)}`` -> features."""
+
+    @abstractmethod
+    def empty(self, num_tokens: int, like: Tensor) -> Tensor:
+        """Memory of no value yet, to be filled at its ``places`` and then made features of."""
+
+    @abstractmethod
+    def places(self, memory: Tensor) -> Iterator[tuple[str, slice, Tensor]]:
+        """Kind, which copies of it, and where they stand: a view ``(copies, 2l+1, T)``."""
+
+    def finish(self, memory: Tensor) -> Tensor:
+        """The features that filled memory is."""
+        return memory
+
+
+class RowLayout(Layout):
+    """Row layout: e3nn's components by tokens, ``(dim, num_tokens)``.
+
+    The copies of a kind are in the order of the irreps.
 
     Examples
     --------
@@ -85,7 +128,6 @@ class RowLayout:
         self.multiplicities = {ir: irreps.count(ir) for ir in self.widths}
 
     def num_tokens(self, x: Tensor) -> int:
-        """How many tokens the features are of."""
         return x.shape[1]
 
     def read(self, x: Tensor) -> dict[str, Tensor]:
@@ -106,28 +148,22 @@ class RowLayout:
         return torch.cat(rows) if len(rows) > 1 else rows[0]
 
     def empty(self, num_tokens: int, like: Tensor) -> Tensor:
-        """Rows ``(dim, num_tokens)`` of no value yet."""
         return like.new_empty(self.dim, num_tokens)
 
-    def finish(self, rows: Tensor) -> Tensor:
-        """The features that the rows are."""
-        return rows
-
-    def places(self, rows: Tensor) -> Iterator[tuple[str, slice, Tensor]]:
-        """Kind, which copies of it, and where they stand: a view ``(copies, 2l+1, T)``."""
+    def places(self, memory: Tensor) -> Iterator[tuple[str, slice, Tensor]]:
         used = dict.fromkeys(self.widths, 0)
         row = 0
         for mul, ir in self.entries:
             if mul:
                 end = row + mul * self.widths[ir]
-                view = rows[row:end].view(mul, self.widths[ir], rows.shape[1])
+                view = memory[row:end].view(mul, self.widths[ir], memory.shape[1])
                 yield ir, slice(used[ir], used[ir] + mul), view
                 used[ir] += mul
                 row = end
 
 
 class TokenLayout(RowLayout):
-    """e3nn's layout ``(num_tokens, dim)``, read and written by kind of irrep.
+    """Token layout: e3nn's ``(num_tokens, dim)``.
 
     Reading and writing transpose everything at once; blocks are those of :class:`RowLayout`.
 
@@ -142,7 +178,6 @@ class TokenLayout(RowLayout):
     """
 
     def num_tokens(self, x: Tensor) -> int:
-        """How many tokens the features are of."""
         return x.shape[0]
 
     def read(self, x: Tensor) -> dict[str, Tensor]:
@@ -153,13 +188,13 @@ class TokenLayout(RowLayout):
         """``{ir: (mul, 2l+1, num_tokens)}`` -> ``(num_tokens, dim)``."""
         return self.finish(super().write(blocks))
 
-    def finish(self, rows: Tensor) -> Tensor:
+    def finish(self, memory: Tensor) -> Tensor:
         """``(dim, num_tokens)`` -> ``(num_tokens, dim)``."""
-        return rows.t().contiguous()
+        return memory.t().contiguous()
 
 
-class ChannelIrreps:
-    """Irreps read as C channels, C the gcd of the multiplicities.
+class ChannelIrreps(Layout):
+    """Channel layout: irreps read as C channels, C the gcd of the multiplicities.
 
     Parameters
     ----------
@@ -205,7 +240,6 @@ class ChannelIrreps:
         self.dim = self.per_channel.dim
 
     def num_tokens(self, x: Tensor) -> int:
-        """How many tokens the features are of."""
         return x.shape[2]
 
     def read(self, x: Tensor) -> dict[str, Tensor]:
@@ -216,19 +250,13 @@ class ChannelIrreps:
         }
 
     def empty(self, num_tokens: int, like: Tensor) -> Tensor:
-        """Features of no value yet."""
         return like.new_empty(self.num_channels, self.dim, num_tokens)
 
-    def finish(self, rows: Tensor) -> Tensor:
-        """The features themselves."""
-        return rows
-
-    def places(self, x: Tensor) -> Iterator[tuple[str, slice, Tensor]]:
-        """Kind, which copies of it, and where they stand: a view ``(copies, 2l+1, T)``."""
+    def places(self, memory: Tensor) -> Iterator[tuple[str, slice, Tensor]]:
         row = 0
         for ir, copies in self.copies.items():
             for j in range(copies):
-                yield ir, slice(j, None, copies), x[:, row : row + self.widths[ir]]
+                yield ir, slice(j, None, copies), memory[:, row : row + self.widths[ir]]
                 row += self.widths[ir]
 
     def split(self, x: Tensor) -> dict[str, Tensor]:

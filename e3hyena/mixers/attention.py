@@ -40,10 +40,10 @@ class Attention(HeadsMixer):
             return v
         if self.falloff is not None:
             return self._within(q, k, v, self.window(segments))
-        layout = segments.similar
+        dense = segments.similar
         parts = []
         for group, *qkv in zip(
-            layout.groups, layout.gather(q), layout.gather(k), layout.gather(v), strict=True
+            dense.groups, dense.gather(q), dense.gather(k), dense.gather(v), strict=True
         ):
             q_heads, k_heads, v_heads = (split_heads(x, self.heads) for x in qkv)
             mask = group.mask(q.device)[:, None, None] if group.padded else None
@@ -51,7 +51,7 @@ class Attention(HeadsMixer):
                 q_heads, k_heads, v_heads, attn_mask=mask
             )
             parts.append(join_heads(attended, self.hidden.num_channels))
-        return layout.scatter(parts, v)
+        return dense.scatter(parts, v)
 
     def _within(self, q: Tensor, k: Tensor, v: Tensor, window: Window) -> Tensor:
         """Attend to the pairs of a window."""

@@ -88,9 +88,9 @@ class Filter(Mixer):
         if not self.hidden.dim:
             return v
         z = tensor_product(k, v, self.weight, self.paths)
-        layout = segments.exact if self.boundary == "circular" else segments.similar
-        parts = [self._convolve(part) for part in layout.gather(z)]
-        return layout.scatter(parts, v)
+        dense = segments.exact if self.boundary == "circular" else segments.similar
+        parts = [self._convolve(part) for part in dense.gather(z)]
+        return dense.scatter(parts, v)
 
     def _convolve(self, z: Tensor) -> Tensor:
         """``(C, d, B, N)`` -> the same shape."""

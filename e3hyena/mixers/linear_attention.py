@@ -35,10 +35,10 @@ class LinearAttention(HeadsMixer):
             return v
         if self.falloff is not None:
             return self._within(q, k, v, self.window(segments))
-        layout = segments.similar
+        dense = segments.similar
         parts = []
         for group, *qkv in zip(
-            layout.groups, layout.gather(q), layout.gather(k), layout.gather(v), strict=True
+            dense.groups, dense.gather(q), dense.gather(k), dense.gather(v), strict=True
         ):
             c, d, b, n = qkv[0].shape
             width = c // self.heads * d
@@ -48,7 +48,7 @@ class LinearAttention(HeadsMixer):
             sizes = q.new_tensor(group.lengths)[:, None, None]
             moments = v_heads @ k_heads.transpose(2, 3) / (sizes * width**0.5)
             parts.append((moments @ q_heads).transpose(1, 2).reshape(c, d, b, n))
-        return layout.scatter(parts, v)
+        return dense.scatter(parts, v)
 
     def _within(self, q: Tensor, k: Tensor, v: Tensor, window: Window) -> Tensor:
         """Means over the pairs of a window."""

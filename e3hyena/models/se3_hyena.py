@@ -119,14 +119,14 @@ class SE3Hyena(nn.Module):
 
     def long_conv(self, q: Tensor, k: Tensor, paths: Paths, segments: Segments) -> Tensor:
         """Circular convolution within every graph, divided by its length. ``(C, d, T)``."""
-        layout = segments.exact
+        dense = segments.exact
         weight = self._unit_weight(q, paths)
         parts = [
             tensor_product_long_conv(a.movedim(2, 0), b.movedim(2, 0), weight, paths).movedim(0, 2)
             / group.size
-            for group, a, b in zip(layout.groups, layout.gather(q), layout.gather(k), strict=True)
+            for group, a, b in zip(dense.groups, dense.gather(q), dense.gather(k), strict=True)
         ]
-        return layout.scatter(parts, q)
+        return dense.scatter(parts, q)
 
     def cross_product(self, a: Tensor, b: Tensor, paths: Paths) -> Tensor:
         """Plain cross product of vectors, ``(C, 3, T)``."""

@@ -5,9 +5,9 @@ from __future__ import annotations
 import torch
 from torch import Tensor, nn
 
-from e3hyena.irreps import ChannelIrreps, IrrepsLike, TokenLayout, parse_irreps
+from e3hyena.irreps import ChannelIrreps, IrrepsLike, Layout, TokenLayout, parse_irreps
 from e3hyena.nn.gate import Gate
-from e3hyena.nn.linear import Layout, Linear
+from e3hyena.nn.linear import Linear
 from e3hyena.ops.paths import Paths
 from e3hyena.ops.precision import full_precision
 from e3hyena.ops.tensor_product import tensor_product

@@ -7,10 +7,8 @@ from typing import Any, NamedTuple
 import torch
 from torch import Tensor, nn
 
-from e3hyena.irreps import ChannelIrreps, IrrepsLike, RowLayout, TokenLayout, parse_irreps
+from e3hyena.irreps import IrrepsLike, Layout, TokenLayout, parse_irreps
 from e3hyena.ops.opaque import one_after_the_other
-
-Layout = RowLayout | ChannelIrreps
 
 
 class Linear(nn.Module):
@@ -32,6 +30,7 @@ class Linear(nn.Module):
 
     Examples
     --------
+    >>> from e3hyena.irreps import ChannelIrreps
     >>> linear = Linear("8x0e + 8x1o", ChannelIrreps("4x0e + 4x1o"), groups=3)
     >>> q, k, v = linear(torch.randn(10, 32))
     >>> q.shape
@@ -185,6 +184,6 @@ def _gram(block: Tensor, parts: list[dict[str, Tensor]], ir: str) -> Tensor:
 
 
 def _layout(layout: Layout | IrrepsLike) -> Layout:
-    if isinstance(layout, (RowLayout, ChannelIrreps)):
+    if isinstance(layout, Layout):
         return layout
     return TokenLayout(parse_irreps(layout))

@@ -37,7 +37,7 @@ class _computed_once(Generic[Value]):
 
 
 @dataclass(frozen=True)
-class Group:
+class DenseGroup:
     """Graphs handled together as one dense ``(C, d, B, N)`` tensor.
 
     Attributes
@@ -161,30 +161,30 @@ class Segments:
         return tokens - self.starts[self.index]
 
     @_computed_once
-    def exact(self) -> Layout:
+    def exact(self) -> DenseGroups:
         """Graphs grouped by equal length: no padding anywhere."""
-        return Layout(self, [0])
+        return DenseGroups(self, [0])
 
     @_computed_once
-    def similar(self) -> Layout:
+    def similar(self) -> DenseGroups:
         """Graphs grouped by similar length and padded to the longest of their group."""
-        return Layout(self, [8, 16, 24, 32, 48, 64, 96, 128, 192, 256])
+        return DenseGroups(self, [8, 16, 24, 32, 48, 64, 96, 128, 192, 256])
 
 
-class Layout:
+class DenseGroups:
     """A partition of a batch into dense groups, with the gathers there and back."""
 
     def __init__(self, segments: Segments, ladder: list[int]) -> None:
-        buckets: dict[int, list[int]] = defaultdict(list)
+        by_rung: dict[int, list[int]] = defaultdict(list)
         for graph, length in enumerate(segments.lengths):
             if length:
                 rung = next((size for size in ladder if length <= size), length)
-                buckets[rung].append(graph)
+                by_rung[rung].append(graph)
         self.segments = segments
         self.groups = []
-        for _, graphs in sorted(buckets.items()):
+        for _, graphs in sorted(by_rung.items()):
             lengths = tuple(segments.lengths[graph] for graph in graphs)
-            self.groups.append(Group(lengths, max(lengths), tuple(graphs)))
+            self.groups.append(DenseGroup(lengths, max(lengths), tuple(graphs)))
         self._trivial = len(self.groups) == 1 and not self.groups[0].padded
 
     @_computed_once

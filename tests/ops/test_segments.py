@@ -19,7 +19,7 @@ LENGTHS = [
     (9, 2, 8, 0, 17, 2, 300),
 ]
 lengths_of = pytest.mark.parametrize("lengths", LENGTHS, ids=str)
-layouts = pytest.mark.parametrize("kind", ["exact", "similar"])
+both = pytest.mark.parametrize("kind", ["exact", "similar"])
 ragged = st.lists(st.integers(0, 40), max_size=8).map(tuple)
 
 
@@ -123,7 +123,7 @@ def test_batch_and_ptr_that_disagree():
 # --- dense groups
 
 
-@layouts
+@both
 @lengths_of
 def test_groups_hold_every_graph_with_tokens_once(lengths, kind):
     segments = Segments(lengths)
@@ -146,98 +146,98 @@ def test_padding_less_than_doubles_a_batch_of_large_graphs(lengths):
     assert all(group.size <= max(8, 2 * min(group.lengths)) for group in groups)
 
 
-@layouts
+@both
 @given(lengths=ragged)
 def test_gather_puts_tokens_in_their_rows_and_scatter_brings_them_back(kind, lengths):
-    layout = getattr(Segments(lengths), kind)
+    dense = getattr(Segments(lengths), kind)
     x, start = packed(lengths), ptr_of(lengths).tolist()
-    parts = layout.gather(x)
-    for group, part in zip(layout.groups, parts, strict=True):
+    parts = dense.gather(x)
+    for group, part in zip(dense.groups, parts, strict=True):
         assert part.shape == (2, 3, len(group.graphs), group.size)
         for row, (graph, length) in enumerate(zip(group.graphs, group.lengths, strict=True)):
             assert torch.equal(part[:, :, row, :length], x[..., start[graph] : start[graph + 1]])
             assert not part[:, :, row, length:].any()
-    assert torch.equal(layout.scatter(parts, x), x)
+    assert torch.equal(dense.scatter(parts, x), x)
 
 
-@layouts
+@both
 @lengths_of
 def test_scatter_drops_padding(lengths, kind):
-    layout = getattr(Segments(lengths), kind)
+    dense = getattr(Segments(lengths), kind)
     x = packed(lengths)
     parts = []
-    for group, part in zip(layout.groups, layout.gather(x), strict=True):
+    for group, part in zip(dense.groups, dense.gather(x), strict=True):
         parts.append(torch.where(group.mask(x.device), part, float("nan")))
-    assert torch.equal(layout.scatter(parts, x), x)
+    assert torch.equal(dense.scatter(parts, x), x)
 
 
-@layouts
+@both
 @pytest.mark.parametrize("graph", [0, 2, 4])
 def test_nan_stays_in_its_graph(kind, graph):
     lengths = (5, 0, 7, 5, 3)
     segments = Segments(lengths)
-    layout = getattr(segments, kind)
+    dense = getattr(segments, kind)
     x = packed(lengths)
     mine = segments.index == graph
     x[..., mine] = float("nan")
-    parts = layout.gather(x)
-    for group, part in zip(layout.groups, parts, strict=True):
+    parts = dense.gather(x)
+    for group, part in zip(dense.groups, parts, strict=True):
         assert not part[..., ~group.mask(x.device)].any()  # NaN would be true
-    sums = layout.scatter([part.cumsum(-1) for part in parts], x)
+    sums = dense.scatter([part.cumsum(-1) for part in parts], x)
     assert sums.isnan().any(0).any(0).tolist() == mine.tolist()
 
 
-@layouts
+@both
 @pytest.mark.parametrize("lengths", [(2, 2), (0, 2, 0, 3, 1, 2), (1,)], ids=str)
 def test_gather_and_scatter_can_be_differentiated_twice(lengths, kind):
-    layout = getattr(Segments(lengths), kind)
+    dense = getattr(Segments(lengths), kind)
     x = packed(lengths)[:, :1].requires_grad_()
 
     def gathered(x):
-        return tuple(part.sin() for part in layout.gather(x))
+        return tuple(part.sin() for part in dense.gather(x))
 
     def there_and_back(x):
-        return layout.scatter([part.sin() * (1 + part).square() for part in layout.gather(x)], x)
+        return dense.scatter([part.sin() * (1 + part).square() for part in dense.gather(x)], x)
 
     for function in (gathered, there_and_back):
         assert gradcheck(function, x)
         assert gradgradcheck(function, x)
 
 
-@layouts
+@both
 def test_no_gradient_between_graphs(kind):
     lengths = (3, 4, 0, 4, 2)
-    layout = getattr(Segments(lengths), kind)
+    dense = getattr(Segments(lengths), kind)
     x = packed(lengths).requires_grad_()
-    parts = [part.cumsum(-1).sin() for part in layout.gather(x)]
-    layout.scatter(parts, x)[..., 3:7].sum().backward()  # graph 1
+    parts = [part.cumsum(-1).sin() for part in dense.gather(x)]
+    dense.scatter(parts, x)[..., 3:7].sum().backward()  # graph 1
     touched = x.grad.ne(0).any(0).any(0)
     assert touched.tolist() == [False] * 3 + [True] * 4 + [False] * 6
 
 
-@layouts
+@both
 @pytest.mark.parametrize("dtype", [torch.float32, torch.float64, torch.bfloat16])
 def test_dtype_is_kept(kind, dtype):
     lengths = (3, 1, 0, 4)
-    layout = getattr(Segments(lengths), kind)
+    dense = getattr(Segments(lengths), kind)
     x = packed(lengths, dtype)
-    parts = layout.gather(x)
-    assert {part.dtype for part in parts} == {dtype} == {layout.scatter(parts, x).dtype}
+    parts = dense.gather(x)
+    assert {part.dtype for part in parts} == {dtype} == {dense.scatter(parts, x).dtype}
 
 
-@layouts
-def test_other_widths_share_the_layout(kind):
-    """A layout knows tokens only: any ``(C, d)`` passes, also on the way back."""
+@both
+def test_other_widths_share_the_groups(kind):
+    """Dense groups know tokens only: any ``(C, d)`` passes, also on the way back."""
     lengths = (3, 1, 0, 4)
-    layout = getattr(Segments(lengths), kind)
+    dense = getattr(Segments(lengths), kind)
     x, like = torch.randn(1, 5, 8), torch.zeros(2, 3, 8)
-    assert torch.equal(layout.scatter(layout.gather(x), like), x)
+    assert torch.equal(dense.scatter(dense.gather(x), like), x)
 
 
-@layouts
+@both
 def test_empty_batch(kind):
     for lengths in ((), (0,), (0, 0)):
-        layout = getattr(Segments(lengths), kind)
+        dense = getattr(Segments(lengths), kind)
         like = torch.zeros(2, 7, 0)
-        assert layout.gather(torch.zeros(2, 3, 0)) == []
-        assert layout.scatter([], like).shape == like.shape
+        assert dense.gather(torch.zeros(2, 3, 0)) == []
+        assert dense.scatter([], like).shape == like.shape
