@@ -115,7 +115,7 @@ def _tangent_formula(*given: Any) -> Sequence[Tensor]:
     segments = Segments(tuple(ptr.diff().tolist()), ptr.device)
 
     def convolve(*operands: Any) -> Tensor:
-        return formula(*operands, segments, degree)
+        return formula(*operands, segments, degree)  # type: ignore[call-arg]
 
     def gradients(grad: Tensor, *operands: Tensor) -> tuple[Tensor, ...]:
         pull: Any = torch.func.vjp(convolve, *operands)[1]
