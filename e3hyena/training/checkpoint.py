@@ -14,7 +14,7 @@ from e3hyena.models import HyenaNet
 from e3hyena.training.description import build_network, check_description, parse_object
 from e3hyena.training.safe_tensors import read_safetensors, write_safetensors
 from e3hyena.training.scaling import Scaling
-from e3hyena.training.tasks import recorded_task
+from e3hyena.training.tasks import is_known, recorded_task
 from e3hyena.training.torch_files import read_torch, write_torch
 
 __all__ = ["FORMAT_VERSION", "ModelInfo", "load_model", "save_model"]
@@ -64,19 +64,20 @@ def save_model(path: str | Path, state_dict: dict[str, Tensor], info: ModelInfo)
         Weights of the `HyenaNet` that ``info.model_kwargs`` builds.
     info : ModelInfo
     """
-    content = {
+    content: dict[str, Any] = {
         "format": FORMAT,
         "format_version": FORMAT_VERSION,
         "e3hyena_version": info.version,
         "task": info.task.name,
         "unit": info.task.unit,
-        "target": json.dumps(info.task.to_dict()),
         "elements": list(info.elements),
         "model_kwargs": json.dumps(info.model_kwargs),
         "config": json.dumps(info.config),
         **info.scaling._asdict(),
         "state_dict": {name: weight.detach().cpu() for name, weight in state_dict.items()},
     }
+    if not is_known(info.task):
+        content["target"] = json.dumps(info.task.to_dict())
     if Path(path).suffix == SAFETENSORS:
         write_safetensors(path, content)
     else:

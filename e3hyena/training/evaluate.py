@@ -213,7 +213,7 @@ def _guess_parts(
             found = mean_predictor(part, before[present(before)], label[there])
         for name, value in found.items():
             guess[f"{part.name}_{name}" if task.parts else name] = torch.tensor(
-                [value], dtype=torch.float64
+                [value], dtype=torch.float64, device="cpu"
             )
     return means(task, scaling, guess)
 

@@ -46,10 +46,12 @@ def scaling_of(plan: Plan, train: Molecules) -> Scaling:
     """Scale and shift of a run, fitted to its training molecules.
 
     A run that starts from a network of the same quantity keeps its scale, and corrects its shifts
-    by what its predictions miss.
+    by what its predictions miss; of several quantities it keeps both.
     """
     pool = plan.model["pool"]
     if plan.task.parts or plan.task.per_atom or train.label.isnan().any():
+        if plan.start is not None and plan.start[1].task == plan.task:
+            return plan.start[1].scaling
         labels = labels_of(plan.task, train.label, train.atom_label)
         return Scaling.stack(
             [

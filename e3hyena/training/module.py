@@ -176,7 +176,7 @@ class PartsRegression(Regression):
         return loss, part_errors(self.task, self.scaling, detached, labels)
 
     def _first(self, found: dict[str, Tensor]) -> Tensor:
-        return torch.tensor(next(iter(self._means(found).values())))
+        return torch.tensor(next(iter(self._means(found).values())), device="cpu")
 
     def _means(self, found: dict[str, Tensor]) -> dict[str, float]:
         return means(self.task, self.scaling, found)

@@ -87,7 +87,7 @@ class Molecules(NamedTuple):
             z=torch.cat([item.z for item in items]),
             pos=torch.cat([item.pos for item in items]),
             ptr=counts.cumsum(0),
-            label=torch.cat(graphs, dim=1) if graphs else torch.zeros(size, 0),
+            label=torch.cat(graphs, dim=1) if graphs else torch.zeros(size, 0, device="cpu"),
             force=torch.cat([item.force for item in items]) if task.has_forces else None,
             atom_label=torch.cat(atoms, dim=1) if atoms else None,
         )

@@ -100,13 +100,13 @@ def fit_part(part: Target, label: Tensor, z: Tensor, batch: Tensor, *, pooled_su
 
 def _fit_atoms(label: Tensor, z: Tensor, scalar: bool) -> Scaling:
     """Mean of every element (of scalars), and the spread about it."""
-    shift = torch.zeros(NUM_ELEMENTS, dtype=torch.float64)
+    shift = torch.zeros(NUM_ELEMENTS, dtype=torch.float64, device="cpu")
     if scalar:
         counts = torch.bincount(z, minlength=NUM_ELEMENTS).clamp(min=1)
         shift = shift.index_add(0, z, label[:, 0]) / counts
         label = label - shift[z].unsqueeze(1)
     scale = positive(label.square().mean().sqrt())
-    return Scaling(scale, torch.zeros((), dtype=torch.float64), shift)
+    return Scaling(scale, torch.zeros((), dtype=torch.float64, device="cpu"), shift)
 
 
 def present(label: Tensor) -> Tensor:

@@ -276,7 +276,7 @@ def predict(
         pairs = list(zip(info.task.each, found, strict=True))
         of_graphs = [one for part, one in pairs if not part.per_atom]
         of_atoms = {part.name: by_structure(one) for part, one in pairs if part.per_atom}
-        nothing = torch.zeros(len(structures), 0, dtype=torch.float64)
+        nothing = torch.zeros(len(structures), 0, dtype=torch.float64, device="cpu")
         return Predictions(
             info.task, structures, torch.cat([nothing, *of_graphs], dim=1), None, of_atoms
         )

@@ -10,7 +10,7 @@ from torch import Tensor
 from e3hyena.data.targets import Target
 from e3hyena.registry import CATALOGUE
 
-__all__ = ["errors", "force_errors", "get_task", "metric_labels", "recorded_task"]
+__all__ = ["errors", "force_errors", "get_task", "is_known", "metric_labels", "recorded_task"]
 
 
 def get_task(name: str, unit: str | None = None) -> Target:
@@ -32,6 +32,14 @@ def get_task(name: str, unit: str | None = None) -> Target:
     if name not in known:
         raise ValueError(f"task {name!r} is unknown: use one of {', '.join(sorted(known))}")
     return known[name] if unit is None else replace(known[name], unit=unit)
+
+
+def is_known(task: Target) -> bool:
+    """Whether name and unit alone tell what the target is."""
+    try:
+        return get_task(task.name, task.unit) == task
+    except ValueError:
+        return False
 
 
 def recorded_task(record: Mapping[str, Any]) -> Target:
