@@ -39,7 +39,8 @@ SIGNATURES = {
     ),
     "HyenaNet.forward": (
         HyenaNet.forward,
-        "(self, z, pos, batch=None, *, edge_index=None, features=None)",
+        "(self, z, pos, batch=None, *, edge_index=None, features=None, cell=None, pbc=None, "
+        "shifts=None)",
     ),
     "LocalGlobalBlock": (
         LocalGlobalBlock,
