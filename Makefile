@@ -43,26 +43,12 @@ test-all: $(READY)  ## run all tests
 	$(TESTS) -m "slow or not slow" $(ARGS)
 
 bench: $(READY)  ## measure speed and memory, rewrite the tables in README and docs (20 minutes)
-	for what in operator ragged; do $(BIN)/python docs/benchmarks $$what --fresh true $(PUBLISH) || exit 1; done
-	for what in convolution block sets gridding transforms memory pages; do \
-	  $(BIN)/python docs/benchmarks $$what --output docs/results/$$what.json \
-	    --documents '[docs/performance.md]' || exit 1; done
-	$(BIN)/python docs/benchmarks swap --output docs/results/swap.json --documents '[docs/replace-attention.md]'
+	for what in operator ragged convolution block sets gridding transforms memory pages swap; do \
+	  $(BIN)/python docs/benchmarks $$what --fresh true $(PUBLISH) || exit 1; done
 
 experiments: $(READY)  ## run or continue the comparisons and rewrite their tables and plots (hours)
-	$(BIN)/python docs/benchmarks molecules --output runs/molecules \
-	  --results docs/results --documents '[docs/experiments.md, README.md]'
-	$(BIN)/python docs/benchmarks set_recall --output runs/set_recall \
-	  --results docs/results --documents '[docs/experiments.md]'
-	$(BIN)/python docs/benchmarks recall --output runs/recall \
-	  --results docs/results --documents '[docs/experiments.md]'
-	$(BIN)/python docs/benchmarks nbody $(PUBLISH)
-	$(BIN)/python docs/benchmarks scaling --output runs/scaling \
-	  --results docs/results --documents '[docs/scaling.md, README.md]'
-	$(BIN)/python docs/benchmarks symmetry --output docs/results/symmetry.json \
-	  --documents '[docs/order-and-symmetry.md]' --summaries '[README.md]'
-	$(BIN)/python docs/benchmarks path --output docs/results/path.json --plot docs/results/path.png \
-	  --documents '[docs/order-and-symmetry.md]'
+	for what in molecules recall_set recall nbody scaling symmetry path; do \
+	  $(BIN)/python docs/benchmarks $$what $(PUBLISH) || exit 1; done
 
 # Both trainings side by side; each continues where it was interrupted.
 ethanol: $(READY)  ## train forces of ethanol, run dynamics, rewrite docs/forces.md (an hour)
@@ -71,7 +57,7 @@ ethanol: $(READY)  ## train forces of ethanol, run dynamics, rewrite docs/forces
 	  $(BIN)/e3hyena train --preset ethanol --output runs/ethanol_local \
 	    --model.mixer null --optim.epochs 240 && wait $$!
 	$(BIN)/python docs/benchmarks ethanol --runs '[runs/ethanol, runs/ethanol_local]' \
-	  --documents '[docs/forces.md]'
+	  --fresh true $(PUBLISH)
 
 scatter: $(READY)  ## build torch-scatter for this torch (several minutes; optional, faster segment sums)
 	@$(PIP) install --quiet --constraint constraints.txt setuptools wheel

@@ -41,7 +41,7 @@ def default_dtype_kept():
 def poisoned_memory(request, monkeypatch):
     """Where operators are tested, memory that was not written reads as NaN."""
     floors = {"ops", "mixers", "nn"} & set(request.path.parts)
-    if not floors or "compile" in request.path.name:
+    if not floors or "compile" in request.node.nodeid.lower():  # tracing takes no patched methods
         return
 
     def poison(make):

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+import math
+from collections.abc import Callable, Mapping
 from typing import Any
 
 import torch
@@ -12,7 +13,10 @@ from benchmarks.harness.peak import added_mebibytes, in_fresh_process
 from e3hyena.irreps import ChannelIrreps
 from e3hyena.mixers.query_key import QueryKey
 from e3hyena.nn.operator import HyenaOperator
-from e3hyena.ops import naive, tensor_product_long_conv
+from e3hyena.ops import Paths, naive, tensor_product_long_conv
+from e3hyena.ops.backends import native
+from e3hyena.ops.segments import Segments
+from e3hyena.testing.measure import relative_error
 
 
 def forward(module: nn.Module, *inputs: Any) -> Callable[[], None]:
@@ -39,6 +43,37 @@ def backward(module: nn.Module, x: Tensor, *inputs: Any) -> Callable[[], None]:
 PASSES = {"forward": forward, "forward_backward": backward}
 
 
+def crossover(mine: Mapping[int, float], theirs: Mapping[int, float]) -> int | None:
+    """Least measured length from which on the first is never slower than the second.
+
+    Examples
+    --------
+    >>> crossover({1: 1.0, 2: 1.0, 4: 1.0}, {1: 0.5, 2: 1.0, 4: 9.0})
+    2
+    """
+    best = None
+    for length in sorted(theirs, reverse=True):
+        if mine.get(length, math.inf) > theirs[length]:
+            break
+        best = length
+    return best
+
+
+def backends() -> list[str]:
+    """Those of the long convolution that run here."""
+    return ["eager", *(["native"] if native.available() else [])]
+
+
+def operands(
+    irreps: str, length: int, paths: Paths | None = None
+) -> tuple[Tensor, Tensor, Tensor, Paths]:
+    """What a long convolution is called with; by default it gives the irreps that it takes."""
+    hidden = ChannelIrreps(irreps)
+    paths = paths or Paths(hidden.per_channel, hidden.per_channel, hidden.per_channel)
+    q, k = torch.randn(2, hidden.num_channels, hidden.dim, length)
+    return q, k, torch.randn(paths.num_paths, hidden.num_channels), paths
+
+
 def check_convolution(irreps: str, length: int = 96) -> None:
     """Refuse to report on a wrong result.
 
@@ -47,16 +82,24 @@ def check_convolution(irreps: str, length: int = 96) -> None:
     RuntimeError
         If the long convolution disagrees with its plain-loop reference.
     """
-    hidden = ChannelIrreps(irreps)
-    paths = QueryKey(hidden).paths
-    q, k = torch.randn(2, hidden.num_channels, hidden.dim, length)
-    weight = torch.randn(paths.num_paths, hidden.num_channels)
-    expected = naive.tensor_product_long_conv(q, k, weight, paths)
-    error = (tensor_product_long_conv(q, k, weight, paths) - expected).abs().max()
-    relative = (error / expected.abs().max()).item()
-    if not relative < 1e-5:
+    given = operands(irreps, length, QueryKey(ChannelIrreps(irreps)).paths)
+    expected = naive.tensor_product_long_conv(*given)
+    error = relative_error([tensor_product_long_conv(*given)], [expected])
+    if not error < 1e-5:
         raise RuntimeError(
-            f"the long convolution over {irreps} is off by {relative:.1e}; nothing is reported"
+            f"the long convolution over {irreps} is off by {error:.1e}; nothing is reported"
+        )
+
+
+@torch.no_grad()
+def check_graphs(operator: HyenaOperator, sizes: tuple[int, ...]) -> None:
+    """Refuse to report where graphs in a batch differ from the graphs alone."""
+    x = torch.randn(sum(sizes), operator.irreps_in.dim)
+    alone = torch.cat([operator(part) for part in x.split(sizes)])
+    error = relative_error([operator(x, Segments(sizes))], [alone])
+    if not error < 1e-5:
+        raise RuntimeError(
+            f"{operator.mixer_name}: graphs in a batch are off by {error:.1e}; nothing is reported"
         )
 
 

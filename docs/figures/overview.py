@@ -35,29 +35,40 @@ def arrow(ax: plt.Axes, start: tuple[float, float], end: tuple[float, float]) ->
     )  # fmt: skip
 
 
+MIXERS = (
+    ("coordinate", "$O(N)$, sets"),
+    ("query_key", "$O(N \\log N)$, sequences"),
+    ("filter", "$O(N \\log N)$, sequences"),
+    ("linear_attention", "$O(N)$, sets"),
+    ("attention", "$O(N^2)$, sets: the opponent"),
+)
+
+
 def main() -> None:
     """Draw and save."""
-    fig, ax = plt.subplots(figsize=(10.5, 3.4))
+    fig, ax = plt.subplots(figsize=(10.5, 4.4))
     box(ax, 0.9, 1.5, 1.5, 1.0, "tokens\nany irreps", GREY)
     for y, name in ((2.6, "q"), (1.5, "k"), (0.4, "v")):
         box(ax, 2.7, y, 0.6, 0.6, name, GREY)
         arrow(ax, (1.7, 1.5), (2.35, y))
-    box(ax, 4.8, 2.05, 2.2, 1.5, "mixer\n$O(N\\log N)$ or $O(N)$", BLUE)
-    arrow(ax, (3.05, 2.6), (3.65, 2.4))
-    arrow(ax, (3.05, 1.5), (3.65, 1.7))
-    box(ax, 6.75, 2.05, 0.9, 0.8, "gate", GREY)
-    arrow(ax, (5.95, 2.05), (6.25, 2.05))
+    box(ax, 4.8, 1.5, 2.0, 1.8, "mixer\nof tokens", BLUE)
+    for start, end in ((2.6, 2.0), (1.5, 1.5), (0.4, 1.0)):
+        arrow(ax, (3.05, start), (3.75, end))
+    box(ax, 6.75, 1.5, 0.9, 0.8, "gate", GREY)
+    arrow(ax, (5.85, 1.5), (6.25, 1.5))
     box(ax, 8.5, 1.5, 1.7, 1.0, "tensor\nproduct", ORANGE)
-    arrow(ax, (7.25, 2.05), (7.62, 1.75))
-    arrow(ax, (3.05, 0.4), (7.62, 1.2))
+    arrow(ax, (7.25, 1.5), (7.6, 1.5))
+    ax.plot([2.7, 2.7, 8.5], [2.95, 3.2, 3.2], color=INK, linewidth=1.3)
+    arrow(ax, (8.5, 3.2), (8.5, 2.05))
+    ax.text(5.6, 3.28, "q, or v", ha="center", fontsize=11, color=INK)
     box(ax, 10.4, 1.5, 1.4, 1.0, "tokens\nany irreps", GREY)
     arrow(ax, (9.4, 1.5), (9.67, 1.5))
-    ax.text(
-        4.8, 3.05, "coordinate · query_key · filter · attention · linear_attention",
-        ha="center", fontsize=11, color=BLUE, family="monospace",
-    )  # fmt: skip
+    for row, (name, cost) in enumerate(MIXERS):
+        y = 0.22 - 0.3 * row
+        ax.text(4.9, y, name, ha="right", fontsize=11, color=BLUE, family="monospace")
+        ax.text(5.05, y, cost, fontsize=11, color=INK)
     ax.set_xlim(0, 11.3)
-    ax.set_ylim(-0.1, 3.35)
+    ax.set_ylim(-1.15, 3.55)
     ax.axis("off")
     fig.savefig(Path(__file__).with_suffix(".png"), dpi=130, bbox_inches="tight")
 

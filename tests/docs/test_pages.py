@@ -27,3 +27,10 @@ def test_figures_of_the_theory_page_are_drawn(tmp_path: Path) -> None:
         drawn, stored = tmp_path / name, DOCS / "figures" / name
         assert drawn.read_bytes().startswith(b"\x89PNG") and stored.exists()
         assert f"figures/{name}" in (DOCS / "theory.md").read_text()
+
+
+def test_the_figure_of_the_readme_is_drawn_from_the_results(tmp_path: Path) -> None:
+    script = DOCS / "figures" / "results.py"
+    subprocess.run([sys.executable, str(script), str(tmp_path)], check=True)
+    assert (tmp_path / "results.png").read_bytes().startswith(b"\x89PNG")
+    assert "docs/figures/results.png" in (DOCS.parent / "README.md").read_text()

@@ -1,50 +1,49 @@
-"""Cells and reports of the simplest shapes: one cell, or one for each value of an option."""
+"""Studies of the simplest shapes: one cell, or one for each value of an option."""
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from typing import Any
 
-from benchmarks.harness.cells import Cell
-from benchmarks.harness.study import Config, Done
+from benchmarks.harness.cells import Cell, Work
+from benchmarks.harness.study import Config, Done, Report, Study
 
 
-def one_cell(config: Config) -> list[Cell]:
-    """Everything in one cell, whose result is the report: see `its_result`."""
-    return [Cell("all", config.options())]
+def plain_study(
+    name: str,
+    config: type[Config],
+    measure: Work,
+    render: Callable[[Report], str] | Mapping[str, Callable[[Report], str]],
+    draw: Callable[[Report, Any], None] | None = None,
+    *,
+    per: str | None = None,
+    more: Callable[[dict[str, Any]], dict[str, Any]] = lambda _: {},
+) -> Study:
+    """A study whose report is what its one cell gives.
 
-
-def its_result(config: Config, done: Done) -> dict[str, Any]:
-    """What the one cell gave."""
-    result: dict[str, Any] = done["measure"][0]["result"]
-    return result
-
-
-def one_per(option: str) -> Callable[[Config], list[Cell]]:
-    """A cell for each value of a list of words, which is in its config instead of the list.
-
-    Examples
-    --------
-    >>> class Two(Config):
-    ...     def options(self):
-    ...         return {"irreps": ["1o", "2e"], "length": 3}
-    >>> [(cell.name, cell.config["irreps"]) for cell in one_per("irreps")(Two())]
-    [('1o', '1o'), ('2e', '2e')]
+    Parameters
+    ----------
+    name, config, measure, draw
+        See `Study`.
+    render : callable or dict of str to callable
+        Makes the block of the study's name; or what makes each block.
+    per : str, optional
+        An option, a list of words: there is a cell for each, which has it in its config instead of
+        the list, and the report holds the results by word, under the name of the option.
+    more : callable
+        Options to what else the report holds.
     """
 
     def cells(config: Config) -> list[Cell]:
         options = config.options()
-        return [
-            Cell(value.replace(" ", ""), {**options, option: value}) for value in options[option]
-        ]
-
-    return cells
-
-
-def results_by(option: str) -> Callable[[Config, Done], dict[str, Any]]:
-    """The results under each of these values."""
+        if per is None:
+            return [Cell("all", options)]
+        return [Cell(word.replace(" ", ""), {**options, per: word}) for word in options[per]]
 
     def collect(config: Config, done: Done) -> dict[str, Any]:
-        return {option: {cell["config"][option]: cell["result"] for cell in done["measure"]}}
+        found = done["measure"]
+        by_word = {per: {cell["config"][per]: cell["result"] for cell in found}} if per else {}
+        return {**more(config.options()), **(by_word or found[0]["result"])}
 
-    return collect
+    blocks = {name: render} if callable(render) else render
+    return Study(name, config, cells, measure, blocks, draw, collect)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from statistics import mean
 from typing import Any
 
@@ -21,6 +21,33 @@ def plain(label: str) -> str:
     'attention, gated'
     """
     return label.replace("`", "")
+
+
+def finish(figure: Any, panels: Iterable[Any], base: int = 2) -> None:
+    """Logarithmic axes, lengths by powers of a base, a grid, one legend beside all panels."""
+    shown = list(panels)
+    for axes in shown:
+        axes.set_xscale("log", base=base)
+        if base == 2:
+            axes.xaxis.set_major_formatter("{x:g}")
+        if axes.lines:
+            axes.set_yscale("log")
+        axes.grid(alpha=0.25)
+    handles = shown[0].get_legend_handles_labels()
+    figure.legend(*handles, loc="outside right upper", fontsize="small")
+
+
+def draw_dots(axes: Any, rows: Mapping[str, Sequence[float]], **options: Any) -> None:
+    """A dot for every value of a row and a tick at their mean; rows by label, the first on top."""
+    places = [place for place, values in enumerate(rows.values()) for _ in values]
+    (dots,) = axes.plot([x for values in rows.values() for x in values], places, ".", alpha=0.45)
+    means = {place: mean(values) for place, values in enumerate(rows.values()) if values}
+    ticks = {"markersize": 13, "markeredgewidth": 2, "color": dots.get_color()}
+    axes.plot(list(means.values()), list(means), "|", **ticks, **options)
+    axes.set_yticks(range(len(rows)), [plain(label) for label in rows])
+    axes.set_ylim(len(rows) - 0.5, -0.5)
+    axes.set_xscale("log")
+    axes.grid(axis="x", which="both", alpha=0.25)
 
 
 def draw_means(

@@ -36,7 +36,7 @@ def publish(
         Markdown files.
     """
     print(next(iter(blocks.values()), ""))
-    write_json(folder / f"{name}.json", report)
+    write_json(folder / f"{name}.json", report, sealed=False)
     print(f"written: {folder / name}.json")
     if draw is not None:
         # A figure of its own: no window system, no global state of pyplot.

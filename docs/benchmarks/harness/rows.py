@@ -31,13 +31,48 @@ class Row:
     order: str | None = None
     equivariant: bool = True
 
+    def values(self) -> dict[str, Any]:
+        """Mixer and options, for a cell."""
+        return {"mixer": self.mixer, "mixer_options": self.options}
+
+
+_GATED = {"tensor_product_gating": True}
+_KNOWN = {
+    "query_key": Row("`query_key`", "query_key"),
+    "filter": Row("`filter`", "filter"),
+    "coordinate": Row("`coordinate`", "coordinate"),
+    "coordinate_square": Row(
+        "`coordinate`, degree 2, K = 16", "coordinate", {"degree": 2, "sharpening": 16}
+    ),
+    "attention": Row("`attention`", "attention"),
+    "attention_gated": Row("`attention`, tensor-product gating", "attention", _GATED),
+    "linear_attention": Row("`linear_attention`", "linear_attention"),
+    "linear_attention_gated": Row(
+        "`linear_attention`, tensor-product gating", "linear_attention", _GATED
+    ),
+    "se3_hyena": Row("the paper's operator, `SE3Hyena`", "se3_hyena"),
+    "cross_product": Row("the paper's attention, fused", "cross_product_fused"),
+    "cross_product_dense": Row("the paper's attention, dense", "cross_product_dense"),
+}
+
+
+def known(*names: str) -> dict[str, Row]:
+    """Rows of several studies.
+
+    Examples
+    --------
+    >>> known("filter")["filter"].label
+    '`filter`'
+    """
+    return {name: _KNOWN[name] for name in names}
+
 
 def labels(names: Iterable[str], rows: Mapping[str, Row]) -> dict[str, str]:
     """How the tables call these rows."""
     return {name: rows[name].label for name in names}
 
 
-def check_names(option: str, names: Iterable[str], known: Iterable[str]) -> None:
+def check_names(option: str, names: Iterable[str], allowed: Iterable[str]) -> None:
     """Refuse a name that the study does not have.
 
     Examples
@@ -48,5 +83,5 @@ def check_names(option: str, names: Iterable[str], known: Iterable[str]) -> None
     ValueError: rows: 'atention' is unknown; use some of attention
     """
     for name in names:
-        if name not in known:
-            raise ValueError(f"{option}: {name!r} is unknown; use some of {', '.join(known)}")
+        if name not in allowed:
+            raise ValueError(f"{option}: {name!r} is unknown; use some of {', '.join(allowed)}")

@@ -61,6 +61,16 @@ class Config:
         """
         return {k: value for k, value in dataclasses.asdict(self).items() if k not in PLACES}
 
+    def only(self, *names: str) -> dict[str, Any]:
+        """Some of the options, for a cell.
+
+        Examples
+        --------
+        >>> Config(jobs=3).only("jobs")
+        {'jobs': 3}
+        """
+        return {name: getattr(self, name) for name in names}
+
 
 @dataclass(kw_only=True)
 class TimedConfig(Config):

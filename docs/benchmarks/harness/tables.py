@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable, Mapping
 from statistics import mean, stdev
 from typing import Any
 
@@ -60,6 +60,47 @@ def spread(values: Iterable[float], digits: int = 4) -> str:
         return MISSING
     text = f"{mean(numbers):.{digits}f}"
     return text if len(numbers) == 1 else f"{text} ± {stdev(numbers):.{digits}f}"
+
+
+def grid(
+    rows: Mapping[Any, str],
+    columns: Iterable[Any],
+    values: Callable[[Any, Any], Iterable[float]],
+    digits: int = 5,
+) -> list[list[str]]:
+    """Lines of a table: a label, and in every column mean and deviation over the seeds.
+
+    Examples
+    --------
+    >>> grid({"a": "`a`"}, [1, 2], lambda row, column: [column] if column == 2 else [], 1)
+    [['`a`', '–', '2.0']]
+    """
+    return [
+        [label, *(spread(values(row, column), digits) for column in columns)]
+        for row, label in rows.items()
+    ]
+
+
+def parameters(cells: list[dict[str, Any]]) -> str:
+    """Number of parameters, the same in all cells.
+
+    Examples
+    --------
+    >>> parameters([{"parameters": 1000}]), parameters([])
+    ('1,000', '–')
+    """
+    return f"{cells[0]['parameters']:,}" if cells else MISSING
+
+
+def minutes(cells: list[dict[str, Any]]) -> str:
+    """Mean time of a training.
+
+    Examples
+    --------
+    >>> minutes([{"seconds": 30}, {"seconds": 60}])
+    '0.8'
+    """
+    return f"{mean(cell['seconds'] for cell in cells) / 60:.1f}" if cells else MISSING
 
 
 def count_seeds(report: dict[str, Any], *keys: str) -> str:

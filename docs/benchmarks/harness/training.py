@@ -21,7 +21,7 @@ def fit(
     model: nn.Module,
     batches: Iterator[Batch],
     loss: Callable[[nn.Module, Batch], Tensor],
-    validate: Callable[[nn.Module], float],
+    validate: Callable[[nn.Module], float] | None,
     folder: Path,
     *,
     steps: int,
@@ -36,21 +36,14 @@ def fit(
 
     Parameters
     ----------
-    model : nn.Module
     batches : iterator
         One per step.
-    loss : callable
-        Model and batch to what is minimised.
     validate : callable
-        Model to its error on other data.
+        Model to its error on other data; None: the last state is kept.
     folder : Path
         Receives the learning curve, ``curve.json``, and ``weights.pt``.
-    steps : int
-    lr : float
-        Largest learning rate.
-    warmup : float
-        Fraction of the steps spent warming up.
-    weight_decay : float
+    lr, warmup : float
+        Largest learning rate; fraction of the steps spent warming up.
     validations : int
         How often the model is validated, at least.
     averaging : float, optional
@@ -94,11 +87,12 @@ def fit(
             average.update_parameters(model)
         losses.append(value.detach())
         if step % every == 0 or step == steps:
-            error = validate(tested)
+            error = validate(tested) if validate else None
             curve.append({"step": step, "train": float(torch.stack(losses).mean()), "val": error})
             losses.clear()
-            if error < best:
-                best, best_step, kept = error, step, copy.deepcopy(tested.state_dict())
+            if error is None or error < best:
+                best = best if error is None else error
+                best_step, kept = step, copy.deepcopy(tested.state_dict())
     seconds = time.process_time() - start
     model.load_state_dict(kept)
     write_json(folder / "curve.json", curve)

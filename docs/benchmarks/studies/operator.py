@@ -8,11 +8,8 @@ from typing import Any
 
 import torch
 
-from benchmarks.harness.plans import one_per, results_by
-from benchmarks.harness.study import Study, TimedConfig
-from benchmarks.harness.tables import caption, table
-from benchmarks.harness.timing import interleave
-from benchmarks.operators import PASSES, check_convolution, peak_memory
+from benchmarks.harness import TimedConfig, caption, interleave, plain_study, table
+from benchmarks.operators import PASSES, check_convolution, crossover, peak_memory
 from e3hyena.nn.operator import HyenaOperator
 
 OPPONENT = "attention"
@@ -68,6 +65,10 @@ def measure(values: dict[str, Any], folder: Path) -> dict[str, Any]:
     kinds = ["forward", "forward_backward"] if values["backward"] else ["forward"]
     timings = {kind: timed(kind, values["length"]) for kind in kinds}
     by_length = {length: timed("forward", length) for length in values["crossover_lengths"]}
+
+    def medians(name: str) -> dict[int, float]:
+        return {length: timings[name]["median"] for length, timings in by_length.items()}
+
     memory = {
         name: {length: peak_memory(irreps, name, length) for length in values["memory_lengths"]}
         for name in (names if values["memory_lengths"] else [])
@@ -75,19 +76,9 @@ def measure(values: dict[str, Any], folder: Path) -> dict[str, Any]:
     return {
         **timings,
         "by_length": by_length,
-        "crossover": {name: _crossover(by_length, name) for name in names[1:]},
+        "crossover": {name: crossover(medians(name), medians(OPPONENT)) for name in names[1:]},
         "peak_mebibytes": memory,
     }
-
-
-def _crossover(by_length: dict[int, Any], name: str) -> int | None:
-    """Least measured length from which on a mixer is never slower than attention."""
-    best = None
-    for length in sorted(by_length, reverse=True):
-        if by_length[length][name]["median"] > by_length[length][OPPONENT]["median"]:
-            break
-        best = length
-    return best
 
 
 def render(report: dict[str, Any]) -> str:
@@ -124,11 +115,4 @@ def _largest(memory: dict[str, float]) -> str:
     return f"{memory[length]:.0f} ({length})"
 
 
-STUDY = Study(
-    "operator",
-    OperatorConfig,
-    one_per("irreps"),
-    measure,
-    {"operator": render},
-    collect=results_by("irreps"),
-)
+STUDY = plain_study("operator", OperatorConfig, measure, render, per="irreps")

@@ -8,11 +8,8 @@ from typing import Any
 
 import torch
 
-from benchmarks.harness.plans import one_per, results_by
-from benchmarks.harness.study import Done, Study, TimedConfig
-from benchmarks.harness.tables import caption, table
-from benchmarks.harness.timing import interleave
-from benchmarks.operators import PASSES, check_convolution
+from benchmarks.harness import TimedConfig, caption, interleave, plain_study, table
+from benchmarks.operators import PASSES, check_convolution, check_graphs
 from e3hyena.nn.operator import HyenaOperator
 from e3hyena.ops.segments import Segments
 from e3hyena.ops.transforms import transform_batches
@@ -64,7 +61,7 @@ def measure(values: dict[str, Any], folder: Path) -> dict[str, Any]:
     calls: dict[str, dict[str, Any]] = {kind: {} for kind in PASSES}
     for mixer in values["mixers"]:
         operator = HyenaOperator(irreps, irreps_hidden=irreps, mixer=mixer)
-        check_graphs(operator, sizes)
+        check_graphs(operator, sizes[:20])
         for name, lengths in batches.items():
             x = torch.randn(sum(lengths), operator.irreps_in.dim)
             for kind, make in PASSES.items():
@@ -72,29 +69,13 @@ def measure(values: dict[str, Any], folder: Path) -> dict[str, Any]:
     return {kind: interleave(rivals, values["repeats"]) for kind, rivals in calls.items()}
 
 
-@torch.no_grad()
-def check_graphs(operator: HyenaOperator, lengths: tuple[int, ...]) -> None:
-    """Refuse to report where the first graphs of a batch differ from the graphs alone."""
-    sizes = lengths[:20]
-    x = torch.randn(sum(sizes), operator.irreps_in.dim)
-    together = operator(x, Segments(sizes))
-    alone = torch.cat([operator(part) for part in x.split(sizes)])
-    relative = ((together - alone).abs().max() / alone.abs().max()).item()
-    if not relative < 1e-5:
-        raise RuntimeError(
-            f"{operator.mixer_name}: graphs in a batch are off by {relative:.1e}; "
-            "nothing is reported"
-        )
-
-
-def collect(config: RaggedConfig, done: Done) -> dict[str, Any]:
-    """Results by irreps, and how transforms of different lengths are put together."""
-    sizes = draw_sizes(config.options())
+def describe(values: dict[str, Any]) -> dict[str, Any]:
+    """How transforms of different lengths are put together."""
+    sizes = draw_sizes(values)
     lengths = transform_batches(sizes, "circular")
     return {
         "transform_points_per_token": sum(b.length * len(b.sizes) for b in lengths) / sum(sizes),
         "buckets": len(lengths),
-        **results_by("irreps")(config, done),
     }
 
 
@@ -124,6 +105,4 @@ def render(report: dict[str, Any]) -> str:
     )
 
 
-STUDY = Study(
-    "ragged", RaggedConfig, one_per("irreps"), measure, {"ragged": render}, collect=collect
-)
+STUDY = plain_study("ragged", RaggedConfig, measure, render, per="irreps", more=describe)

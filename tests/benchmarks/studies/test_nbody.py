@@ -8,11 +8,13 @@ from typing import Any
 import pytest
 import torch
 from benchmarks.data import nbody as nbody_data
-from benchmarks.studies.nbody import ROWS, STUDY, NBodyConfig, collect, list_cells, training
+from benchmarks.studies.nbody import ROWS, STUDY, NBodyConfig, list_cells, training
 from benchmarks.studies.nbody.report import render
 from benchmarks.studies.nbody.training import Systems, pairs
 
 from e3hyena.training.files import read_json
+
+from .conftest import made_up
 
 # Two networks, a few systems simulated for a moment, three steps.
 SMALL: dict[str, Any] = {
@@ -107,29 +109,21 @@ def test_cells() -> None:
         assert (cell.config["cutoff"] is None) == (not cell.config["row"].startswith("local"))
 
 
-def made_up_report(config: NBodyConfig) -> dict[str, Any]:
-    environment = {"cpu": "abacus", "torch": "0"}
-    done = [
-        {
-            "config": cell.config,
-            "result": {
-                "mse": 0.01 * (1 + cell.config["seed"]),
-                "val_mse": 0.01,
-                "best_step": 1,
-                "parameters": 1000,
-                "seconds": 90.0,
-            },
-        }
-        for cell in list_cells(config)
-        if cell.stage == "train" and cell.config["row"] != "filter"
-    ]
-    body = collect(config, {"train": done, "simulate": []})
-    return {"config": config.options(), "environment": environment, **body}
+def invented(values: dict[str, Any]) -> dict[str, Any] | None:
+    if values["row"] == "filter":
+        return None
+    error, kept = 0.01 * (1 + values["seed"]), {"val_mse": 0.01, "best_step": 1}
+    return {"mse": error, **kept, "parameters": 1000, "seconds": 90.0}
+
+
+def report_of(config: NBodyConfig) -> dict[str, Any]:
+    """With the trainings first, whose results are invented."""
+    return made_up(STUDY, config, invented)
 
 
 def test_table() -> None:
     config = NBodyConfig(rows=["linear", "coordinate", "filter"], seeds=[0, 1])
-    lines = render(made_up_report(config)).splitlines()
+    lines = render(report_of(config)).splitlines()
     entry = "0.01500 ± 0.00707"
     assert f"| `coordinate` | {' | '.join([entry] * 4)} | 1,000 | 1.5 |" in lines
     assert "| `filter`, as listed | – | – | – | – | – | – |" in lines
@@ -155,7 +149,7 @@ def test_the_stored_report_is_what_its_cells_make() -> None:
     """So that the keys of the JSON stay what they are."""
     stored = read_json(Path(__file__).parents[3] / "docs" / "results" / "nbody.json")
     config = NBodyConfig(**stored["config"])
-    made = made_up_report(dataclasses.replace(config, rows=list(stored["labels"]), seeds=[0]))
+    made = report_of(dataclasses.replace(config, rows=list(stored["labels"]), seeds=[0]))
     assert made["config"].keys() - {"threads"} == stored["config"].keys()
     assert made["cells"][0].keys() == stored["cells"][0].keys()
     assert (made["labels"], made["published"]) == (stored["labels"], stored["published"])

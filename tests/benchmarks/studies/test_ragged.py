@@ -4,8 +4,9 @@ from typing import Any
 
 import pytest
 import torch
+from benchmarks.operators import check_graphs
 from benchmarks.studies import ragged
-from benchmarks.studies.ragged import RaggedConfig, check_graphs, draw_sizes
+from benchmarks.studies.ragged import RaggedConfig, draw_sizes
 
 from e3hyena import HyenaOperator
 from e3hyena.ops.segments import Segments

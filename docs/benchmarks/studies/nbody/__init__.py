@@ -7,9 +7,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from benchmarks.data.nbody import PROTOCOLS
-from benchmarks.harness.rows import Row, check_names, labels
-from benchmarks.harness.study import Cell, Config, Done, Study
-from benchmarks.harness.tables import flatten
+from benchmarks.harness import Cell, Config, Done, Row, Study, check_names, flatten, known, labels
 from benchmarks.studies.nbody.report import PUBLISHED, draw, render
 from benchmarks.studies.nbody.training import simulate, train
 
@@ -19,9 +17,7 @@ ROWS = {
     "lgatr": Row("LGATr-slim", None),
     "query_key": Row("`query_key`, as listed", "query_key"),
     "filter": Row("`filter`, as listed", "filter"),
-    "coordinate": Row("`coordinate`", "coordinate"),
-    "attention": Row("`attention`", "attention"),
-    "linear_attention": Row("`linear_attention`", "linear_attention"),
+    **known("coordinate", "attention", "linear_attention"),
     "local": Row("messages alone", None),
     "local_query_key": Row("messages and `query_key`, as listed", "query_key"),
     "local_coordinate": Row("messages and `coordinate`", "coordinate"),
@@ -113,17 +109,14 @@ class NBodyConfig(Config):
 
 def list_cells(config: NBodyConfig) -> list[Cell]:
     """All trainings, those of one seed before the next seed; and the systems that they need."""
-    shared = (
-        *("irreps", "num_layers", "steps", "particles_per_step", "warmup"),
-        *("weight_decay", "averaging"),
-    )
+    names = ("irreps", "num_layers", "steps", "particles_per_step")
+    shared = config.only(*names, "warmup", "weight_decay", "averaging")
     trainings = [
         Cell(
             f"{protocol}-{particles}-{row}-{seed}",
             {
                 "row": row,
-                "mixer": ROWS[row].mixer,
-                "mixer_options": ROWS[row].options,
+                **ROWS[row].values(),
                 "cutoff": config.cutoff if row.startswith("local") else None,
                 "protocol": protocol,
                 "num_particles": particles,
@@ -131,7 +124,7 @@ def list_cells(config: NBodyConfig) -> list[Cell]:
                 "seed": seed,
                 "loss_scale": LEAST_SQUARES if row == "linear" else config.loss_scale,
                 "lr": config.egnn_lr if row == "egnn" else config.lr,
-                **{name: getattr(config, name) for name in shared},
+                **shared,
             },
             stage="train",
         )
@@ -153,12 +146,8 @@ def list_cells(config: NBodyConfig) -> list[Cell]:
 
 def collect(config: NBodyConfig, done: Done) -> dict[str, Any]:
     """Labels, published errors, and those measured."""
-    keys = ("row", "protocol", "num_particles", "fraction", "seed")
-    return {
-        "labels": labels(config.rows, ROWS),
-        "published": PUBLISHED,
-        "cells": flatten(done["train"], *keys),
-    }
+    cells = flatten(done["train"], "row", "protocol", "num_particles", "fraction", "seed")
+    return {"labels": labels(config.rows, ROWS), "published": PUBLISHED, "cells": cells}
 
 
 STUDY = Study(

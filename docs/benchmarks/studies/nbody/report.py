@@ -2,11 +2,9 @@
 
 from __future__ import annotations
 
-from statistics import mean
 from typing import Any
 
-from benchmarks.harness.plots import plain
-from benchmarks.harness.tables import MISSING, count_seeds, select, spread, table
+from benchmarks.harness import count_seeds, draw_dots, grid, minutes, parameters, select, table
 
 # Published mean square errors, five particles.
 PUBLISHED = {
@@ -21,38 +19,31 @@ PUBLISHED = {
 }
 
 
-def _tasks(report: dict[str, Any]) -> list[tuple[str, int]]:
+Task = tuple[str, int]
+
+
+def _tasks(report: dict[str, Any]) -> list[Task]:
     """Protocol and number of particles of every column that has a result."""
     return list({(c["protocol"], c["num_particles"]): None for c in report["cells"]})
 
 
-def _cells(report: dict[str, Any], row: str, task: tuple[str, int]) -> list[dict[str, Any]]:
+def _cells(report: dict[str, Any], row: str, task: Task) -> list[dict[str, Any]]:
     return select(report, row=row, protocol=task[0], num_particles=task[1])
+
+
+def _errors(report: dict[str, Any], row: str, task: Task) -> list[float]:
+    return [cell["mse"] for cell in _cells(report, row, task)]
 
 
 def render(report: dict[str, Any]) -> str:
     """Caption, table and plot in Markdown, for a page in docs."""
-    config, tasks = report["config"], _tasks(report)
-    lines = []
-    for row, label in report["labels"].items():
-        found = [cell for task in tasks for cell in _cells(report, row, task)]
-        first = _cells(report, row, tasks[0])
-        lines.append(
-            [
-                label,
-                *(spread((c["mse"] for c in _cells(report, row, task)), 5) for task in tasks),
-                f"{found[0]['parameters']:,}" if found else MISSING,
-                f"{mean(cell['seconds'] for cell in first) / 60:.1f}" if first else MISSING,
-            ]
-        )
-    names = {name: None for protocol in report["published"].values() for name in protocol}
-    for name in names:
-        figures = [
-            f"{report['published'][protocol][name]:.4f}"
-            if particles == 5 and name in report["published"][protocol]
-            else ""
-            for protocol, particles in tasks
-        ]
+    config, tasks, published = report["config"], _tasks(report), report["published"]
+    lines = grid(report["labels"], tasks, lambda row, task: _errors(report, row, task))
+    for row, line in zip(report["labels"], lines, strict=True):
+        line += [parameters(select(report, row=row)), minutes(_cells(report, row, tasks[0]))]
+    for name in {name: None for protocol in published.values() for name in protocol}:
+        known = (published[protocol].get(name) if n == 5 else None for protocol, n in tasks)
+        figures = [f"{figure:.4f}" if figure else "" for figure in known]
         if any(figures):
             lines.append([f"{name}, published", *figures, "", ""])
     head = ["", *(f"{protocol}, n = {n}" for protocol, n in tasks), "parameters", "minutes"]
@@ -74,20 +65,13 @@ def render(report: dict[str, Any]) -> str:
 
 def draw(report: dict[str, Any], figure: Any) -> None:
     """Errors of every row, one panel per column of the table; published ones as lines."""
-    tasks = _tasks(report)
+    tasks, labels = _tasks(report), report["labels"]
     figure.set_size_inches(2 + 3.6 * len(tasks), 4.8)
-    labels = list(report["labels"].items())
-    for axes, (protocol, particles) in zip(
-        figure.subplots(1, len(tasks), sharey=True, squeeze=False)[0], tasks, strict=True
-    ):
-        for place, (row, _) in enumerate(labels):
-            errors = [c["mse"] for c in _cells(report, row, (protocol, particles))]
-            axes.plot(errors, [place] * len(errors), "o", markersize=5, alpha=0.7)
-        if particles == 5:
-            for name, error in report["published"][protocol].items():
-                axes.axvline(error, color="gray", linestyle=":", linewidth=1)
-                axes.text(error, len(labels) - 0.6, name, rotation=90, fontsize=7, ha="right")
-        axes.set(xscale="log", title=f"{protocol}, n = {particles}", xlabel="mean square error")
-        axes.set_yticks(range(len(labels)), [plain(label) for _, label in labels])
-        axes.set_ylim(len(labels) - 0.5, -0.5)
-        axes.grid(alpha=0.25)
+    panels = figure.subplots(1, len(tasks), sharey=True, squeeze=False)[0]
+    for axes, task in zip(panels, tasks, strict=True):
+        draw_dots(axes, {label: _errors(report, row, task) for row, label in labels.items()})
+        for name, error in report["published"][task[0]].items() if task[1] == 5 else ():
+            axes.axvline(error, color="gray", linestyle=":", linewidth=1)
+            axes.text(error, len(labels) - 0.6, name, rotation=90, fontsize=7, ha="right")
+        axes.set(title=f"{task[0]}, n = {task[1]}", xlabel="mean square error")
+        axes.xaxis.set_minor_formatter("")

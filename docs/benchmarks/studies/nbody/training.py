@@ -10,7 +10,7 @@ import torch
 from torch import Tensor, nn
 
 from benchmarks.data.nbody import SPLITS, NBody
-from benchmarks.harness.training import fit
+from benchmarks.harness import fit
 from benchmarks.networks.egnn import EGNN
 from benchmarks.networks.lgatr_particles import LGATrParticles
 from benchmarks.networks.linear_dynamics import LinearDynamics
@@ -32,20 +32,7 @@ class Systems(NamedTuple):
 def train(values: dict[str, Any], folder: Path) -> dict[str, Any]:
     """Train a network, keep the averaged state that validates best, test it.
 
-    Parameters
-    ----------
-    values : dict
-        Row, mixer, mixer_options, cutoff, irreps, num_layers; protocol, num_particles, fraction,
-        seed; steps, particles_per_step, lr, warmup, weight_decay, loss_scale, averaging.
-    folder : Path
-        Receives the learning curve, ``curve.json``, and ``weights.pt``. Simulations are cached in
-        the folder ``data`` beside its parent.
-
-    Returns
-    -------
-    result : dict
-        Mean square error of the test, step of the state kept, parameters, processor seconds of
-        training.
+    Simulations are cached in the folder ``data`` beside the parent of `folder`.
     """
     torch.manual_seed(values["seed"])
     data = {split: load(_root(folder), values, split) for split in SPLITS}

@@ -1,1 +1,0 @@
-"""Measurements of speed and memory, each a function of a config."""

@@ -1,1 +1,0 @@
-"""The comparisons behind the documentation, each a function of a config."""
