@@ -158,11 +158,12 @@ class Interaction(nn.Module):
         """
         self._check(x, pos, edge_index, offset)
         with full_precision(x):
-            return self._interact(to_working(x, self), pos, *edge_index, offset).to(x.dtype)
+            return self._interact(to_working(x, self), pos, edge_index, offset).to(x.dtype)
 
     def _interact(
-        self, x: Tensor, pos: Tensor, source: Tensor, target: Tensor, offset: Tensor | None
+        self, x: Tensor, pos: Tensor, edge_index: Tensor, offset: Tensor | None
     ) -> Tensor:
+        source, target = edge_index
         # index_select, not pos[source]: its backward is index_add, several times faster on CPU
         vector = pos.index_select(0, source) - pos.index_select(0, target)
         vector = (vector if offset is None else vector + offset).to(x.dtype)

@@ -1,14 +1,15 @@
 """Molecules in flat tensors, and batches of them in an order that survives an interruption."""
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from typing import Any, NamedTuple
 
 import torch
 from torch import Tensor
+from torch_geometric.data import Data
 
 from e3hyena.data.targets import Target
 
-__all__ = ["Batch", "EvalLoader", "Molecules", "TrainLoader"]
+__all__ = ["Batch", "EvalLoader", "Molecules", "TrainLoader", "lattices"]
 
 SUBSET_SEED = 0  # which molecules a part of a split holds does not depend on the run
 
@@ -24,6 +25,8 @@ class Batch(NamedTuple):
         Molecule of every atom.
     label : Tensor of shape (num_graphs, dim)
     force : Tensor of shape (num_tokens, 3), or None
+    cell, pbc : Tensor of shape (num_graphs, 3, 3) and (num_graphs, 3), or None
+        Lattice vectors (angstrom) and which are periodic; None where all are molecules.
     """
 
     z: Tensor
@@ -31,6 +34,17 @@ class Batch(NamedTuple):
     batch: Tensor
     label: Tensor
     force: Tensor | None = None
+    cell: Tensor | None = None
+    pbc: Tensor | None = None
+
+    def to(self, device: str) -> "Batch":
+        """The same on a device."""
+        return Batch._make(None if value is None else value.to(device) for value in self)
+
+    @property
+    def lattice(self) -> dict[str, Any]:
+        """Cells as arguments of a network; nothing for molecules."""
+        return {} if self.cell is None or self.pbc is None else {"cell": self.cell, "pbc": self.pbc}
 
 
 class Molecules(NamedTuple):
@@ -48,6 +62,8 @@ class Molecules(NamedTuple):
         The property, in its unit or in the network's scale.
     force : Tensor of shape (num_tokens, 3), or None
         Minus the gradient of the property, where it is an energy and forces are learned.
+    cell, pbc : Tensor of shape (num_graphs, 3, 3) and (num_graphs, 3), or None
+        See `Batch`.
     """
 
     z: Tensor
@@ -55,6 +71,8 @@ class Molecules(NamedTuple):
     ptr: Tensor
     label: Tensor
     force: Tensor | None = None
+    cell: Tensor | None = None
+    pbc: Tensor | None = None
 
     @classmethod
     def from_dataset(cls, dataset: Any, task: Target, size: int | None, what: str) -> "Molecules":
@@ -77,6 +95,7 @@ class Molecules(NamedTuple):
             ptr=counts.cumsum(0),
             label=torch.cat([task.of(item) for item in items]),
             force=torch.cat([item.force for item in items]) if task.has_forces else None,
+            **lattices(items),
         )
 
     @property
@@ -96,7 +115,19 @@ class Molecules(NamedTuple):
         first = self.ptr[graphs] - (counts.cumsum(0) - counts)
         tokens = torch.arange(len(batch), device="cpu") + first[batch]
         force = None if self.force is None else self.force[tokens]
-        return Batch(self.z[tokens], self.pos[tokens], batch, self.label[graphs], force)
+        cell, pbc = (None if value is None else value[graphs] for value in (self.cell, self.pbc))
+        return Batch(self.z[tokens], self.pos[tokens], batch, self.label[graphs], force, cell, pbc)
+
+
+def lattices(graphs: Sequence[Data]) -> dict[str, Tensor]:
+    """``cell`` and ``pbc`` of graphs, stacked; nothing where all are molecules."""
+    if not any("cell" in graph for graph in graphs):
+        return {}
+    cell, pbc = torch.zeros(1, 3, 3, device="cpu"), torch.zeros(1, 3, device="cpu").bool()
+    return {
+        "cell": torch.cat([graph.get("cell", cell) for graph in graphs]),
+        "pbc": torch.cat([graph.get("pbc", pbc) for graph in graphs]),
+    }
 
 
 class EvalLoader:

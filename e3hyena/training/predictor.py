@@ -1,6 +1,7 @@
 """A trained network that answers in units."""
 
 from pathlib import Path
+from typing import Any
 
 import torch
 from torch import Tensor, nn
@@ -37,7 +38,9 @@ class Predictor(nn.Module):
         """What is predicted."""
         return self.info.task
 
-    def forward(self, z: Tensor, pos: Tensor, batch: Tensor | None = None) -> Tensor:
+    def forward(
+        self, z: Tensor, pos: Tensor, batch: Tensor | None = None, **arguments: Tensor
+    ) -> Tensor:
         """Predict the property of every graph; gradients flow back to the positions.
 
         Parameters
@@ -48,6 +51,8 @@ class Predictor(nn.Module):
             Positions (angstrom); their atoms in the order that the network was trained with.
         batch : Tensor of shape (num_atoms,), optional
             Graph of every atom, sorted.
+        **arguments
+            Passed on to the network, such as ``cell`` and ``pbc``.
 
         Returns
         -------
@@ -55,14 +60,14 @@ class Predictor(nn.Module):
             In ``task.unit``; for a task with forces the energy.
         """
         self._check(z)
-        return self._in_units(self.model(z, pos, batch), z, batch)
+        return self._in_units(self.model(z, pos, batch, **arguments), z, batch)
 
     def energy_and_forces(
-        self, z: Tensor, pos: Tensor, batch: Tensor | None = None
+        self, z: Tensor, pos: Tensor, batch: Tensor | None = None, **arguments: Any
     ) -> tuple[Tensor, Tensor]:
         """Energies (num_graphs, 1) and forces (num_atoms, 3), float64, per angstrom."""
         self._check(z)
-        energy, force = energy_and_forces(self.model, z, pos, batch)
+        energy, force = energy_and_forces(self.model, z, pos, batch, **arguments)
         return self._in_units(energy, z, batch), self.info.scaling.scale * force.double()
 
     def _in_units(self, output: Tensor, z: Tensor, batch: Tensor | None) -> Tensor:
