@@ -13,10 +13,10 @@ from e3hyena._extras import require
 from e3hyena.data.centring import centred
 from e3hyena.data.structures import as_structures
 from e3hyena.data.units import energy_factor
-from e3hyena.models import energy_and_forces
+from e3hyena.models import energy_and_forces, energy_forces_stress
 from e3hyena.training.checkpoint import ModelInfo
 from e3hyena.training.device import device_of
-from e3hyena.training.prediction import check_elements, load, warn_of_notes
+from e3hyena.training.prediction import check_structure, load, warn_of_notes
 
 calculator: Any = require("ase.calculators.calculator", "chem")
 
@@ -31,11 +31,12 @@ _Model = tuple[torch.nn.Module, ModelInfo | None]
 
 
 class HyenaCalculator(calculator.Calculator):
-    """Energy, forces and dipole of molecules, predicted by networks that `e3hyena train` left.
+    """Energy, forces, stress and dipole, predicted by networks that `e3hyena train` left.
 
     A network trained on the task ``forces`` (or on the energies ``U0`` or ``U0_atom`` of QM9) gives
-    ``energy``, ``free_energy`` (the same) and ``forces``, its exact negative gradient; one trained
-    on ``dipole`` gives ``dipole``. Units are ASE's: eV, eV/Angstrom, e Angstrom.
+    ``energy``, ``free_energy`` (the same) and ``forces``, its exact negative gradient, and of a
+    periodic cell ``stress``, its derivative by a strain; one trained on ``dipole`` gives
+    ``dipole``. Units are ASE's: eV, eV/Angstrom, eV/Angstrom^3, e Angstrom.
 
     Parameters
     ----------
@@ -55,9 +56,10 @@ class HyenaCalculator(calculator.Calculator):
     Raises
     ------
     ValueError
-        If a checkpoint predicts something else, or two the same; in a calculation, if the molecule
-        is periodic or has an element that the network was not trained on. Charges and spins, which
-        no network is told, and missing hydrogens bring a warning.
+        If a checkpoint predicts something else, or two the same; in a calculation, if the structure
+        has an element that the network was not trained on, or is periodic and the network cannot
+        serve cells. Charges and spins, which no network is told, and missing hydrogens bring a
+        warning.
     ImportError
         If the extra ``chem`` is not installed.
 
@@ -96,7 +98,7 @@ class HyenaCalculator(calculator.Calculator):
             raise ValueError("no checkpoint given: name the model.pt that `e3hyena train` wrote")
         self.implemented_properties = []
         if "energy" in self.models:
-            self.implemented_properties += ["energy", "free_energy", "forces"]
+            self.implemented_properties += ["energy", "free_energy", "forces", "stress"]
         if "dipole" in self.models:
             self.implemented_properties += ["dipole"]
 
@@ -111,17 +113,32 @@ class HyenaCalculator(calculator.Calculator):
         (structure,) = as_structures(self.atoms)
         for _, info in self.models.values():
             if info is not None:
-                check_elements(structure, info)
+                check_structure(structure, info)
         if structure.notes not in self._warned:
             self._warned.add(structure.notes)
             warn_of_notes([structure])
         z = torch.tensor(self.atoms.numbers, dtype=torch.long, device=self.device)
         pos = torch.tensor(centred(self.atoms.positions), dtype=self.dtype, device=self.device)
+        lattice: dict[str, Any] = {}
+        if self.atoms.pbc.any():
+            lattice["cell"] = torch.tensor(
+                self.atoms.cell.array, dtype=self.dtype, device=self.device
+            )
+            lattice["pbc"] = torch.tensor(self.atoms.pbc, device=self.device)
         if "energy" in self.models:
             model, info = self.models["energy"]
-            energy, forces = energy_and_forces(model, z, pos)
+            if self.atoms.pbc.any() and self.atoms.cell.rank == 3:
+                energy, forces, stress = energy_forces_stress(model, z, pos, **lattice)
+            else:
+                energy, forces = energy_and_forces(model, z, pos, **lattice)
+                stress = None
             total, scale = _in_units(energy, z, info)
             factor = energy_factor(info.task.unit, "eV") if info else 1.0
+            if stress is not None:
+                voigt = require("ase.stress", "chem").full_3x3_to_voigt_6_stress(
+                    stress[0].cpu().double().numpy()
+                )
+                self.results["stress"] = voigt * float(scale) * factor
             forces = forces.cpu().double() * scale * factor
             self.results |= {
                 "energy": float(total) * factor,
@@ -131,7 +148,7 @@ class HyenaCalculator(calculator.Calculator):
         if "dipole" in self.models:
             model, info = self.models["dipole"]
             with torch.no_grad():
-                dipole, _ = _in_units(model(z, pos), z, info)
+                dipole, _ = _in_units(model(z, pos, **lattice), z, info)
             debye = require("ase.units", "chem").Debye if info else 1.0
             self.results["dipole"] = dipole[0].numpy() * debye
 

@@ -14,7 +14,7 @@ BELOW: dict[str, set[str]] = {
     "_signals": set(),
     "registry": {"data", "mixers"},  # for type checking, and by name
     "irreps": set(),
-    "ops": {"irreps"},
+    "ops": {"_extras", "irreps"},
     "mixers": {"irreps", "ops", "registry"},
     "nn": {"irreps", "ops", "mixers"},
     "models": {"irreps", "ops", "mixers", "nn"},

@@ -1,11 +1,16 @@
 """The calculator, as ASE's own optimisers and dynamics use it."""
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 import torch
 from ase import units
-from ase.build import molecule
+from ase.build import bulk, molecule
+from ase.calculators.calculator import PropertyNotImplementedError
+from ase.calculators.fd import calculate_numerical_stress
 from ase.calculators.test import gradient_test
+from ase.filters import FrechetCellFilter
 from ase.md.verlet import VelocityVerlet
 from ase.optimize import BFGS
 
@@ -44,7 +49,7 @@ def test_energy_and_forces_are_those_of_the_network_in_the_units_of_ase(finished
     expected = float(info.scaling.to_property(output, z, torch.zeros_like(z)))
     assert ethanol.get_potential_energy() == pytest.approx(expected)
     assert ethanol.get_potential_energy(force_consistent=True) == pytest.approx(expected)
-    assert ethanol.calc.implemented_properties == ["energy", "free_energy", "forces"]
+    assert ethanol.calc.implemented_properties == ["energy", "free_energy", "forces", "stress"]
 
 
 def test_energies_in_kcal_become_ev(finished_forces, ethanol, tmp_path):
@@ -91,7 +96,7 @@ def test_dynamics_conserve_energy(ethanol):
 
 def test_a_network_for_dipoles_gives_them_beside_the_energy(finished_forces, dipoles, ethanol):
     both = HyenaCalculator(finished_forces, dipoles)
-    assert both.implemented_properties == ["energy", "free_energy", "forces", "dipole"]
+    assert both.implemented_properties == ["energy", "free_energy", "forces", "stress", "dipole"]
     atoms = ethanol.copy()
     atoms.calc = both
     model, info = load_model(dipoles)
@@ -114,8 +119,11 @@ def test_what_cannot_be_computed_is_refused(finished_forces, ethanol):
         ethanol.get_potential_energy()
     ethanol.numbers[0] = 6
     ethanol.pbc = True
-    with pytest.raises(ValueError, match="periodic"):
+    with pytest.raises(ValueError, match=r"periodic along lattice vectors .* which are no cell"):
         ethanol.get_forces()
+    with pytest.raises(PropertyNotImplementedError):
+        ethanol.pbc = False
+        ethanol.get_stress()
 
 
 @pytest.mark.parametrize("dtype", [torch.float32, torch.float64])
@@ -187,3 +195,57 @@ def test_any_default_device(finished_forces, dipoles, ethanol):
     finally:
         torch.set_default_device(None)
     assert energy == ethanol.get_potential_energy() and np.isfinite(dipole).all()
+
+
+@pytest.fixture
+def salt():
+    """A distorted cell, and a network that is not trained."""
+    atoms = bulk("NaCl", "rocksalt", a=4.0)
+    atoms.set_cell(atoms.cell.array @ [[1.05, 0, 0.02], [0, 1, 0], [0, 0.1, 0.97]], True)
+    atoms.rattle(0.1, seed=1)
+    net = HyenaNet("0e", irreps_hidden="8x0e + 8x1o", num_layers=1, cutoff=4.0)
+    atoms.calc = HyenaCalculator(net)
+    return atoms
+
+
+def test_stress_of_a_cell_equals_finite_differences(salt):
+    stress = salt.get_stress()
+    expected = calculate_numerical_stress(salt, eps=1e-5)
+    assert stress.shape == (6,) and np.abs(stress - expected).max() < 1e-6 * np.abs(expected).max()
+    forces, differences = gradient_test(salt)
+    assert np.abs(forces - differences).max() < 1e-6 * np.abs(forces).max()
+    energy = salt.get_potential_energy()
+    for repeat in ((1, 1, 2), (2, 2, 1)):
+        larger = salt.repeat(repeat)
+        larger.calc = salt.calc
+        assert larger.get_potential_energy() == pytest.approx(energy * len(larger) / 2, rel=1e-10)
+
+
+def test_an_optimiser_relaxes_atoms_and_cell(salt):
+    before, volume = salt.get_potential_energy(), salt.get_volume()
+    BFGS(FrechetCellFilter(salt), logfile=None).run(fmax=1e-3, steps=20)
+    assert salt.get_potential_energy() < before and salt.get_volume() != volume
+
+
+def test_a_slab_and_a_model_of_molecules(dipoles):
+    slab = bulk("NaCl", "rocksalt", a=4.0, cubic=True)
+    slab.set_cell([4, 4, 0])
+    slab.pbc = [True, True, False]
+    slab.calc = HyenaCalculator(
+        HyenaNet("0e", irreps_hidden="8x0e + 8x1o", num_layers=1, cutoff=4.0)
+    )
+    energy, forces = slab.get_potential_energy(), slab.get_forces()
+    slab.positions[0] += [4, -8, 0]
+    assert slab.get_potential_energy() == pytest.approx(energy, rel=1e-10)
+    assert np.abs(slab.get_forces() - forces).max() < 1e-10
+    with pytest.raises(PropertyNotImplementedError):
+        slab.get_stress()
+    water = molecule("H2O", cell=[9, 9, 9], pbc=True)
+    water.calc = HyenaCalculator(dipoles)
+    with pytest.raises(ValueError, match="build the network with a cutoff"):
+        water.get_dipole_moment()
+    model, info = load_model(dipoles)
+    info = replace(info, config={"data": {"source": "extract"}})
+    water.calc = HyenaCalculator((model, info))
+    with pytest.raises(ValueError, match="was trained on the molecules of QM9Extract; set pbc"):
+        water.get_dipole_moment()

@@ -39,7 +39,8 @@ SIGNATURES = {
     ),
     "HyenaNet.forward": (
         HyenaNet.forward,
-        "(self, z, pos, batch=None, *, edge_index=None, features=None)",
+        "(self, z, pos, batch=None, *, edge_index=None, features=None, cell=None, pbc=None, "
+        "shifts=None)",
     ),
     "LocalGlobalBlock": (
         LocalGlobalBlock,
@@ -131,7 +132,7 @@ def test_import_is_light() -> None:
         from e3hyena import HyenaNet
         HyenaNet("1o", irreps_hidden="2x0e + 2x1o", num_layers=1)
         heavy = ["lightning", "pytorch_lightning", "matplotlib", "ase", "rdkit", "pandas",
-                 "tblite", "torch.utils.cpp_extension", "e3hyena.training", "e3hyena.data"]
+                 "tblite", "vesin", "torch.utils.cpp_extension", "e3hyena.training", "e3hyena.data"]
         print(sorted(name for name in heavy if name in set(sys.modules) - before))
     """
     result = subprocess.run(

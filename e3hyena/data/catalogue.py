@@ -33,6 +33,8 @@ class Entry:
     licence : str
     root : {"folder", "file", ""}
         What ``data.root`` names.
+    cells : bool
+        Whether structures may be periodic, with ``cell`` and ``pbc``.
     """
 
     dataset: Callable[..., Any]
@@ -43,6 +45,7 @@ class Entry:
     origin: str
     licence: str
     root: str = ""
+    cells: bool = False
 
     @property
     def name(self) -> str:

@@ -22,12 +22,13 @@ SHARES = {"train": (0.0, 0.8), "val": (0.8, 0.9), "test": (0.9, 1.0)}
 
 
 class ExtXYZ(FrameDataset):
-    """Molecules with energies and forces from a file that ASE, or what writes for it, wrote.
+    """Molecules or periodic cells with energies and forces, as ASE writes them.
 
     Every molecule has ``z`` (N,), ``pos`` (N, 3) in Angstrom about the mean of its atoms,
-    ``energy`` (1,), ``force`` (N, 3) in ``energy_unit`` per Angstrom, and ``name``. Everything is
-    in memory, nothing is written. No network is told charges and spins: molecules that differ in
-    them bring a warning.
+    ``energy`` (1,), ``force`` (N, 3) in ``energy_unit`` per Angstrom, and ``name``. Where any of
+    them is periodic, all have ``cell`` (1, 3, 3), rows in Angstrom, and ``pbc`` (1, 3). Everything
+    is in memory, nothing is written. No network is told charges and spins: molecules that differ
+    in them bring a warning.
 
     Parameters
     ----------
@@ -53,7 +54,7 @@ class ExtXYZ(FrameDataset):
     FileNotFoundError
         If there is no such file.
     ValueError
-        If the file is damaged, a molecule is periodic (stress and periodic cells are not covered),
+        If the file is damaged, a periodic cell has no volume, a molecule
         has no energy or forces of that name, or a unit or split is unknown.
     ImportError
         If the extra ``chem`` is not installed.
@@ -100,6 +101,8 @@ class ExtXYZ(FrameDataset):
             energy=np.array([label[0] for label in labels]) * energy,
             force=np.concatenate([label[1] for label in labels]) * (energy / length),
             name=[structure.name for structure in structures],
+            cell=np.stack([structure.atoms.cell.array for structure in structures]) * length,
+            pbc=np.stack([structure.atoms.pbc for structure in structures]),
         )
         self._data, self.slices = collate(frames)
         if split is not None and Path(path).is_file():
@@ -177,4 +180,5 @@ ENTRY = Entry(
     origin="files of the user",
     licence="the user's",
     root="file",
+    cells=True,
 )

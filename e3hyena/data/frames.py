@@ -16,7 +16,8 @@ class Frames(NamedTuple):
     """Molecules as flat arrays.
 
     counts (num_graphs,), z (num_nodes,), pos (num_nodes, 3) in Angstrom, energy (num_graphs,),
-    force (num_nodes, 3), name: a title of every molecule, or nothing.
+    force (num_nodes, 3), name: a title of every molecule, or nothing, cell (num_graphs, 3, 3) and
+    pbc (num_graphs, 3), or None for molecules.
     """
 
     counts: np.ndarray
@@ -25,6 +26,8 @@ class Frames(NamedTuple):
     energy: np.ndarray
     force: np.ndarray
     name: Sequence[str] = ()
+    cell: np.ndarray | None = None
+    pbc: np.ndarray | None = None
 
 
 def collate(frames: Frames) -> tuple[Data, dict[str, torch.Tensor]]:
@@ -43,6 +46,10 @@ def collate(frames: Frames) -> tuple[Data, dict[str, torch.Tensor]]:
     slices = {"z": nodes, "pos": nodes, "force": nodes, "energy": graphs}
     if frames.name:
         data.name, slices["name"] = list(frames.name), graphs
+    if frames.cell is not None and frames.pbc is not None and frames.pbc.any():
+        data.cell = torch.from_numpy(frames.cell.astype(np.float32))
+        data.pbc = torch.from_numpy(frames.pbc)
+        slices |= {"cell": graphs, "pbc": graphs}
     return data, slices
 
 

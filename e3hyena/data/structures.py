@@ -61,8 +61,8 @@ def read_structures(file: str | os.PathLike[str]) -> list[Structure]:
         If there is no such file.
     ValueError
         If the format is unknown, the file is empty or damaged, or a molecule has no atoms, an
-        element that does not exist, positions that are not finite, or periodic boundaries. One such
-        molecule is enough; the message names it.
+        element that does not exist, positions that are not finite, or a periodic cell without
+        volume. One such molecule is enough; the message names it.
     ImportError
         If the extra ``chem``, or for the formats of biomolecules ``structures``, is not installed.
     """
@@ -92,7 +92,8 @@ def as_structures(molecules: Any) -> list[Structure]:
     Parameters
     ----------
     molecules : path, ase.Atoms, Data, Batch, Structure, or a sequence of them
-        A string is the path of a file. A `Data` has ``z`` and ``pos`` (Angstrom).
+        A string is the path of a file. A `Data` has ``z`` and ``pos`` (Angstrom), and ``cell`` and
+        ``pbc`` if it is periodic.
 
     Raises
     ------
@@ -135,11 +136,26 @@ def _in_memory(molecule: Any, number: int) -> Structure:
             f"molecule {number}: z is {numbers.dtype} of shape {numbers.shape} and pos of shape "
             f"{pos.shape}; wanted integers (num_atoms,) and (num_atoms, 3)"
         )
-    atoms = ase.Atoms(numbers, pos)
-    known = {key: molecule[key] for key in molecule.keys() if key not in ("z", "pos", "name")}
+    atoms = ase.Atoms(numbers, pos, **_lattice(molecule, number))
+    own = ("z", "pos", "name", "cell", "pbc")
+    known = {key: molecule[key] for key in molecule.keys() if key not in own}
     name = molecule.name if isinstance(molecule.get("name"), str) else ""
     nodes = {key: value for key, value in known.items() if molecule.is_node_attr(key)}
     return Structure("", number, atoms, name, notes_of(atoms, known), (), nodes)
+
+
+def _lattice(molecule: Data, number: int) -> dict[str, np.ndarray]:
+    """Cell and periodic directions of a `Data`, for ASE; nothing of a molecule."""
+    if molecule.get("cell") is None:
+        return {}
+    cell = molecule.cell.detach().cpu().double().numpy()
+    pbc = np.ones(3, bool) if molecule.get("pbc") is None else molecule.pbc.cpu().numpy()
+    if cell.shape not in ((3, 3), (1, 3, 3)) or pbc.shape not in ((3,), (1, 3)):
+        raise ValueError(
+            f"molecule {number}: cell has shape {cell.shape} and pbc {pbc.shape}; wanted (1, 3, 3) "
+            "and (1, 3), or without the one"
+        )
+    return {"cell": cell.reshape(3, 3), "pbc": pbc.reshape(3)}
 
 
 def _check(structure: Structure) -> None:
@@ -158,5 +174,9 @@ def _check(structure: Structure) -> None:
         raise ValueError(f"{where}: the position of atom {atom} is not finite; correct the file")
     if not np.ptp(atoms.positions / LARGEST, axis=0).max() <= 1:
         raise ValueError(f"{where}: its atoms are more than {LARGEST:.0e} angstrom apart")
-    if atoms.pbc.any():
-        raise ValueError(f"{where}: it is periodic, but the model is for molecules; set pbc to F")
+    vectors = atoms.cell.array[atoms.pbc]
+    if not np.isfinite(vectors).all() or np.linalg.matrix_rank(vectors) < len(vectors):
+        raise ValueError(
+            f"{where}: it is periodic along lattice vectors {vectors.tolist()}, which are no cell; "
+            "correct them, or set pbc to F"
+        )

@@ -6,22 +6,23 @@ import warnings
 from collections.abc import Mapping
 from typing import Any
 
-import torch
 from e3nn import o3
 from torch import Tensor, nn
 from torch_geometric.utils import scatter
 
 from e3hyena.irreps import IrrepsLike, TokenLayout, parse_irreps
 from e3hyena.mixers import MIXERS
-from e3hyena.nn.embedding import MAX_ATOMIC_NUMBER, AtomEmbedding, ElementEmbedding
+from e3hyena.models.inputs import check_atoms, check_periodic
+from e3hyena.nn.embedding import AtomEmbedding, ElementEmbedding
 from e3hyena.nn.interaction import Interaction
 from e3hyena.nn.linear import Linear
 from e3hyena.nn.local_global import LocalGlobalBlock
 from e3hyena.nn.precision import to_working
 from e3hyena.nn.reach import Kinds, fewest, kinds, listed, on_the_way, warn_of_zeros, with_kinds
 from e3hyena.nn.readout import MomentReadout, centred
+from e3hyena.ops.cells import Cells
+from e3hyena.ops.neighbours import neighbours
 from e3hyena.ops.precision import full_precision
-from e3hyena.ops.radius_graph import radius_graph
 from e3hyena.ops.segments import Segments
 from e3hyena.ops.window import Window
 
@@ -42,6 +43,9 @@ class HyenaNet(nn.Module):
     so atoms are embedded with their positions relative to the centroid of their graph: every
     output, energies too, then depends on what else is in the graph, wherever it is. Moments about
     the centroid are the other exception, see ``moments``.
+
+    Periodic cells need a cutoff, a mixer of sets or none, and a property without origin: see
+    ``docs/periodic.md``.
 
     Parameters
     ----------
@@ -151,7 +155,8 @@ class HyenaNet(nn.Module):
         self.moments = "" if pool is None else moments
         self.readout = MomentReadout(self.irreps_hidden, self.irreps_out, self.moments)
         self._warn_if_zero()
-        if not ordered and mixer is not None and (MIXERS[mixer].ordered or short_conv):
+        self.follows_order = mixer is not None and (MIXERS[mixer].ordered or short_conv > 0)
+        if self.follows_order and mixer is not None and not ordered:
             what = f"mixer={mixer!r}" if MIXERS[mixer].ordered else f"short_conv={short_conv}"
             _warn_of_order(what)
 
@@ -163,6 +168,9 @@ class HyenaNet(nn.Module):
         *,
         edge_index: Tensor | None = None,
         features: Tensor | None = None,
+        cell: Tensor | None = None,
+        pbc: Tensor | None = None,
+        shifts: Tensor | None = None,
     ) -> Tensor:
         """Predict the property of every graph, or of every atom.
 
@@ -179,6 +187,13 @@ class HyenaNet(nn.Module):
             cutoff.
         features : Tensor, optional
             Further features, ``(num_atoms, irreps_features.dim)``.
+        cell : Tensor, optional
+            Rows are lattice vectors, ``(num_graphs, 3, 3)``, or ``(3, 3)`` for all graphs.
+        pbc : Tensor, optional
+            Which of them are periodic, ``(num_graphs, 3)`` or ``(3,)``; by default all.
+        shifts : Tensor, optional
+            Whole lattice vectors by which the source of every edge of ``edge_index`` is moved,
+            ``(num_edges, 3)``, see :func:`~e3hyena.ops.neighbours.neighbours`.
 
         Returns
         -------
@@ -186,23 +201,31 @@ class HyenaNet(nn.Module):
             ``(num_graphs, irreps_out.dim)``, or ``(num_atoms, irreps_out.dim)`` with
             ``pool=None``; dtype of ``pos``.
         """
-        self._check(z, pos, features)
+        check_atoms(z, pos)
+        self._check_features(len(z), features)
         segments = Segments.build(len(z), batch, device=pos.device)
         with full_precision(pos):
             working = to_working(pos, self)
+            cells = Cells.build(cell, pbc, segments, working)
+            if cells is not None or shifts is not None:
+                check_periodic(self, cells, edge_index, shifts)
+            offset = None
             if self.cutoff is None:
                 x = self.embedding(z, centred(working, segments))
             else:
                 x = self.embedding(z)
                 if edge_index is None:
-                    edge_index = radius_graph(working.detach(), self.cutoff, segments)
+                    edge_index, shifts = neighbours(working, self.cutoff, segments, cell=cells)
+                if cells is not None and shifts is not None:
+                    graph = segments.index.index_select(0, edge_index[1])
+                    offset = cells.offsets(shifts, graph)
             if self.range is not None:
-                segments = segments.within(Window(working, self.range, segments))
+                segments = segments.within(Window(working, self.range, segments, cells))
             if self.embed_features is not None:
                 assert features is not None
                 x = x + self.embed_features(features.to(x.dtype))
             for layer in self.layers:
-                x = layer(x, working, edge_index, segments)
+                x = layer(x, working, edge_index, segments, offset)
             y = self.readout(x, working, segments)
             if self.pool is not None:
                 number = segments.num_graphs
@@ -257,27 +280,6 @@ class HyenaNet(nn.Module):
                 return advice + more
         return "give a cutoff, or take mixer='coordinate'"
 
-    def _check(self, z: Tensor, pos: Tensor, features: Tensor | None) -> None:
-        if pos.dim() != 2 or pos.shape[1] != 3 or z.shape != pos.shape[:1]:
-            raise ValueError(
-                f"z has shape {tuple(z.shape)} and pos {tuple(pos.shape)}; "
-                "wanted (num_atoms,) and (num_atoms, 3)"
-            )
-        if z.is_floating_point():
-            raise TypeError(f"atomic numbers are {z.dtype}; convert them to torch.long")
-        if pos.is_meta or z.is_meta:
-            self._check_features(len(z), features)
-            return
-        if not torch.isfinite(pos).all():
-            rows = (~torch.isfinite(pos)).any(dim=1).nonzero().squeeze(1).tolist()
-            raise ValueError(f"positions of atoms {rows[:8]} are not finite; remove or mend them")
-        if len(z) and (z.min() < 1 or z.max() > MAX_ATOMIC_NUMBER):
-            raise ValueError(
-                f"atomic numbers run from {int(z.min())} to {int(z.max())}; "
-                f"elements are 1 to {MAX_ATOMIC_NUMBER}"
-            )
-        self._check_features(len(z), features)
-
     def _check_features(self, num_atoms: int, features: Tensor | None) -> None:
         wanted = (num_atoms, self.irreps_features.dim) if self.embed_features else None
         given = None if features is None else tuple(features.shape)
@@ -318,10 +320,15 @@ class HyenaLayer(LocalGlobalBlock):
         super().__init__(irreps, interaction, mixer=mixer, **options)
 
     def forward(  # type: ignore[override]
-        self, x: Tensor, pos: Tensor, edge_index: Tensor | None, segments: Segments
+        self,
+        x: Tensor,
+        pos: Tensor,
+        edge_index: Tensor | None,
+        segments: Segments,
+        offset: Tensor | None = None,
     ) -> Tensor:
         """``(T, irreps.dim)`` -> the same."""
-        return super().forward(x, edge_index, segments, pos=pos)
+        return super().forward(x, edge_index, segments, pos=pos, offset=offset)
 
     def reached(self, given: Kinds) -> Kinds:
         """Kinds of irreps that are not zero after the layer, for atoms of the given kinds."""

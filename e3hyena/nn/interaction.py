@@ -133,7 +133,9 @@ class Interaction(nn.Module):
         nn.init.normal_(self.radial_in, std=self.radial_in.shape[0] ** -0.5)
         nn.init.normal_(self.radial_out, std=_SILU_GAIN * self.radial_out.shape[0] ** -0.5)
 
-    def forward(self, x: Tensor, pos: Tensor, edge_index: Tensor) -> Tensor:
+    def forward(
+        self, x: Tensor, pos: Tensor, edge_index: Tensor, offset: Tensor | None = None
+    ) -> Tensor:
         """Sum the messages.
 
         Parameters
@@ -144,21 +146,27 @@ class Interaction(nn.Module):
             Positions, ``(num_atoms, 3)``.
         edge_index : Tensor
             Sources j and targets i, ``(2, num_edges)``, as from
-            :func:`~e3hyena.ops.radius_graph.radius_graph`; in any order.
+            :func:`~e3hyena.ops.neighbours.neighbours`; in any order.
+        offset : Tensor, optional
+            What is added to :math:`r_j - r_i`, ``(num_edges, 3)``: whole lattice vectors, where j
+            is an image in another cell.
 
         Returns
         -------
         Tensor
             ``(num_atoms, irreps.dim)``, dtype of ``x``.
         """
-        self._check(x, pos, edge_index)
+        self._check(x, pos, edge_index, offset)
         with full_precision(x):
-            return self._interact(to_working(x, self), pos, *edge_index).to(x.dtype)
+            return self._interact(to_working(x, self), pos, edge_index, offset).to(x.dtype)
 
-    def _interact(self, x: Tensor, pos: Tensor, source: Tensor, target: Tensor) -> Tensor:
+    def _interact(
+        self, x: Tensor, pos: Tensor, edge_index: Tensor, offset: Tensor | None
+    ) -> Tensor:
+        source, target = edge_index
         # index_select, not pos[source]: its backward is index_add, several times faster on CPU
         vector = pos.index_select(0, source) - pos.index_select(0, target)
-        vector = vector.to(x.dtype)
+        vector = (vector if offset is None else vector + offset).to(x.dtype)
         distance = (vector.square().sum(dim=1) + self.softening**2).sqrt()
         harmonics = solid_harmonics(vector / distance[:, None], self._degrees)
         weights = nn.functional.silu(self.basis(distance) @ self.radial_in) @ self.radial_out
@@ -175,7 +183,7 @@ class Interaction(nn.Module):
             sums.append(total.transpose(2, 3).flatten(1))
         return self.down(torch.cat(sums, dim=1) * self.avg_num_neighbors**-0.5)
 
-    def _check(self, x: Tensor, pos: Tensor, edge_index: Tensor) -> None:
+    def _check(self, x: Tensor, pos: Tensor, edge_index: Tensor, offset: Tensor | None) -> None:
         check_features(x, self._layout)
         if x.dim() != 2 or pos.shape != (len(x), 3):
             raise ValueError(
@@ -189,6 +197,11 @@ class Interaction(nn.Module):
             )
         if edge_index.dtype not in (torch.int64, torch.int32):
             raise TypeError(f"edge_index is {edge_index.dtype}; convert it to torch.long")
+        if offset is not None and offset.shape != (edge_index.shape[1], 3):
+            raise ValueError(
+                f"offset has shape {tuple(offset.shape)} for {edge_index.shape[1]} edges; wanted "
+                "(num_edges, 3)"
+            )
 
     def extra_repr(self) -> str:
         numel = sum(p.numel() for p in self.parameters())

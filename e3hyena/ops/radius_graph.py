@@ -61,7 +61,7 @@ def radius_graph(
     tensor([[1, 0],
             [0, 1]])
     """
-    cutoff = _check(pos, cutoff)
+    cutoff = check_points(pos, cutoff)
     segments = Segments.build(len(pos), batch, ptr, pos.device)
     points = pos.detach().double()
     if sum(length**2 for length in segments.lengths) <= _DENSE * len(pos):
@@ -136,7 +136,8 @@ def _neighbour_cells(
     return order, first, count
 
 
-def _check(pos: Tensor, cutoff: float) -> float:
+def check_points(pos: Tensor, cutoff: float) -> float:
+    """The cutoff, if it and the positions can be used."""
     if not isinstance(pos, Tensor) or pos.dim() != 2 or pos.shape[1] != 3:
         shape = tuple(pos.shape) if isinstance(pos, Tensor) else type(pos).__name__
         raise ValueError(f"pos is {shape}; wanted a tensor of shape (num_atoms, 3)")

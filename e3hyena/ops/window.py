@@ -5,7 +5,8 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
-from e3hyena.ops.radius_graph import radius_graph
+from e3hyena.ops.cells import Cells
+from e3hyena.ops.neighbours import neighbours
 from e3hyena.ops.segments import Segments
 
 
@@ -13,7 +14,16 @@ class Window:
     r"""Pairs :math:`j \to i` of a graph with :math:`|r_i-r_j| < R`, every token's own among them.
 
     Pairs beyond R have no influence and are not listed: their number grows with the number of
-    tokens, at fixed density.
+    tokens, at fixed density. In a periodic cell every image of a token within R is a pair.
+
+    Parameters
+    ----------
+    pos : Tensor
+        Positions, ``(num_tokens, 3)``.
+    radius : float
+    segments : Segments
+    cells : Cells, optional
+        Where graphs are periodic.
 
     Attributes
     ----------
@@ -32,11 +42,15 @@ class Window:
     ([1, 0, 0, 1, 2], [1.0, 1.0, 0.0, 0.0, 0.0])
     """
 
-    def __init__(self, pos: Tensor, radius: float, segments: Segments) -> None:
+    def __init__(
+        self, pos: Tensor, radius: float, segments: Segments, cells: Cells | None = None
+    ) -> None:
         self.radius = radius
         own = torch.arange(len(pos), device=pos.device)
-        self.source, self.target = torch.cat(
-            [radius_graph(pos.detach(), radius, segments), own.expand(2, -1)], dim=1
-        )
+        pairs, shifts = neighbours(pos, radius, segments, cell=cells)
+        self.source, self.target = torch.cat([pairs, own.expand(2, -1)], dim=1)
         vector = pos.index_select(0, self.source) - pos.index_select(0, self.target)
+        if cells is not None:
+            offset = cells.offsets(shifts, segments.index.index_select(0, pairs[1]))
+            vector = torch.cat([vector[: len(offset)] + offset, vector[len(offset) :]])
         self.square = vector.square().sum(dim=1)

@@ -63,8 +63,8 @@ def predict_molecules(
     """
     model = model.to(device)
     output = [
-        model(part.z.to(device), part.pos.to(device), part.batch.to(device)).cpu()
-        for part in EvalLoader(molecules, batch_size)
+        model(part.z, part.pos, part.batch, **part.lattice).cpu()
+        for part in (part.to(device) for part in EvalLoader(molecules, batch_size))
     ]
     return info.scaling.to_property(torch.cat(output), molecules.z, molecules.batch)
 
@@ -93,7 +93,8 @@ def predict_parts(
     model = model.to(device)
     parts = []
     for batch in EvalLoader(molecules, batch_size):
-        output = model(batch.z.to(device), batch.pos.to(device), batch.batch.to(device)).cpu()
+        part = batch.to(device)
+        output = model(part.z, part.pos, part.batch, **part.lattice).cpu()
         parts.append(outputs_of(info.task, output, batch.batch, len(batch.label), model.pool))
     outputs = [torch.cat(values) for values in zip(*parts, strict=True)]
     return to_properties(info.task, info.scaling, outputs, molecules.z, molecules.batch)
@@ -123,8 +124,8 @@ def predict_forces(
     """
     model = model.to(device)
     parts = [
-        energy_and_forces(model, part.z.to(device), part.pos.to(device), part.batch.to(device))
-        for part in EvalLoader(molecules, batch_size)
+        energy_and_forces(model, part.z, part.pos, part.batch, **part.lattice)
+        for part in (part.to(device) for part in EvalLoader(molecules, batch_size))
     ]
     energy, force = (torch.cat(values).cpu() for values in zip(*parts, strict=True))
     energy = info.scaling.to_property(energy, molecules.z, molecules.batch)

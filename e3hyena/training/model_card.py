@@ -61,8 +61,9 @@ def render_card(results: dict[str, Any]) -> str:
         f"value = model(z, pos, batch)  # tensors as in PyG; {task.quantity} in {task.unit}",
         "```",
         "",
-        "For molecules of the elements and of the kind that it was trained on. Not for periodic",
-        "cells. Outside of the training data errors may be much larger, without a warning.",
+        "For molecules of the elements and of the kind that it was trained on."
+        + ("" if entry.cells else " Not for periodic cells."),
+        "Outside of the training data errors may be much larger, without a warning.",
         "",
         "## Data",
         "",

@@ -106,7 +106,7 @@ class Regression(pl.LightningModule):
 
     def _step(self, batch: Batch) -> tuple[Tensor, dict[str, Tensor]]:
         """Loss of a batch, and its errors without graph."""
-        output = self.model(batch.z, batch.pos, batch.batch)
+        output = self.model(batch.z, batch.pos, batch.batch, **batch.lattice)
         return self._loss(output - batch.label), errors(self.task, output.detach(), batch.label)
 
     def _loss(self, error: Tensor) -> Tensor:
@@ -150,7 +150,12 @@ class ForceRegression(Regression):
     def _step(self, batch: Batch) -> tuple[Tensor, dict[str, Tensor]]:
         assert batch.force is not None
         energy, force = energy_and_forces(
-            self.model, batch.z, batch.pos, batch.batch, create_graph=self.training
+            self.model,
+            batch.z,
+            batch.pos,
+            batch.batch,
+            create_graph=self.training,
+            **batch.lattice,
         )
         loss = self._loss(force - batch.force)
         loss = loss + self.optim.energy_weight * self._loss(energy - batch.label)

@@ -1,14 +1,15 @@
 """Molecules in flat tensors, and batches of them in an order that survives an interruption."""
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from typing import Any, NamedTuple
 
 import torch
 from torch import Tensor
+from torch_geometric.data import Data
 
 from e3hyena.data.targets import Target
 
-__all__ = ["Batch", "EvalLoader", "Molecules", "TrainLoader"]
+__all__ = ["Batch", "EvalLoader", "Molecules", "TrainLoader", "lattices"]
 
 SUBSET_SEED = 0  # which molecules a part of a split holds does not depend on the run
 
@@ -25,6 +26,8 @@ class Batch(NamedTuple):
     label : Tensor of shape (num_graphs, dim)
     force : Tensor of shape (num_tokens, 3), or None
     atom_label : Tensor of shape (num_tokens, atom_dim), or None
+    cell, pbc : Tensor of shape (num_graphs, 3, 3) and (num_graphs, 3), or None
+        Lattice vectors (angstrom) and which are periodic; None where all are molecules.
     """
 
     z: Tensor
@@ -33,6 +36,17 @@ class Batch(NamedTuple):
     label: Tensor
     force: Tensor | None = None
     atom_label: Tensor | None = None
+    cell: Tensor | None = None
+    pbc: Tensor | None = None
+
+    def to(self, device: str) -> "Batch":
+        """The same on a device."""
+        return Batch._make(None if value is None else value.to(device) for value in self)
+
+    @property
+    def lattice(self) -> dict[str, Any]:
+        """Cells as arguments of a network; nothing for molecules."""
+        return {} if self.cell is None or self.pbc is None else {"cell": self.cell, "pbc": self.pbc}
 
 
 class Molecules(NamedTuple):
@@ -53,6 +67,8 @@ class Molecules(NamedTuple):
         Minus the gradient of the property, where it is an energy and forces are learned.
     atom_label : Tensor of shape (num_tokens, atom_dim), or None
         The properties of atoms, where any are learned.
+    cell, pbc : Tensor of shape (num_graphs, 3, 3) and (num_graphs, 3), or None
+        See `Batch`.
     """
 
     z: Tensor
@@ -61,6 +77,8 @@ class Molecules(NamedTuple):
     label: Tensor
     force: Tensor | None = None
     atom_label: Tensor | None = None
+    cell: Tensor | None = None
+    pbc: Tensor | None = None
 
     @classmethod
     def from_dataset(cls, dataset: Any, task: Target, size: int | None, what: str) -> "Molecules":
@@ -90,6 +108,7 @@ class Molecules(NamedTuple):
             label=torch.cat(graphs, dim=1) if graphs else torch.zeros(size, 0, device="cpu"),
             force=torch.cat([item.force for item in items]) if task.has_forces else None,
             atom_label=torch.cat(atoms, dim=1) if atoms else None,
+            **lattices(items),
         )
 
     @property
@@ -109,8 +128,22 @@ class Molecules(NamedTuple):
         first = self.ptr[graphs] - (counts.cumsum(0) - counts)
         tokens = torch.arange(len(batch), device="cpu") + first[batch]
         force = None if self.force is None else self.force[tokens]
+        force = None if self.force is None else self.force[tokens]
         atoms = None if self.atom_label is None else self.atom_label[tokens]
-        return Batch(self.z[tokens], self.pos[tokens], batch, self.label[graphs], force, atoms)
+        cell, pbc = (None if value is None else value[graphs] for value in (self.cell, self.pbc))
+        z, pos, label = self.z[tokens], self.pos[tokens], self.label[graphs]
+        return Batch(z, pos, batch, label, force, atoms, cell, pbc)
+
+
+def lattices(graphs: Sequence[Data]) -> dict[str, Tensor]:
+    """``cell`` and ``pbc`` of graphs, stacked; nothing where all are molecules."""
+    if not any("cell" in graph for graph in graphs):
+        return {}
+    cell, pbc = torch.zeros(1, 3, 3, device="cpu"), torch.zeros(1, 3, device="cpu").bool()
+    return {
+        "cell": torch.cat([graph.get("cell", cell) for graph in graphs]),
+        "pbc": torch.cat([graph.get("pbc", pbc) for graph in graphs]),
+    }
 
 
 class EvalLoader:

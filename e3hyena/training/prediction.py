@@ -17,10 +17,11 @@ from e3hyena.data.orders import ORDERS, restore_order
 from e3hyena.data.structures import Structure, as_structures
 from e3hyena.data.targets import Target
 from e3hyena.models import HyenaNet
+from e3hyena.registry import CATALOGUE
 from e3hyena.training.checkpoint import ModelInfo, load_model
 from e3hyena.training.device import device_of
 from e3hyena.training.evaluate import predict_forces, predict_parts
-from e3hyena.training.molecules import Molecules
+from e3hyena.training.molecules import Molecules, lattices
 
 __all__ = ["FORMATS", "Predictions", "format_of", "predict"]
 
@@ -235,7 +236,7 @@ def predict(
     ------
     FileNotFoundError, ValueError
         If the checkpoint or a file cannot be used, or a molecule has an element that the model was
-        not trained on. Nothing is computed then.
+        not trained on, or a periodic cell. Nothing is computed then.
 
     Warns
     -----
@@ -254,7 +255,7 @@ def predict(
     if not structures:
         raise ValueError("there are no molecules: give one file or more")
     for structure in structures:
-        check_elements(structure, info)
+        check_structure(structure, info)
     warn_of_notes(structures)
     graphs = [_graph(structure, info) for structure in structures]
     flat = Molecules(
@@ -262,6 +263,7 @@ def predict(
         pos=torch.cat([graph.pos for graph in graphs]),
         ptr=torch.tensor([0, *(len(graph.z) for graph in graphs)], device="cpu").cumsum(0),
         label=torch.zeros(len(structures), 1, device="cpu"),
+        **lattices(graphs),
     )
 
     def by_structure(rows: Tensor) -> list[Tensor]:
@@ -317,12 +319,18 @@ def warn_of_notes(structures: list[Structure]) -> None:
         )
 
 
-def check_elements(structure: Structure, info: ModelInfo) -> None:
-    """Refuse elements that the model has not seen."""
+def check_structure(structure: Structure, info: ModelInfo) -> None:
+    """Refuse elements that the model has not seen, and cells where its data had none."""
     symbols = require("ase.data", "chem").chemical_symbols
     unknown = sorted(set(structure.atoms.numbers.tolist()) - set(info.elements))
     if unknown:
         raise ValueError(
             f"{structure.where}: element {', '.join(symbols[z] for z in unknown)} was not in the "
             f"training set; this model knows {', '.join(symbols[z] for z in info.elements)}"
+        )
+    source = CATALOGUE.get(info.config.get("data", {}).get("source", ""))  # absent in early files
+    if structure.atoms.pbc.any() and source is not None and not source.cells:
+        raise ValueError(
+            f"{structure.where}: it is periodic, but the model was trained on the molecules of "
+            f"{source.name}; set pbc to F"
         )

@@ -1,6 +1,7 @@
 """A trained network that answers in units."""
 
 from pathlib import Path
+from typing import Any
 
 import torch
 from torch import Tensor, nn
@@ -39,7 +40,7 @@ class Predictor(nn.Module):
         return self.info.task
 
     def forward(
-        self, z: Tensor, pos: Tensor, batch: Tensor | None = None
+        self, z: Tensor, pos: Tensor, batch: Tensor | None = None, **arguments: Tensor
     ) -> Tensor | dict[str, Tensor]:
         """Predict the property of every graph; gradients flow back to the positions.
 
@@ -51,6 +52,8 @@ class Predictor(nn.Module):
             Positions (angstrom); their atoms in the order that the network was trained with.
         batch : Tensor of shape (num_atoms,), optional
             Graph of every atom, sorted.
+        **arguments
+            Passed on to the network, such as ``cell`` and ``pbc``.
 
         Returns
         -------
@@ -61,18 +64,18 @@ class Predictor(nn.Module):
         self._check(z)
         batch = torch.zeros_like(z) if batch is None else batch
         num_graphs = int(batch.max()) + 1 if len(batch) else 0
-        output = self.model(z, pos, batch)
+        output = self.model(z, pos, batch, **arguments)
         outputs = outputs_of(self.task, output, batch, num_graphs, self.model.pool)
         values = to_properties(self.task, self.info.scaling, outputs, z, batch)
         names = [part.name for part in self.task.each]
         return dict(zip(names, values, strict=True)) if self.task.parts else values[0]
 
     def energy_and_forces(
-        self, z: Tensor, pos: Tensor, batch: Tensor | None = None
+        self, z: Tensor, pos: Tensor, batch: Tensor | None = None, **arguments: Any
     ) -> tuple[Tensor, Tensor]:
         """Energies (num_graphs, 1) and forces (num_atoms, 3), float64, per angstrom."""
         self._check(z)
-        energy, force = energy_and_forces(self.model, z, pos, batch)
+        energy, force = energy_and_forces(self.model, z, pos, batch, **arguments)
         batch = torch.zeros_like(z) if batch is None else batch
         scaling = self.info.scaling
         return scaling.to_property(energy, z, batch), scaling.scale * force.double()

@@ -96,7 +96,8 @@ def fit_scaling(
         and so their sum over n atoms n; the scale is smaller by the root of the mean n.
     force : Tensor of shape (num_tokens, 3), optional
         Forces, if they are learned too: then the scale is the root mean square of a component
-        times one Angstrom, for they, not the energies, decide the fit.
+        times one Angstrom, for they, not the energies, decide the fit, and nothing is added per
+        graph, so that energies are extensive.
 
     Returns
     -------
@@ -123,10 +124,11 @@ def fit_scaling(
         # gelsd: composition columns may be linearly dependent
         atom_shift[seen] = torch.linalg.lstsq(counts[:, seen], label, driver="gelsd").solution[:, 0]
         label = label - (counts @ atom_shift).unsqueeze(-1)
-    shift = label.mean()
     if force is not None:
+        # No shift: of twice the atoms the energy is twice that of one.
         scale = positive(force.double().square().mean().sqrt())
-        return Scaling(scale, shift, atom_shift)
+        return Scaling(scale, zero, atom_shift)
+    shift = label.mean()
     deviation = (label - shift).square().mean().sqrt()
     return Scaling(positive(deviation) / unit, shift, atom_shift)
 

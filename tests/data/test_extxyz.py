@@ -80,13 +80,22 @@ def test_a_folder_has_a_file_per_part(tmp_path, molecules):
         ExtXYZ(tmp_path)
 
 
-def test_periodic_cells_and_wrong_words_are_refused(tmp_path, path):
-    atoms = labelled("H2O")
-    atoms.set_cell([9, 9, 9])
-    atoms.pbc = True
-    ase_io.write(tmp_path / "p.extxyz", atoms)
-    with pytest.raises(ValueError, match="molecule 0: it is periodic"):
-        ExtXYZ(tmp_path / "p.extxyz")
+def test_cells_come_with_the_molecules_of_their_file(tmp_path, path):
+    from torch_geometric.loader import DataLoader
+
+    copper = build.bulk("Cu", "fcc", a=3.6)
+    copper.calc = emt.EMT()
+    copper.get_forces()
+    ase_io.write(tmp_path / "p.extxyz", [copper, labelled("H2O")])
+    dataset = ExtXYZ(tmp_path / "p.extxyz", file_length_unit="nm")
+    assert np.allclose(dataset[0].cell, 10 * copper.cell.array) and dataset[0].pbc.all()
+    assert not dataset[1].pbc.any() and dataset[1].cell.shape == (1, 3, 3)
+    batch = next(iter(DataLoader(dataset, batch_size=2)))
+    assert batch.cell.shape == (2, 3, 3) and batch.pbc.tolist() == [[True] * 3, [False] * 3]
+    assert "cell" not in ExtXYZ(path)[0]
+
+
+def test_wrong_words_are_refused(path):
     with pytest.raises(ValueError, match="split='all' is unknown"):
         ExtXYZ(path, "all")
 

@@ -66,7 +66,7 @@ CH4 = "5\n\nC 0 0 0\nH .6 .6 .6\nH -.6 -.6 .6\nH .6 -.6 -.6\nH -.6 .6 -.6\n"
         ("a.xyz", "a poem\nof two lines\n", "line 1 must be a number of atoms"),
         ("a.xyz", CH4.replace(" .6 .6 .6", " .6 .6 x", 1), r"cannot be read as \.xyz"),
         ("a.xyz", "0\n\n", "molecule 0: it has no atoms"),
-        ("a.extxyz", CH4.replace("\n\n", '\nLattice="9 0 0 0 9 0 0 0 9"\n'), "it is periodic"),
+        ("a.extxyz", CH4.replace("\n\n", '\nLattice="9 0 0 0 9 0 9 9 0"\n'), "which are no cell"),
         ("a.sdf", "one\ntwo\n", "V2000 header"),
     ],
 )
@@ -204,3 +204,22 @@ def test_missing_hydrogens_are_noted(name):
 @pytest.mark.parametrize("name", ["CO2", "CF4", "C2F4", "CCl4", "CS2", "NF3", "CO", "OCS", "C2Cl4"])
 def test_molecules_without_hydrogens_are_whole(name):
     assert as_structures(build.molecule(name))[0].notes == ()
+
+
+@pytest.mark.parametrize("shape", [(3, 3), (1, 3, 3)])
+def test_cells_of_files_and_of_memory(tmp_path, shape):
+    text = CH4.replace("\n\n", '\nLattice="9 0 0 1 9 0 0 0 9" pbc="T T F"\n')
+    (tmp_path / "a.extxyz").write_text(text)
+    (structure,) = read_structures(tmp_path / "a.extxyz")
+    graph = structure.graph()
+    assert graph.cell.tolist() == [[[9, 0, 0], [1, 9, 0], [0, 0, 9]]]
+    assert graph.pbc.tolist() == [[True, True, False]]
+    graph.cell = graph.cell.reshape(shape)
+    (again,) = as_structures(graph)
+    assert again.atoms.pbc.tolist() == [True, True, False]
+    assert (again.atoms.cell.array == structure.atoms.cell.array).all()
+    del graph.pbc
+    assert as_structures(graph)[0].atoms.pbc.all()
+    graph.cell = torch.eye(2)
+    with pytest.raises(ValueError, match=r"molecule 0: cell has shape \(2, 2\)"):
+        as_structures(graph)

@@ -67,3 +67,14 @@ def test_sums_over_atoms_get_the_variance_of_a_sum():
     plain = fit_scaling(label, z, batch, per_atom=False, summed=False)
     summed = fit_scaling(label, z, batch, per_atom=False, summed=True)
     assert float(plain.scale / summed.scale) == pytest.approx(3.0)
+
+
+def test_energies_with_forces_are_extensive():
+    """Nothing is added per graph: two copies have twice the energy."""
+    z, batch = molecules(50, 2)
+    label, force = 5 + torch.randn(50, 1), torch.randn(len(z), 3)
+    scaling = fit_scaling(label, z, batch, per_atom=True, summed=True, force=force)
+    assert float(scaling.shift) == 0.0
+    once = scaling.to_property(torch.ones(1, 1), z[:9], torch.zeros(9).long())
+    twice = scaling.to_property(2 * torch.ones(1, 1), z[:9].repeat(2), torch.zeros(18).long())
+    assert torch.allclose(twice, 2 * once, rtol=1e-12)

@@ -52,13 +52,20 @@ class Structure(NamedTuple):
         return f"{file}molecule {self.frame}{name}"
 
     def graph(self) -> Data:
-        """``z``, ``pos`` (about the mean of its atoms, float32), ``name``, and `nodes`."""
-        return Data(
+        """``z``, ``pos`` (about the mean of its atoms, float32), ``name``, and `nodes`.
+
+        Of a periodic structure also ``cell`` (1, 3, 3) and ``pbc`` (1, 3).
+        """
+        graph = Data(
             z=torch.from_numpy(self.atoms.numbers).long(),
             pos=torch.from_numpy(centred(self.atoms.positions)).float(),
             name=self.name,
             **(self.nodes or {}),
         )
+        if self.atoms.pbc.any():
+            graph.cell = torch.from_numpy(self.atoms.cell.array).float()[None]
+            graph.pbc = torch.from_numpy(self.atoms.pbc)[None]
+        return graph
 
 
 def read_text(path: Path) -> str:

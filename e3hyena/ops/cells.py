@@ -1,0 +1,112 @@
+"""Periodic cells of the graphs of a batch."""
+
+from __future__ import annotations
+
+from typing import NamedTuple
+
+import torch
+from torch import Tensor
+
+from e3hyena.ops.segments import Segments
+
+_FLAT = 1e-6  # of the longest lattice vector: a cell thinner than that has no volume
+
+
+class Cells(NamedTuple):
+    """Lattice vectors, and along which of them the atoms repeat.
+
+    Attributes
+    ----------
+    vectors : Tensor
+        Rows are lattice vectors, ``(num_graphs, 3, 3)``, in the unit of the positions.
+    pbc : Tensor
+        ``(num_graphs, 3)``, bool.
+    """
+
+    vectors: Tensor
+    pbc: Tensor
+
+    @classmethod
+    def build(
+        cls, cell: Tensor | Cells | None, pbc: Tensor | None, segments: Segments, like: Tensor
+    ) -> Cells | None:
+        """Check what a caller gave; None where nothing is periodic.
+
+        Parameters
+        ----------
+        cell : Tensor, optional
+            ``(num_graphs, 3, 3)``, or ``(3, 3)`` for all graphs.
+        pbc : Tensor, optional
+            ``(num_graphs, 3)``, or ``(3,)`` for all; by default every direction is periodic.
+        segments : Segments
+        like : Tensor
+            Whose dtype and device the vectors get.
+
+        Raises
+        ------
+        ValueError
+            If shapes do not fit, if ``pbc`` comes without cell, or if periodic lattice vectors are
+            not finite or linearly dependent.
+
+        Examples
+        --------
+        >>> cells = Cells.build(5 * torch.eye(3), None, Segments((2, 1)), torch.zeros(3, 3))
+        >>> cells.vectors.shape, cells.pbc.all()
+        (torch.Size([2, 3, 3]), tensor(True))
+        """
+        number = segments.num_graphs
+        if isinstance(cell, Cells):
+            return cell
+        if cell is None:
+            if pbc is not None and bool(pbc.any()):
+                raise ValueError("pbc came without cell; give the lattice vectors, too")
+            return None
+        vectors = _per_graph(cell, (3, 3), number, "cell").to(like)
+        flags = cell.new_ones(3) if pbc is None else pbc
+        flags = _per_graph(flags, (3,), number, "pbc").to(like.device).bool()
+        if not flags.any():
+            return None
+        found = torch.where(flags[:, :, None], vectors.detach(), 0).double()
+        if not torch.isfinite(found).all():
+            raise ValueError(f"cell is not finite: {found.tolist()[:2]}")
+        values = torch.linalg.svdvals(found)  # those of the periodic vectors come first
+        last = values.gather(1, (flags.sum(dim=1, keepdim=True) - 1).clamp(min=0))
+        flat = flags.any(dim=1) & (last[:, 0] <= _FLAT * values[:, 0])
+        if flat.any():
+            graph = int(flat.nonzero()[0])
+            raise ValueError(
+                f"the periodic lattice vectors of graph {graph} are linearly dependent, or zero: "
+                f"{found[graph].tolist()}; a direction that is not periodic has pbc False"
+            )
+        return cls(vectors, flags)
+
+    def offsets(self, shifts: Tensor, graph: Tensor) -> Tensor:
+        """How far images are from their atoms: ``shifts @ cell`` of the graph of every edge.
+
+        Parameters
+        ----------
+        shifts : Tensor
+            Whole cells, ``(num_edges, 3)``.
+        graph : Tensor
+            ``(num_edges,)``.
+
+        Returns
+        -------
+        Tensor
+            ``(num_edges, 3)``; differentiable in the vectors.
+        """
+        shifts = shifts.to(self.vectors)
+        if len(self.vectors) == 1:
+            return shifts @ self.vectors[0]
+        return (shifts[:, None] @ self.vectors.index_select(0, graph))[:, 0]
+
+
+def _per_graph(value: Tensor, shape: tuple[int, ...], number: int, name: str) -> Tensor:
+    if value.shape == shape:
+        return value.expand(number, *shape)
+    if value.shape != (number, *shape):
+        raise ValueError(
+            f"{name} has shape {tuple(value.shape)}; wanted {(number, *shape)} for {number} "
+            f"graphs, or {shape} for all"
+        )
+    return value
