@@ -91,6 +91,7 @@ class HyenaNet(nn.Module):
 
     Examples
     --------
+    >>> import torch
     >>> net = HyenaNet("1o", irreps_hidden="16x0e + 16x1o", num_layers=2, cutoff=3.0)
     >>> water = torch.tensor([[0.0, 0.0, 0.1], [0.8, 0.0, -0.5], [-0.8, 0.0, -0.5]])
     >>> net(torch.tensor([8, 1, 1]), water).shape

@@ -97,7 +97,7 @@ def neighbours(
 def _is_large(pos: Tensor, segments: Segments) -> bool:
     return (
         len(pos) >= _LARGE * segments.num_graphs > 0
-        and pos.device.type == "cpu"
+        and not pos.is_cuda
         and importlib.util.find_spec("vesin") is not None
     )
 

@@ -16,7 +16,7 @@ from e3hyena.irreps import parse_irreps
 from e3hyena.mixers import MIXERS
 from e3hyena.models import HyenaNet
 from e3hyena.training.scaling import NUM_ELEMENTS, Scaling
-from e3hyena.training.tasks import recorded_task
+from e3hyena.training.tasks import get_task, recorded_task
 
 __all__ = ["build_network", "check_description", "parse_object"]
 
@@ -45,7 +45,8 @@ def check_description(content: Mapping[str, Any]) -> None:
     for name in ("task", "unit", "e3hyena_version"):
         _check(isinstance(content[name], str), name, content[name])
     task = _task(content)
-    known = ENERGY_UNITS if task.has_forces else (task.unit,)
+    own = task if "target" in content else get_task(task.name)
+    known = ENERGY_UNITS if task.has_forces else (own.unit,)
     _check(content["unit"] in known, "unit", content["unit"])
     elements = content["elements"]
     in_range = isinstance(elements, list) and all(
