@@ -10,6 +10,7 @@ from torch import Tensor
 from e3hyena.mixers.heads import HeadsMixer
 from e3hyena.mixers.windowed import sum_pairs
 from e3hyena.ops.segments import Segments
+from e3hyena.ops.tiles import WIDTH, TiledSegments
 from e3hyena.ops.window import Window
 
 
@@ -35,6 +36,8 @@ class LinearAttention(HeadsMixer):
             return v
         if self.falloff is not None:
             return self._within(q, k, v, self.window(segments))
+        if isinstance(segments, TiledSegments):
+            return self._tiled(q, k, v, segments)
         dense = segments.similar
         parts = []
         for group, *qkv in zip(
@@ -49,6 +52,15 @@ class LinearAttention(HeadsMixer):
             moments = v_heads @ k_heads.transpose(2, 3) / (sizes * width**0.5)
             parts.append((moments @ q_heads).transpose(1, 2).reshape(c, d, b, n))
         return dense.scatter(parts, v)
+
+    def _tiled(self, q: Tensor, k: Tensor, v: Tensor, tiles: TiledSegments) -> Tensor:
+        """The same for graphs of any sizes, while torch exports."""
+        shape = self.heads, q.shape[0] // self.heads * q.shape[1], -1, WIDTH
+        q, k, v = (tiles.gather(x).reshape(shape).transpose(1, 2) for x in (q, k, v))
+        sizes = tiles.sizes.to(q.dtype)[:, None, None]
+        moments = tiles.sum(v @ k.transpose(2, 3), dim=1) / (sizes * q.shape[2] ** 0.5)
+        out = (tiles.spread(moments, dim=1) @ q).transpose(1, 2)
+        return tiles.scatter(out.reshape(self.hidden.num_channels, self.hidden.dim, -1, WIDTH))
 
     def _within(self, q: Tensor, k: Tensor, v: Tensor, window: Window) -> Tensor:
         """Means over the pairs of a window."""

@@ -203,8 +203,8 @@ class HyenaNet(nn.Module):
             ``pool=None``; dtype of ``pos``.
         """
         check_atoms(z, pos)
-        self._check_features(len(z), features)
-        segments = Segments.build(len(z), batch, device=pos.device)
+        self._check_features(z.shape[0], features)
+        segments = Segments.build(z.shape[0], batch, device=pos.device)
         with full_precision(pos):
             working = to_working(pos, self)
             cells = Cells.build(cell, pbc, segments, working)

@@ -10,6 +10,7 @@ from torch import Tensor
 from e3hyena.mixers import MIXERS
 from e3hyena.nn.embedding import MAX_ATOMIC_NUMBER
 from e3hyena.ops.cells import Cells
+from e3hyena.ops.exporting import exporting
 
 if TYPE_CHECKING:
     from e3hyena.models.hyena_net import HyenaNet
@@ -32,7 +33,7 @@ def check_atoms(z: Tensor, pos: Tensor) -> None:
         )
     if z.is_floating_point():
         raise TypeError(f"atomic numbers are {z.dtype}; convert them to torch.long")
-    if pos.is_meta or z.is_meta:
+    if pos.is_meta or z.is_meta or exporting():
         return
     if not torch.isfinite(pos).all():
         rows = (~torch.isfinite(pos)).any(dim=1).nonzero().squeeze(1).tolist()

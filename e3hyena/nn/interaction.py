@@ -175,17 +175,17 @@ class Interaction(nn.Module):
             block.unflatten(1, shape).transpose(1, 2).contiguous().index_select(0, source)
             for block, shape in zip(self.up(x).split(widths, dim=1), self._blocks, strict=True)
         ]
-        sums = [x.new_zeros(len(x), 0)]
+        sums = [x.new_zeros(x.shape[0], 0)]
         parts = weights.split(self._num_weights, dim=1)
         for coupling, block, weight in zip(self.couplings, self._sources, parts, strict=True):
             message = coupling(features[block], harmonics, weight)
-            total = x.new_zeros(len(x), *message.shape[1:]).index_add(0, target, message)
+            total = x.new_zeros(x.shape[0], *message.shape[1:]).index_add(0, target, message)
             sums.append(total.transpose(2, 3).flatten(1))
         return self.down(torch.cat(sums, dim=1) * self.avg_num_neighbors**-0.5)
 
     def _check(self, x: Tensor, pos: Tensor, edge_index: Tensor, offset: Tensor | None) -> None:
         check_features(x, self._layout)
-        if x.dim() != 2 or pos.shape != (len(x), 3):
+        if x.dim() != 2 or pos.shape != (x.shape[0], 3):
             raise ValueError(
                 f"x has shape {tuple(x.shape)} and pos {tuple(pos.shape)}; wanted "
                 f"(num_atoms, {self._layout.dim}) and (num_atoms, 3)"

@@ -15,6 +15,8 @@ from typing import TYPE_CHECKING, Any, Generic, TypeVar
 import torch
 from torch import Tensor
 
+from e3hyena.ops.exporting import exporting
+
 if TYPE_CHECKING:
     from e3hyena.ops.window import Window
 
@@ -113,9 +115,15 @@ class Segments:
             If they are not integer tensors.
         """
         if isinstance(batch, Segments):
+            if exporting():
+                return batch
             if sum(batch.lengths) != num_tokens:
                 raise ValueError(f"segments of {sum(batch.lengths)} tokens for {num_tokens} tokens")
             return batch
+        if exporting() and (batch is not None or ptr is not None or _is_symbol(num_tokens)):
+            from e3hyena.ops.tiles import TiledSegments  # a kind of Segments itself
+
+            return TiledSegments(num_tokens, batch, ptr, device)
         if batch is None and ptr is None:
             return cls((num_tokens,), device)
         if ptr is not None:
@@ -273,6 +281,10 @@ def _lengths_from_ptr(ptr: Tensor, num_tokens: int) -> tuple[int, ...]:
             f"ptr={ptr.tolist()[:8]}... must rise from 0 to the number of tokens, {num_tokens}"
         )
     return tuple((ptr[1:] - ptr[:-1]).tolist())
+
+
+def _is_symbol(number: int) -> bool:
+    return isinstance(number, torch.SymInt)
 
 
 def _check_integer(name: str, value: Tensor) -> None:

@@ -22,6 +22,7 @@ import torch
 from torch import Tensor
 
 from e3hyena.ops.backends import BACKENDS, Backend, select
+from e3hyena.ops.exporting import exporting
 from e3hyena.ops.opaque import opaque
 from e3hyena.ops.precision import full_precision
 from e3hyena.ops.segments import Segments
@@ -68,11 +69,11 @@ def set_conv(
     torch.Size([8, 4, 9])
     """
     operands = a, b, weight, q, k, z, frequencies, taps, powers
-    small = max(segments.lengths, default=0) <= LARGEST
-    traced = torch.compiler.is_compiling()  # as the formula can be
-    if small and not traced and select(q).fuses_set_conv(q, frequencies, degree):
-        out: Tensor = _set_conv(*operands, segments.ptr, degree)
-        return out
+    if not (torch.compiler.is_compiling() or exporting()):  # as the formula can be
+        small = max(segments.lengths, default=0) <= LARGEST
+        if small and select(q).fuses_set_conv(q, frequencies, degree):
+            out: Tensor = _set_conv(*operands, segments.ptr, degree)
+            return out
     return formula(*operands, segments, degree)
 
 
