@@ -148,8 +148,8 @@ def energy_forces_stress(
             raise ValueError(
                 f"cell has shape {given}; a stress needs lattice vectors, (num_graphs, 3, 3)"
             )
-        graph = pos.new_zeros(len(pos), dtype=torch.long) if batch is None else batch
-        number = len(cell) if cell.dim() == 3 else int(graph.max()) + 1 if len(graph) else 1
+        graph = pos.new_zeros(pos.shape[0], dtype=torch.long) if batch is None else batch
+        number = cell.shape[0] if cell.dim() == 3 else int(graph.max()) + 1 if len(graph) else 1
         cell = cell.expand(number, 3, 3)
         volume = torch.linalg.det(cell).abs()
         if not exporting() and not (volume > 0).all():

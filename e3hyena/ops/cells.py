@@ -107,7 +107,7 @@ class Cells(NamedTuple):
 def _per_graph(value: Tensor, shape: tuple[int, ...], number: int, name: str) -> Tensor:
     if value.shape == shape:
         return value.expand(number, *shape)
-    if value.shape != (number, *shape):
+    if not exporting() and value.shape != (number, *shape):
         raise ValueError(
             f"{name} has shape {tuple(value.shape)}; wanted {(number, *shape)} for {number} "
             f"graphs, or {shape} for all"

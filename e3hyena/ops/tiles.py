@@ -53,7 +53,7 @@ class TiledSegments(Segments):
             self.num_graphs = _read(ptr.new_full((), ptr.shape[0] - 1))
             self.index = torch.searchsorted(ptr, tokens, right=True) - 1
         elif batch is not None:
-            self.num_graphs = _read(batch[-1]) + 1
+            self.num_graphs = count_graphs(batch)
             self.index = batch.long()
         else:
             self.num_graphs, self.index = 1, torch.zeros_like(tokens)
@@ -97,6 +97,11 @@ class TiledSegments(Segments):
     def spread(self, x: Tensor, dim: int) -> Tensor:
         """What a graph has, for each of its tiles."""
         return x.index_select(dim, self.tile)
+
+
+def count_graphs(batch: Tensor) -> int:
+    """One more than the last graph; a symbol while torch exports."""
+    return _read(batch[-1]) + 1
 
 
 def _read(number: Tensor) -> int:
