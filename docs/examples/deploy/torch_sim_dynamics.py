@@ -33,4 +33,4 @@ print(f"energy {float(model(state)['energy'][0]):.9f} eV")
 end = ts.integrate(
     state, model, integrator=ts.nve, n_steps=5, temperature=300, timestep=0.0005
 )
-print("total energies", (end.energy + ts.calc_kinetic_energy(end.momenta, end.masses)).tolist())
+print("energies after five steps", end.energy.tolist())
