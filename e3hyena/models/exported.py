@@ -16,7 +16,6 @@ from e3hyena.ops.exporting import as_exporting
 from e3hyena.ops.tiles import count_graphs
 
 
-
 def export_potential(model: nn.Module, *, periodic: bool = False) -> torch.export.ExportedProgram:
     """Energy and forces (and stress) as one program, for any number of atoms, edges and graphs.
 

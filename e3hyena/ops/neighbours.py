@@ -74,7 +74,7 @@ def neighbours(
     """
     if exporting():
         raise ValueError(
-            "while torch exports, neighbours cannot be listed, for nobody knows how many there are: "
+            "while torch exports, neighbours cannot be listed, for nobody knows their number: "
             "pass edge_index (and shifts, in a cell); the program takes the caller's at run time"
         )
     cutoff = check_points(pos, cutoff)

@@ -63,7 +63,10 @@ class TiledSegments(Segments):
         self.position = tokens - self.starts.index_select(0, self.index)
         graphs = torch.arange(self.num_graphs, device=device)
         first = (self.starts // WIDTH + graphs).index_select(0, self.index)
-        tile, self._number = first + self.position // WIDTH, num_tokens // WIDTH + self.num_graphs + 1
+        tile, self._number = (
+            first + self.position // WIDTH,
+            num_tokens // WIDTH + self.num_graphs + 1,
+        )
         self._place = tile * WIDTH + self.position % WIDTH
         self._token = tokens.new_full((self._number * WIDTH,), -1).scatter(0, self._place, tokens)
         self.tile = tokens.new_zeros(self._number).scatter(0, tile, self.index)  # its graph

@@ -97,9 +97,9 @@ def test_stress() -> None:
 
 
 def test_what_cannot_be_exported() -> None:
-    with pytest.raises(ValueError, match="follow the order of the tokens.*cannot be exported"):
+    with pytest.raises(ValueError, match=r"follow the order of the tokens.*cannot be exported"):
         export(network("query_key"))
-    with pytest.raises(ValueError, match="neighbours cannot be listed.*pass edge_index"):
+    with pytest.raises(ValueError, match=r"neighbours cannot be listed.*pass edge_index"):
         export(network("coordinate", mixer_options={"range": 4.0}))
     with pytest.raises(ValueError, match=r"must end in .pt2"):
         save_package(None, "potential.so")  # type: ignore[arg-type]

@@ -32,5 +32,5 @@ def test_tiles_are_graphs_cut_into_pieces(lengths: list[int], by_ptr: bool) -> N
 
 
 def test_sizes_are_not_known() -> None:
-    with pytest.raises(ValueError, match="query_key, filter.*cannot be exported for any size"):
+    with pytest.raises(ValueError, match=r"query_key, filter.*cannot be exported for any size"):
         _ = TiledSegments(3).lengths

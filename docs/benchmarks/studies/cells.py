@@ -80,7 +80,9 @@ class Crystal(NamedTuple):
     stress: Tensor
 
 
-def crystals(number: int, repeat: Sequence[int], seed: int, values: dict[str, Any]) -> list[Crystal]:
+def crystals(
+    number: int, repeat: Sequence[int], seed: int, values: dict[str, Any]
+) -> list[Crystal]:
     """Random cells and their labels; the same for a seed."""
     build, emt = require("ase.build", "chem"), require("ase.calculators.emt", "chem")
     generator = torch.Generator().manual_seed(seed)
@@ -102,7 +104,9 @@ def crystals(number: int, repeat: Sequence[int], seed: int, values: dict[str, An
         labels = atoms.get_potential_energy(), atoms.get_forces(), atoms.get_stress(voigt=False)
         energy, force, stress = (torch.tensor(label).float() for label in labels)
         z = torch.tensor(atoms.numbers).long()
-        found.append(Crystal(z, pos.float(), cell.float(), edge_index, shifts, energy, force, stress))
+        found.append(
+            Crystal(z, pos.float(), cell.float(), edge_index, shifts, energy, force, stress)
+        )
     return found
 
 
@@ -214,7 +218,10 @@ def collect(config: CellsConfig, done: Done) -> dict[str, Any]:
 
 def render(report: dict[str, Any]) -> str:
     """Errors in meV per atom, meV/Angstrom and meV/Angstrom^3."""
-    rows = {"guess": "composition only", **{name: ROWS[name].label for name in report["config"]["rows"]}}
+    rows = {
+        "guess": "composition only",
+        **{name: ROWS[name].label for name in report["config"]["rows"]},
+    }
     columns = list(itertools.product(TESTS, QUANTITIES))
 
     def values(row: str, column: tuple[str, str]) -> list[float]:
@@ -231,8 +238,8 @@ def render(report: dict[str, Any]) -> str:
     head = ["", *(f"{size}: {units[quantity]}" for size, quantity in columns)]
     config = report["config"]
     what = (
-        f"Mean absolute errors on {config['test']} unseen cells of each size, after {config['steps']} "
-        f"steps on {config['train']} cells of 8 atoms, {count_seeds(report, 'row')}, one thread:"
+        f"Mean absolute errors on {config['test']} unseen cells of each size, after "
+        f"{config['steps']} steps on {config['train']} cells of 8 atoms, {count_seeds(report, 'row')}, one thread:"
     )
     return f"{what}\n\n{table([*head, 'parameters', 'minutes'], lines)}"
 

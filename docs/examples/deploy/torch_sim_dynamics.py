@@ -30,7 +30,5 @@ class Hyena(ModelInterface):
 model = Hyena(net)
 state = ts.initialize_state([ethanol, molecule("H2O")], model.device, model.dtype)
 print(f"energy {float(model(state)['energy'][0]):.9f} eV")
-end = ts.integrate(
-    state, model, integrator=ts.nve, n_steps=5, temperature=300, timestep=0.0005
-)
+end = ts.integrate(state, model, integrator=ts.nve, n_steps=5, temperature=300, timestep=0.0005)
 print("energies after five steps", end.energy.tolist())
