@@ -237,9 +237,10 @@ def render(report: dict[str, Any]) -> str:
     units = {"energy": "energy, meV/atom", "force": "force, meV/Å", "stress": "stress, meV/Å³"}
     head = ["", *(f"{size}: {units[quantity]}" for size, quantity in columns)]
     config = report["config"]
+    seeds = count_seeds(report, "row")
     what = (
         f"Mean absolute errors on {config['test']} unseen cells of each size, after "
-        f"{config['steps']} steps on {config['train']} cells of 8 atoms, {count_seeds(report, 'row')}, one thread:"
+        f"{config['steps']} steps on {config['train']} cells of 8 atoms, {seeds}, one thread:"
     )
     return f"{what}\n\n{table([*head, 'parameters', 'minutes'], lines)}"
 
