@@ -42,11 +42,9 @@ class Attention(HeadsMixer):
             return self._within(q, k, v, self.window(segments))
         dense = segments.similar
         parts = []
-        for group, *qkv in zip(
-            dense.groups, dense.gather(q), dense.gather(k), dense.gather(v), strict=True
-        ):
+        for mask, qkv in zip(dense.masks, dense.together(q, k, v), strict=True):
             q_heads, k_heads, v_heads = (split_heads(x, self.heads) for x in qkv)
-            mask = group.mask(q.device)[:, None, None] if group.padded else None
+            mask = None if mask is None else mask[:, None, None]
             attended = torch.nn.functional.scaled_dot_product_attention(
                 q_heads, k_heads, v_heads, attn_mask=mask
             )

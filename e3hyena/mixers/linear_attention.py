@@ -37,16 +37,13 @@ class LinearAttention(HeadsMixer):
             return self._within(q, k, v, self.window(segments))
         dense = segments.similar
         parts = []
-        for group, *qkv in zip(
-            dense.groups, dense.gather(q), dense.gather(k), dense.gather(v), strict=True
-        ):
+        for sizes, qkv in zip(dense.sizes, dense.together(q, k, v), strict=True):
             c, d, b, n = qkv[0].shape
             width = c // self.heads * d
             q_heads, k_heads, v_heads = (
                 x.reshape(self.heads, width, b, n).transpose(1, 2) for x in qkv
             )
-            sizes = q.new_tensor(group.lengths)[:, None, None]
-            moments = v_heads @ k_heads.transpose(2, 3) / (sizes * width**0.5)
+            moments = v_heads @ k_heads.transpose(2, 3) / sizes[:, None, None] / width**0.5
             parts.append((moments @ q_heads).transpose(1, 2).reshape(c, d, b, n))
         return dense.scatter(parts, v)
 

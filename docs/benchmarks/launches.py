@@ -1,0 +1,123 @@
+"""Counting what a pass would launch on a GPU, without one.
+
+Tensors of the device ``meta`` have shapes and no numbers, so a pass over them asks torch for the
+very operators that it would ask for on CUDA, and cannot read a number back: whatever needs one, and
+would wait for the GPU, is an error. The operators are those of the Triton back-end.
+"""
+
+from __future__ import annotations
+
+import itertools
+from collections import Counter
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import Any
+from unittest import mock
+
+import torch
+from torch.utils._python_dispatch import TorchDispatchMode
+
+from e3hyena.ops.backends import BACKENDS, triton, use_backend
+
+_NO_LAUNCH = {"empty", "empty_strided", "empty_like", "new_empty", "new_empty_strided", "detach"}
+_VIEWS = {"_unsafe_view", "_reshape_alias", "alias", "lift_fresh", "reshape", "set_"}
+_COPIED_FIRST = {"_fft_c2r": 2}  # the transform destroys its operand, so torch copies it
+
+
+class Launches(TorchDispatchMode):
+    """Count, within a ``with`` block, operators by name; views and new memory are none.
+
+    An operator of torch counts as one launch, although some (sorts, sums of many numbers) are more.
+    Opaque operators are opened: what their back-end asks for counts, and every kernel of Triton.
+
+    Attributes
+    ----------
+    launches, copies_from_host : Counter
+        By name.
+    """
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.launches: Counter[str] = Counter()
+        self.copies_from_host: Counter[str] = Counter()
+
+    @property
+    def total(self) -> int:
+        """Number of all launches."""
+        return sum(self.launches.values())
+
+    def __torch_dispatch__(
+        self, func: Any, types: Any, args: tuple[Any, ...] = (), kwargs: Any = None
+    ) -> Any:
+        kwargs = kwargs or {}
+        name = func._schema.name
+        if name.startswith("e3hyena::"):
+            with self:
+                return torch._library.custom_ops.OPDEFS[name]._init_fn(*args, **kwargs)
+        with self:
+            parts = func.decompose(*args, **kwargs)
+        if parts is not NotImplemented:
+            return parts
+        short = name.split("::")[1]
+        on_host = _devices((args, kwargs)) == {"cpu"}
+        result = func(*args, **kwargs)
+        if "meta" not in _devices(result):
+            return result
+        if on_host:
+            self.copies_from_host[short] += 1
+        elif short not in _NO_LAUNCH | _VIEWS and not _is_view(func):
+            self.launches[short] += _COPIED_FIRST.get(short, 1)
+        return result
+
+
+def _is_view(func: Any) -> bool:
+    aliases = [value.alias_info for value in func._schema.returns]
+    return any(alias is not None and not alias.is_write for alias in aliases)
+
+
+def _devices(value: Any) -> set[str]:
+    tensors = (x for x in torch.utils._pytree.tree_leaves(value) if isinstance(x, torch.Tensor))
+    return {x.device.type for x in tensors}
+
+
+class _Counted(triton.Triton):
+    """The Triton back-end for tensors without numbers."""
+
+    name = "counted"
+    devices = ("meta",)
+
+
+@contextmanager
+def counting() -> Iterator[Launches]:
+    """Count launches of what is computed on tensors of the device ``meta``.
+
+    Examples
+    --------
+    >>> from e3hyena import HyenaOperator
+    >>> operator = HyenaOperator("32x0e + 32x1o").to("meta")
+    >>> with counting() as launches:
+    ...     y = operator(torch.empty(100, 128, device="meta"))
+    >>> launches.copies_from_host, launches.launches["_fft_r2c"]
+    (Counter(), 2)
+    """
+    launches = Launches()
+
+    def launch(kernel: Any, *_: Any, **__: Any) -> None:
+        launches.launches[f"triton {kernel}"] += 1
+
+    def from_numbers(*given: Any, **options: Any) -> torch.Tensor:
+        launches.copies_from_host["tensor"] += 1
+        return made(*given, **options)
+
+    made = torch.tensor
+    with (
+        mock.patch.object(torch, "tensor", from_numbers),
+        mock.patch.object(
+            torch.Tensor, "new_tensor", lambda x, v: from_numbers(v, dtype=x.dtype, device=x.device)
+        ),
+        mock.patch.dict(BACKENDS, counted=_Counted()),
+        mock.patch.object(triton, "_launch", lambda paths, name, *_: launch(name)),
+        use_backend("counted"),
+        launches,
+    ):
+        yield launches
