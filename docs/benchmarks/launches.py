@@ -102,8 +102,8 @@ def counting() -> Iterator[Launches]:
     """
     launches = Launches()
 
-    def launch(kernel: Any, *_: Any, **__: Any) -> None:
-        launches.launches[f"triton {kernel}"] += 1
+    def launch(code: str, name: str, *_: Any, **__: Any) -> None:
+        launches.launches[f"triton {name}"] += 1
 
     def from_numbers(*given: Any, **options: Any) -> torch.Tensor:
         launches.copies_from_host["tensor"] += 1
@@ -116,7 +116,7 @@ def counting() -> Iterator[Launches]:
             torch.Tensor, "new_tensor", lambda x, v: from_numbers(v, dtype=x.dtype, device=x.device)
         ),
         mock.patch.dict(BACKENDS, counted=_Counted()),
-        mock.patch.object(triton, "_launch", lambda paths, name, *_: launch(name)),
+        mock.patch.object(triton.kernels, "launch", launch),
         use_backend("counted"),
         launches,
     ):
