@@ -104,6 +104,7 @@ def test_rows_equal_the_eager_ones(dtype, irreps):
         pairs.append(iter(scalars))
         back = torch.randn_like(scalars[0]), x, channels, with_angles
         pairs.append(each.scalars_backward(*back) for each in (mine, plain))
+        pairs.append(each.scalars_tangent(grad, *back) for each in (mine, plain))
     for pair in pairs:
         actual, expected = ([y] if isinstance(y, torch.Tensor) else y for y in pair)
         assert relative_error(actual, expected) <= 10 * LIMIT[dtype]

@@ -45,4 +45,4 @@ def test_kernels_compile_and_keep_their_precision(tmp_path):
     command = [sys.executable, "-W", "ignore", "-c", SCRIPT]
     done = subprocess.run(command, env=environment, capture_output=True, text=True, check=False)
     assert done.returncode == 0, done.stderr[-2000:]
-    assert len(done.stdout.splitlines()) == 2 * (2 * 4 + 2 + 2 + 2 * 2)
+    assert len(done.stdout.splitlines()) == 2 * (2 * 4 + 2 + 2 + 2 * 3)

@@ -110,6 +110,14 @@ class Triton(Backend):
             return super().scalars_backward(grad, x, channels, with_angles)
         return rows.scalars_backward(grad, x, channels, with_angles)
 
+    def scalars_tangent(
+        self, direction: Tensor, grad: Tensor, x: Tensor, channels: ChannelIrreps, with_angles: bool
+    ) -> tuple[Tensor, Tensor]:
+        if not self.supports(x):
+            return super().scalars_tangent(direction, grad, x, channels, with_angles)
+        return rows.scalars_tangent(direction, grad, x, channels, with_angles)
+
+
 
 def _launch(paths: Paths, name: str, operands: Sequence[Tensor], last: Tensor) -> None:
     """Run a kernel on operands ``(C, d, M)``, one program per channel and block of M."""

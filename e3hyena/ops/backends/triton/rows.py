@@ -36,7 +36,7 @@ def scale_backward(
 
 def scalars(x: Tensor, channels: ChannelIrreps, with_angles: bool) -> Tensor:
     """See :func:`e3hyena.ops.token_scalars.token_scalars`."""
-    kinds = tuple((ir == "0e", channels.widths[ir], n) for ir, n in channels.copies.items())
+    kinds = _kinds(channels)
     count = sum(n * (1 + (with_angles and not even)) for even, _, n in kinds)
     out = x.new_empty(len(x), count, x.shape[2])
     _launch(_scalars(kinds, with_angles), "scalars", x, [x], [out])
@@ -45,10 +45,24 @@ def scalars(x: Tensor, channels: ChannelIrreps, with_angles: bool) -> Tensor:
 
 def scalars_backward(grad: Tensor, x: Tensor, channels: ChannelIrreps, with_angles: bool) -> Tensor:
     """Gradient by x."""
-    kinds = tuple((ir == "0e", channels.widths[ir], n) for ir, n in channels.copies.items())
     out = torch.empty_like(x, memory_format=torch.contiguous_format)
-    _launch(_scalars(kinds, with_angles), "scalars_backward", x, [grad, x], [out])
+    _launch(_scalars(_kinds(channels), with_angles), "scalars_backward", x, [grad, x], [out])
     return out
+
+
+def scalars_tangent(
+    direction: Tensor, grad: Tensor, x: Tensor, channels: ChannelIrreps, with_angles: bool
+) -> tuple[Tensor, Tensor]:
+    """Derivatives of both where x moves in a direction."""
+    outs = [torch.empty_like(y, memory_format=torch.contiguous_format) for y in (grad, x)]
+    code = _scalars(_kinds(channels), with_angles)
+    _launch(code, "scalars_tangent", x, [direction, grad, x], outs)
+    return outs[0], outs[1]
+
+
+def _kinds(channels: ChannelIrreps) -> tuple[tuple[bool, int, int], ...]:
+    """Of every kind of irrep whether it is 0e, its width, and its copies in a channel."""
+    return tuple((ir == "0e", channels.widths[ir], n) for ir, n in channels.copies.items())
 
 
 def norm(x: Tensor, weight: Tensor, scale: Tensor, eps: float) -> Tensor:
@@ -118,7 +132,7 @@ def _store(name: str, row: int, rows: int, value: str) -> str:
 def _scale(widths: tuple[int, ...], gain: float) -> str:
     """Kernels for copies of some widths; a number in the source has the precision of the rest."""
     ahead, back = _head("scale", "xf", "y"), _head("scale_backward", "gxf", "yz")
-    constant = f"tl.full((), {gain!r}, T)"
+    constant = _constant(gain)
     row, rows = 0, sum(widths)
     for i, width in enumerate(widths):
         for lines in (ahead, back):
@@ -135,62 +149,84 @@ def _scale(widths: tuple[int, ...], gain: float) -> str:
 
 @functools.cache
 def _scalars(kinds: tuple[tuple[bool, int, int], ...], with_angles: bool) -> str:
-    """Kernels for kinds of irreps: whether it is 0e, its width, copies in a channel."""
+    """Kernels for kinds of irreps, see :func:`_kinds`.
+
+    Of every copy: x, and v and w of the channels after and before; s, t and u are their mean
+    squares, p and o the mean products of x with them; ``d_`` is a derivative along the direction h.
+    """
     ahead, back = _head("scalars", "x", "y"), _head("scalars_backward", "gx", "y")
-    neighbours = ["after = (c + 1) % channels", "before = (c + channels - 1) % channels"]
-    ahead, back = ahead + neighbours[:1], back + neighbours
+    along = _head("scalars_tangent", "hgx", "zy")
+    for lines in (ahead, back, along):
+        lines += ["after = (c + 1) % channels", "before = (c + channels - 1) % channels"]
     rows, copies = sum(w * n for _, w, n in kinds), sum(n for *_, n in kinds)
     count = copies + with_angles * sum(n for even, _, n in kinds if not even)
-    row = i = 0
-    angle = copies
-    for even, width, number in kinds:
-        for _ in range(number):
-            if even:
-                ahead += [_load("a", "x", row), _store("y", i, count, "a")]
-                back += [_load("a", "g", i), _store("y", row, rows, "a")]
-            else:
-                body = _copy(row, width, with_angles)
-                ahead += [*body[0], _store("y", i, count, "s * tl.rsqrt(1 + s)")]
-                back += [*body[1], _load("d", "g", i)]
-                back.append("r = tl.rsqrt(1 + s)")
-                back.append("e = d * (1 + s * 0.5) * r * r * r")
+    row, i, angle = 0, 0, copies
+    for even, width, _ in (kind for kind in kinds for _ in range(kind[2])):
+        if even:
+            ahead += [_load("a", "x", row), _store("y", i, count, "a")]
+            back += [_load("a", "g", i), _store("y", row, rows, "a")]
+            along += [_load("a", "h", row), _store("z", i, count, "a")]
+            along.append(_store("y", row, rows, "tl.zeros_like(a)"))
+        else:
+            ahead += [*_means(row, width, with_angles), _store("y", i, count, "s * tl.rsqrt(1 + s)")]
+            common = [_load("d", "g", i), "r = tl.rsqrt(1 + s)", "r3 = r * r * r"]
+            common += ["f = (1 + s * 0.5) * r3", "e = d * f"]
+            if with_angles:
+                ahead.append(_store("y", angle, count, "p * tl.rsqrt(1 + s + t)"))
+                common += [_load("ga", "g", angle), _load("gb", "g", angle, "before")]
+                common += ["ra = tl.rsqrt(1 + s + t)", "ra3 = ra * ra * ra"]
+                common += ["rb = tl.rsqrt(1 + s + u)", "rb3 = rb * rb * rb"]
+                common.append("e = e - 0.5 * (ga * p * ra3 + gb * o * rb3)")
+            back += [*_means(row, width, with_angles, 1), *common]
+            along += [*_means(row, width, with_angles, 2), *common]
+            along.append("d_e = d * d_s * (0.5 * r3 - 1.5 * f * r * r)")
+            along.append(_store("z", i, count, "d_s * f"))
+            if with_angles:
+                along += ["d_a = d_s + d_t", "d_b = d_s + d_u"]
+                along.append(_store("z", angle, count, "d_p * ra - 0.5 * p * d_a * ra3"))
+                along.append("d_e -= 0.5 * ga * ra3 * (d_p - 1.5 * p * ra * ra * d_a)")
+                along.append("d_e -= 0.5 * gb * rb3 * (d_o - 1.5 * o * rb * rb * d_b)")
+            for n in range(width):
+                value, change = f"2 * e * x{n}", f"2 * (d_e * x{n} + e * hx{n})"
                 if with_angles:
-                    ahead.append(_store("y", angle, count, "p * tl.rsqrt(1 + s + t)"))
-                    back += [_load("ga", "g", angle), _load("gb", "g", angle, "before")]
-                    back += ["ra = tl.rsqrt(1 + s + t)", "rb = tl.rsqrt(1 + s + u)"]
-                    back.append("e = e - 0.5 * (ga * p * ra * ra * ra + gb * o * rb * rb * rb)")
-                    back += ["ga = ga * ra", "gb = gb * rb"]
-                for r in range(width):
-                    value = f"2 * e * x{r}"
-                    if with_angles:
-                        value += f" + ga * v{r} + gb * w{r}"
-                    share = f"({value}) * tl.full((), {1 / width!r}, T)"
-                    back.append(_store("y", row + r, rows, share))
-                angle += 1
-            row, i = row + width, i + 1
-    return "\n\n".join([kernels.HEADER, kernels.text(ahead), kernels.text(back)])
+                    value += f" + ga * ra * v{n} + gb * rb * w{n}"
+                    change += f" + ga * (ra * hv{n} - 0.5 * ra3 * d_a * v{n})"
+                    change += f" + gb * (rb * hw{n} - 0.5 * rb3 * d_b * w{n})"
+                back.append(_store("y", row + n, rows, f"({value}) * {_constant(1 / width)}"))
+                along.append(_store("y", row + n, rows, f"({change}) * {_constant(1 / width)}"))
+            angle += 1
+        row, i = row + width, i + 1
+    return "\n\n".join([kernels.HEADER, *map(kernels.text, (ahead, back, along))])
 
 
-def _copy(row: int, width: int, with_angles: bool) -> tuple[list[str], list[str]]:
-    """Mean squares s, t, u of a copy, the one after and the one before; mean products p and o."""
-    parts = {"s": ("x{r}", "x{r}"), "t": ("v{r}", "v{r}"), "p": ("x{r}", "v{r}")}
-    ahead = [_load(f"x{r}", "x", row + r) for r in range(width)]
-    if not with_angles:
-        parts = {"s": parts["s"]}
-    else:
-        ahead += [_load(f"v{r}", "x", row + r, "after") for r in range(width)]
-    more = {"u": ("w{r}", "w{r}"), "o": ("x{r}", "w{r}")} if with_angles else {}
-    back = [_load(f"w{r}", "x", row + r, "before") for r in range(width) if more]
+def _means(row: int, width: int, with_angles: bool, order: int = 0) -> list[str]:
+    """What is loaded of a copy, and its means; for gradients (1) and their derivatives (2), too."""
+    channels = {"x": "c"}
+    products = {"s": "xx"}
+    if with_angles:
+        channels["v"] = "after"
+        products |= {"t": "vv", "p": "xv"}
+        if order:
+            channels["w"] = "before"
+            products |= {"u": "ww", "o": "xw"}
+    lines = [
+        _load(f"{prefix}{name}{n}", prefix or "x", row + n, channel)
+        for name, channel in channels.items()
+        for n in range(width)
+        for prefix in ("", "h")[: 1 + (order == 2)]
+    ]
+    for name, (a, b) in products.items():
+        terms = [f"{a}{n} * {b}{n}" for n in range(width)]
+        lines.append(f"{name} = ({' + '.join(terms)}) * {_constant(1 / width)}")
+        if order == 2:
+            terms = [f"h{a}{n} * {b}{n} + {a}{n} * h{b}{n}" for n in range(width)]
+            lines.append(f"d_{name} = ({' + '.join(terms)}) * {_constant(1 / width)}")
+    return lines
 
-    def sums(parts: dict[str, tuple[str, str]]) -> list[str]:
-        return [
-            f"{name} = ({' + '.join(f'{a} * {b}'.format(r=r) for r in range(width))})"
-            f" * tl.full((), {1 / width!r}, T)"
-            for name, (a, b) in parts.items()
-        ]
 
-    ahead += sums(parts)
-    return ahead, [*ahead, *back, *sums(more)]
+def _constant(value: float) -> str:
+    """A number in the precision of the operands."""
+    return f"tl.full((), {value!r}, T)"
 
 
 _NORM = (
