@@ -7,7 +7,6 @@ would wait for the GPU, is an error. The operators are those of the Triton back-
 
 from __future__ import annotations
 
-import itertools
 from collections import Counter
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -21,7 +20,7 @@ from e3hyena.ops.backends import BACKENDS, triton, use_backend
 
 _NO_LAUNCH = {"empty", "empty_strided", "empty_like", "new_empty", "new_empty_strided", "detach"}
 _VIEWS = {"_unsafe_view", "_reshape_alias", "alias", "lift_fresh", "reshape", "set_"}
-_COPIED_FIRST = {"_fft_c2r": 2}  # the transform destroys its operand, so torch copies it
+_COPIED_FIRST = {"_fft_c2r"}  # the transform destroys its operand, so torch copies it
 
 
 class Launches(TorchDispatchMode):
@@ -66,7 +65,8 @@ class Launches(TorchDispatchMode):
         if on_host:
             self.copies_from_host[short] += 1
         elif short not in _NO_LAUNCH | _VIEWS and not _is_view(func):
-            self.launches[short] += _COPIED_FIRST.get(short, 1)
+            copied = short == "addmm" and args[0].shape != result.shape and kwargs.get("beta") != 0
+            self.launches[short] += 2 if copied or short in _COPIED_FIRST else 1
         return result
 
 
@@ -78,6 +78,21 @@ def _is_view(func: Any) -> bool:
 def _devices(value: Any) -> set[str]:
     tensors = (x for x in torch.utils._pytree.tree_leaves(value) if isinstance(x, torch.Tensor))
     return {x.device.type for x in tensors}
+
+
+class _Fused(torch.autograd.Function):
+    """Attention by torch's kernel: one launch each way, and two that turn a mask into numbers."""
+
+    @staticmethod
+    def forward(ctx: Any, launches: Launches, q: Any, k: Any, v: Any, mask: Any) -> Any:
+        ctx.launches, ctx.shapes = launches, [x.shape for x in (q, k, v)]
+        launches.launches["scaled_dot_product_attention"] += 1 if mask is None else 3
+        return torch.empty_like(v)
+
+    @staticmethod
+    def backward(ctx: Any, grad: Any) -> Any:
+        ctx.launches.launches["scaled_dot_product_attention_backward"] += 1
+        return None, *(grad.new_empty(shape) for shape in ctx.shapes), None
 
 
 class _Counted(triton.Triton):
@@ -109,12 +124,19 @@ def counting() -> Iterator[Launches]:
         launches.copies_from_host["tensor"] += 1
         return made(*given, **options)
 
+    def attend(q: torch.Tensor, k: torch.Tensor, v: torch.Tensor, attn_mask: Any = None) -> Any:
+        if torch.backends.cuda.math_sdp_enabled() and not torch.backends.cuda.flash_sdp_enabled():
+            return plain(q, k, v, attn_mask=attn_mask)
+        return _Fused.apply(launches, q, k, v, attn_mask)
+
+    plain = torch.nn.functional.scaled_dot_product_attention
     made = torch.tensor
     with (
         mock.patch.object(torch, "tensor", from_numbers),
         mock.patch.object(
             torch.Tensor, "new_tensor", lambda x, v: from_numbers(v, dtype=x.dtype, device=x.device)
         ),
+        mock.patch.object(torch.nn.functional, "scaled_dot_product_attention", attend),
         mock.patch.dict(BACKENDS, counted=_Counted()),
         mock.patch.object(triton.kernels, "launch", launch),
         use_backend("counted"),

@@ -225,8 +225,13 @@ class HyenaNet(nn.Module):
             if self.embed_features is not None:
                 assert features is not None
                 x = x + self.embed_features(features.to(x.dtype))
-            for layer in self.layers:
-                x = layer(x, working, edge_index, segments, offset)
+            layers = self._layers()
+            geometry = None
+            if self.cutoff is not None and layers:  # the same for all of them
+                assert edge_index is not None
+                geometry = layers[0].geometry(working, edge_index, offset)
+            for layer in layers:
+                x = layer(x, working, edge_index, segments, geometry)
             y = self.readout(x, working, segments)
             if self.pool is not None:
                 number = segments.num_graphs
@@ -326,10 +331,17 @@ class HyenaLayer(LocalGlobalBlock):
         pos: Tensor,
         edge_index: Tensor | None,
         segments: Segments,
-        offset: Tensor | None = None,
+        geometry: tuple[Tensor, Tensor] | None = None,
     ) -> Tensor:
         """``(T, irreps.dim)`` -> the same."""
-        return super().forward(x, edge_index, segments, pos=pos, offset=offset)
+        return super().forward(x, edge_index, segments, pos=pos, geometry=geometry)
+
+    def geometry(
+        self, pos: Tensor, edge_index: Tensor, offset: Tensor | None
+    ) -> tuple[Tensor, Tensor]:
+        """What depends on the edges only, see :meth:`Interaction.geometry`."""
+        assert isinstance(self.interaction, Interaction)
+        return self.interaction.geometry(pos, edge_index, offset)
 
     def reached(self, given: Kinds) -> Kinds:
         """Kinds of irreps that are not zero after the layer, for atoms of the given kinds."""

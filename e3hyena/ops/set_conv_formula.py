@@ -119,9 +119,11 @@ class _Kernel:
         if self.sharpening:
             square = (gram * gram.transpose(2, 3)).sum(dim=(2, 3), keepdim=True)
             gram = gram * (square + 1e-12).rsqrt()
+        shape, gram = means.shape, gram.flatten(0, 1)
         for power in self.powers[1:]:
-            means = means - means @ gram
-            total = total + power[:, None, None, None] * means
+            flat = means.flatten(0, 1)
+            means = torch.baddbmm(flat, flat, gram, alpha=-1).view(shape)
+            total = torch.addcmul(total, power[:, None, None, None], means)
         return total
 
     def _filtered(self, means: Tensor) -> Tensor:
