@@ -58,14 +58,14 @@ class Launches(TorchDispatchMode):
         if parts is not NotImplemented:
             return parts
         short = name.split("::")[1]
-        on_host = _devices((args, kwargs)) == {"cpu"}
+        given = _devices((args, kwargs))
         result = func(*args, **kwargs)
-        if "meta" not in _devices(result):
+        if "meta" not in given | _devices(result):
             return result
-        if on_host:
+        if given == {"cpu"}:
             self.copies_from_host[short] += 1
         elif short not in _NO_LAUNCH | _VIEWS and not _is_view(func):
-            copied = short == "addmm" and args[0].shape != result.shape and kwargs.get("beta") != 0
+            copied = short == "addmm" and kwargs.get("beta") != 0 and args[0].shape != result.shape
             self.launches[short] += 2 if copied or short in _COPIED_FIRST else 1
         return result
 
@@ -121,8 +121,9 @@ def counting() -> Iterator[Launches]:
         launches.launches[f"triton {name}"] += 1
 
     def from_numbers(*given: Any, **options: Any) -> torch.Tensor:
-        launches.copies_from_host["tensor"] += 1
-        return made(*given, **options)
+        x = made(*given, **options)
+        launches.copies_from_host["tensor"] += x.is_meta
+        return x
 
     def attend(q: torch.Tensor, k: torch.Tensor, v: torch.Tensor, attn_mask: Any = None) -> Any:
         if torch.backends.cuda.math_sdp_enabled() and not torch.backends.cuda.flash_sdp_enabled():
