@@ -165,8 +165,9 @@ class HyenaNet(nn.Module):
         self,
         z: Tensor,
         pos: Tensor,
-        batch: Tensor | None = None,
+        batch: Tensor | Segments | None = None,
         *,
+        ptr: Tensor | None = None,
         edge_index: Tensor | None = None,
         features: Tensor | None = None,
         cell: Tensor | None = None,
@@ -182,7 +183,11 @@ class HyenaNet(nn.Module):
         pos : Tensor
             Positions, ``(num_atoms, 3)``; Angstrom by convention.
         batch : Tensor, optional
-            Graph of every atom, ``(num_atoms,)``, sorted.
+            Graph of every atom, ``(num_atoms,)``, sorted. `Segments` are graphs that were read
+            before; then neither they nor the atoms are looked at again.
+        ptr : Tensor, optional
+            Offsets of the graphs, ``(num_graphs + 1,)``, as PyG's batches have them. With it and
+            ``edge_index`` the network compiles in one graph.
         edge_index : Tensor, optional
             Directed edges (source, target), ``(2, num_edges)``; by default all pairs within the
             cutoff.
@@ -202,9 +207,10 @@ class HyenaNet(nn.Module):
             ``(num_graphs, irreps_out.dim)``, or ``(num_atoms, irreps_out.dim)`` with
             ``pool=None``; dtype of ``pos``.
         """
-        check_atoms(z, pos)
+        if not isinstance(batch, Segments):
+            check_atoms(z, pos)
         self._check_features(len(z), features)
-        segments = Segments.build(len(z), batch, device=pos.device)
+        segments = Segments.build(len(z), batch, ptr, pos.device)
         with full_precision(pos):
             working = to_working(pos, self)
             cells = Cells.build(cell, pbc, segments, working)

@@ -85,7 +85,16 @@ class Segments:
 
     def __init__(self, lengths: tuple[int, ...], device: torch.device | str = "cpu") -> None:
         self.lengths = lengths
+        self.num_graphs = len(lengths)
         self.device = torch.device(device)
+
+    @classmethod
+    def described(cls, ptr: Tensor, index: Tensor) -> Segments:
+        """Graphs given by tensors alone, unchecked; lengths are read if somebody asks for them."""
+        segments = cls.__new__(cls)
+        segments.ptr, segments.index, segments.sizes = ptr, index, ptr.diff()
+        segments.num_graphs, segments.device = len(ptr) - 1, ptr.device
+        return segments
 
     def within(self, window: Window) -> Segments:
         """The same graphs, in which a mixer that has a range hears these pairs."""
@@ -111,7 +120,13 @@ class Segments:
         TypeError
             If they are not integer tensors.
         """
+        if torch.compiler.is_compiling() and not isinstance(batch, Segments) and batch is not None:
+            if ptr is None:
+                raise ValueError("a compiled graph cannot count graphs; pass ptr= beside batch")
+            return cls.described(ptr, batch)
         if isinstance(batch, Segments):
+            if "lengths" not in vars(batch):
+                return batch
             if sum(batch.lengths) != num_tokens:
                 raise ValueError(f"segments of {sum(batch.lengths)} tokens for {num_tokens} tokens")
             return batch
@@ -127,10 +142,10 @@ class Segments:
         assert batch is not None
         return cls(_lengths_from_batch(batch, num_tokens), device)
 
-    @property
-    def num_graphs(self) -> int:
-        """Number of graphs, empty ones included."""
-        return len(self.lengths)
+    @_computed_once
+    def lengths(self) -> tuple[int, ...]:
+        """Tokens per graph, on the host."""
+        return tuple(self.sizes.tolist())
 
     @_computed_once
     def sizes(self) -> Tensor:
