@@ -6,6 +6,7 @@ import warnings
 from collections.abc import Mapping
 from typing import Any
 
+import torch
 from e3nn import o3
 from torch import Tensor, nn
 from torch_geometric.utils import scatter
@@ -231,18 +232,59 @@ class HyenaNet(nn.Module):
             if self.embed_features is not None:
                 assert features is not None
                 x = x + self.embed_features(features.to(x.dtype))
-            layers = self._layers()
-            geometry = None
-            if self.cutoff is not None and layers:  # the same for all of them
-                assert edge_index is not None
-                geometry = layers[0].geometry(working, edge_index, offset)
-            for layer in layers:
-                x = layer(x, working, edge_index, segments, geometry)
-            y = self.readout(x, working, segments)
-            if self.pool is not None:
-                number = segments.num_graphs
-                y = scatter(y, segments.index, dim=0, dim_size=number, reduce=self.pool)
+            y = self._through(x, working, edge_index, segments, offset)
             return y.to(pos.dtype)
+
+    def _through(
+        self,
+        x: Tensor,
+        pos: Tensor,
+        edge_index: Tensor | None,
+        segments: Segments,
+        offset: Tensor | None,
+    ) -> Tensor:
+        """All layers, readout and pooling, of a batch that was read."""
+        layers = self._layers()
+        geometry = None
+        if self.cutoff is not None and layers:  # the same for all of them
+            assert edge_index is not None
+            geometry = layers[0].geometry(pos, edge_index, offset)
+        for layer in layers:
+            x = layer(x, pos, edge_index, segments, geometry)
+        y = self.readout(x, pos, segments)
+        if self.pool is None:
+            return y
+        return scatter(
+            y, segments.index, dim=0, dim_size=segments.num_graphs, reduce=self.pool
+        )
+
+    def compile_layers(self, **options: Any) -> None:
+        """Compile all but the reading of a batch: one graph, for batches of any size.
+
+        Parameters
+        ----------
+        **options
+            Of ``torch.compile``.
+
+        Raises
+        ------
+        ValueError
+            If the mixer, or ``short_conv``, needs the lengths of the graphs on the host.
+        """
+        if self.mixer_name not in ("coordinate", None) or self.follows_order or self.range:
+            raise ValueError(
+                f"mixer={self.mixer_name!r} with these options needs the sizes of the graphs on "
+                "the host, and would be compiled anew for every batch: take mixer='coordinate', "
+                "without range and short_conv, or None"
+            )
+        compiled = torch.compile(self._through, fullgraph=True, dynamic=True, **options)
+
+        def through(x: Tensor, pos: Tensor, edges: Any, segments: Segments, offset: Any) -> Tensor:
+            graphs = Segments.described(segments.ptr, segments.index)
+            found: Tensor = compiled(x, pos, edges, graphs, offset)
+            return found
+
+        self._through = through  # type: ignore[method-assign]
 
     def reached(self) -> Kinds:
         """Kinds of irreps in the output that are not always zero."""
