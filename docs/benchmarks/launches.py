@@ -64,7 +64,7 @@ class Launches(TorchDispatchMode):
             return result
         if given == {"cpu"}:
             self.copies_from_host[short] += 1
-        elif short not in _NO_LAUNCH | _VIEWS and not _is_view(func):
+        elif short not in _NO_LAUNCH | _VIEWS and not _is_view(func) and not _is_empty(result):
             copied = short == "addmm" and kwargs.get("beta") != 0 and args[0].shape != result.shape
             self.launches[short] += 2 if copied or short in _COPIED_FIRST else 1
         return result
@@ -75,9 +75,18 @@ def _is_view(func: Any) -> bool:
     return any(alias is not None and not alias.is_write for alias in aliases)
 
 
+def _tensors(value: Any) -> list[torch.Tensor]:
+    leaves = torch.utils._pytree.tree_leaves(value)
+    return [x for x in leaves if isinstance(x, torch.Tensor)]
+
+
 def _devices(value: Any) -> set[str]:
-    tensors = (x for x in torch.utils._pytree.tree_leaves(value) if isinstance(x, torch.Tensor))
-    return {x.device.type for x in tensors}
+    return {x.device.type for x in _tensors(value)}
+
+
+def _is_empty(result: Any) -> bool:
+    tensors = _tensors(result)
+    return bool(tensors) and not any(x.numel() for x in tensors)
 
 
 class _Fused(torch.autograd.Function):

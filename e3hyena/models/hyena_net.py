@@ -218,10 +218,7 @@ class HyenaNet(nn.Module):
             if cells is not None or shifts is not None:
                 check_periodic(self, cells, edge_index, shifts)
             offset = None
-            if self.cutoff is None:
-                x = self.embedding(z, centred(working, segments))
-            else:
-                x = self.embedding(z)
+            if self.cutoff is not None:
                 if edge_index is None:
                     edge_index, shifts = neighbours(working, self.cutoff, segments, cell=cells)
                 if cells is not None and shifts is not None:
@@ -229,21 +226,23 @@ class HyenaNet(nn.Module):
                     offset = cells.offsets(shifts, graph)
             if self.range is not None:
                 segments = segments.within(Window(working, self.range, segments, cells))
-            if self.embed_features is not None:
-                assert features is not None
-                x = x + self.embed_features(features.to(x.dtype))
-            y = self._through(x, working, edge_index, segments, offset)
+            y = self._through(z, working, edge_index, segments, offset, features)
             return y.to(pos.dtype)
 
     def _through(
         self,
-        x: Tensor,
+        z: Tensor,
         pos: Tensor,
         edge_index: Tensor | None,
         segments: Segments,
         offset: Tensor | None,
+        features: Tensor | None,
     ) -> Tensor:
-        """All layers, readout and pooling, of a batch that was read."""
+        """Embedding, all layers, readout and pooling, of a batch that was read."""
+        x = self.embedding(z) if self.cutoff else self.embedding(z, centred(pos, segments))
+        if self.embed_features is not None:
+            assert features is not None
+            x = x + self.embed_features(features.to(x.dtype))
         layers = self._layers()
         geometry = None
         if self.cutoff is not None and layers:  # the same for all of them
@@ -254,9 +253,7 @@ class HyenaNet(nn.Module):
         y = self.readout(x, pos, segments)
         if self.pool is None:
             return y
-        return scatter(
-            y, segments.index, dim=0, dim_size=segments.num_graphs, reduce=self.pool
-        )
+        return scatter(y, segments.index, dim=0, dim_size=segments.num_graphs, reduce=self.pool)
 
     def compile_layers(self, **options: Any) -> None:
         """Compile all but the reading of a batch: one graph, for batches of any size.
@@ -279,9 +276,9 @@ class HyenaNet(nn.Module):
             )
         compiled = torch.compile(self._through, fullgraph=True, dynamic=True, **options)
 
-        def through(x: Tensor, pos: Tensor, edges: Any, segments: Segments, offset: Any) -> Tensor:
-            graphs = Segments.described(segments.ptr, segments.index)
-            found: Tensor = compiled(x, pos, edges, graphs, offset)
+        def through(z: Tensor, pos: Tensor, edges: Any, segments: Segments, *rest: Any) -> Tensor:
+            graphs = Segments.described(segments.ptr, segments.index, len(z))
+            found: Tensor = compiled(z, pos, edges, graphs, *rest)
             return found
 
         self._through = through  # type: ignore[method-assign]

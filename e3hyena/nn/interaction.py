@@ -282,9 +282,7 @@ def _sum_at(messages: list[Tensor], target: Tensor, x: Tensor) -> list[Tensor]:
     joint = torch.cat([each.flatten(1) for each in messages], dim=1)
     total = joint.new_zeros(len(x), joint.shape[1]).index_add(0, target, joint)
     parts = total.split([each.shape[1:].numel() for each in messages], dim=1)
-    return [
-        part.unflatten(1, each.shape[1:]) for part, each in zip(parts, messages, strict=True)
-    ]
+    return [part.unflatten(1, each.shape[1:]) for part, each in zip(parts, messages, strict=True)]
 
 
 def _edge_irreps(irreps_edge: IrrepsLike | None, irreps: o3.Irreps) -> o3.Irreps:

@@ -89,11 +89,15 @@ class Segments:
         self.device = torch.device(device)
 
     @classmethod
-    def described(cls, ptr: Tensor, index: Tensor) -> Segments:
+    def described(cls, ptr: Tensor, index: Tensor | None, num_tokens: int) -> Segments:
         """Graphs given by tensors alone, unchecked; lengths are read if somebody asks for them."""
         segments = cls.__new__(cls)
-        segments.ptr, segments.index, segments.sizes = ptr, index, ptr.diff()
         segments.num_graphs, segments.device = len(ptr) - 1, ptr.device
+        segments.ptr, segments.sizes = ptr, ptr.diff()
+        if index is None:
+            graphs = torch.arange(segments.num_graphs, device=ptr.device)
+            index = torch.repeat_interleave(graphs, segments.sizes, output_size=num_tokens)
+        segments.index = index
         return segments
 
     def within(self, window: Window) -> Segments:
@@ -120,10 +124,8 @@ class Segments:
         TypeError
             If they are not integer tensors.
         """
-        if torch.compiler.is_compiling() and not isinstance(batch, Segments) and batch is not None:
-            if ptr is None:
-                raise ValueError("a compiled graph cannot count graphs; pass ptr= beside batch")
-            return cls.described(ptr, batch)
+        if torch.compiler.is_compiling() and ptr is not None:
+            return cls.described(ptr, batch if isinstance(batch, Tensor) else None, num_tokens)
         if isinstance(batch, Segments):
             if "lengths" not in vars(batch):
                 return batch
@@ -155,7 +157,7 @@ class Segments:
     @_computed_once
     def starts(self) -> Tensor:
         """First token of every graph, ``(num_graphs,)``."""
-        return self.sizes.cumsum(0) - self.sizes
+        return self.ptr[:-1]
 
     @_computed_once
     def ptr(self) -> Tensor:
@@ -171,7 +173,7 @@ class Segments:
     @_computed_once
     def position(self) -> Tensor:
         """Position of every token within its graph, ``(num_tokens,)``."""
-        tokens = torch.arange(sum(self.lengths), device=self.device)
+        tokens = torch.arange(len(self.index), device=self.device)
         return tokens - self.starts[self.index]
 
     @_computed_once

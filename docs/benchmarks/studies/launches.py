@@ -107,9 +107,7 @@ def _operator(
     return call
 
 
-def _network(
-    mixer: str, irreps: str, lengths: tuple[int, ...], forces: bool, device: str
-) -> Call:
+def _network(mixer: str, irreps: str, lengths: tuple[int, ...], forces: bool, device: str) -> Call:
     """A training step of three layers with a local part, edges known, twelve to an atom."""
     name = None if mixer == LOCAL else mixer
     net: nn.Module = HyenaNet(

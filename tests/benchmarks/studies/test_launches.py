@@ -37,14 +37,16 @@ def test_what_waits_for_the_gpu_is_found():
 def test_counting_leaves_nothing_behind():
     before = torch.tensor, torch.nn.functional.scaled_dot_product_attention, set(BACKENDS)
     with counting():
-        HyenaOperator("8x0e + 8x1o", mixer="attention").to("meta")(torch.empty(9, 32, device="meta"))
+        HyenaOperator("8x0e + 8x1o", mixer="attention").to("meta")(
+            torch.empty(9, 32, device="meta")
+        )
     after = torch.tensor, torch.nn.functional.scaled_dot_product_attention, set(BACKENDS)
     assert before == after
 
 
 @pytest.mark.parametrize("mixer", [*MIXERS, LOCAL])
 def test_within_what_is_held(mixer, tmp_path, monkeypatch):
-    """The numbers of `launch_budgets.json`; nothing is copied from the host after the first look."""
+    """The numbers of `launch_budgets.json`; no copies from the host after the first look."""
     values = {**LaunchesConfig().options(), "mixers": mixer}
     if mixer not in ("coordinate", LOCAL):  # the others share the network with these
         both = launches.passes(values).items()

@@ -92,19 +92,17 @@ def test_rows_equal_the_eager_ones(dtype, irreps):
     x = x.transpose(1, 2).contiguous().transpose(1, 2)  # of any strides
     factors = torch.randn(shape[0], len(widths), 130, dtype=dtype, device=DEVICE)
     weight, scale = torch.rand(2, x[..., 0].numel(), dtype=dtype, device=DEVICE)
-    calls = {
-        "scale": (x, factors, widths, 1.5),
-        "scale_backward": (grad, x, factors, widths, 1.5),
-        "norm": (x.flatten(0, 1), weight, scale, 1e-5),
-        "norm_backward": (grad.flatten(0, 1), x.flatten(0, 1), weight, scale, 1e-5),
-    }
-    pairs = [(getattr(each, name)(*given) for each in (mine, plain)) for name, given in calls.items()]
+    calls = [
+        ("scale", (x, factors, widths, 1.5)),
+        ("scale_backward", (grad, x, factors, widths, 1.5)),
+        ("norm", (x.flatten(0, 1), weight, scale, 1e-5)),
+        ("norm_backward", (grad.flatten(0, 1), x.flatten(0, 1), weight, scale, 1e-5)),
+    ]
     for with_angles in (False, True):
-        scalars = [each.scalars(x, channels, with_angles) for each in (mine, plain)]
-        pairs.append(iter(scalars))
-        back = torch.randn_like(scalars[0]), x, channels, with_angles
-        pairs.append(each.scalars_backward(*back) for each in (mine, plain))
-        pairs.append(each.scalars_tangent(grad, *back) for each in (mine, plain))
-    for pair in pairs:
-        actual, expected = ([y] if isinstance(y, torch.Tensor) else y for y in pair)
-        assert relative_error(actual, expected) <= 10 * LIMIT[dtype]
+        calls.append(("scalars", (x, channels, with_angles)))
+        back = torch.randn_like(plain.scalars(*calls[-1][1])), *calls[-1][1]
+        calls += [("scalars_backward", back), ("scalars_tangent", (grad, *back))]
+    for name, given in calls:
+        found = [getattr(each, name)(*given) for each in (mine, plain)]
+        actual, expected = ([y] if isinstance(y, torch.Tensor) else y for y in found)
+        assert relative_error(actual, expected) <= 10 * LIMIT[dtype], name

@@ -24,11 +24,12 @@ for code in CODES:
         if not isinstance(kernel, triton.JITFunction):
             continue
         for kind in ("fp32", "fp64"):
-            numbers = lambda n: n in ("channels", "rows", "length") or "_row" in n or "_channel" in n
-            signature = {
-                n: "constexpr" if n in CONSTANTS else "i32" if numbers(n) else f"*{kind}"
-                for n in kernel.arg_names
-            }
+            numbers = ("channels", "rows", "length")
+            signature = {n: f"*{kind}" for n in kernel.arg_names}
+            for n in kernel.arg_names:
+                if n in numbers or n.endswith(("_row", "_channel")):
+                    signature[n] = "i32"
+            signature |= {n: "constexpr" for n in kernel.arg_names if n in CONSTANTS}
             constants = {n: CONSTANTS[n] for n in kernel.arg_names if n in CONSTANTS}
             made = ASTSource(fn=kernel, signature=signature, constexprs=constants)
             text = triton.compile(made, target=GPUTarget("cuda", 90, 32)).asm["ptx"]

@@ -69,7 +69,7 @@ def scalars_tangent(
         moved["scalars"].append(d_s * slope)
         e = by_invariant * slope
         d_e = by_invariant * d_s * (0.5 * (1 + s).pow(-1.5) - 1.5 * slope / (1 + s))
-        total = 0
+        total: Tensor | float = 0.0
         if with_angles:
             by_angle = by_angles[:, used : used + copies]
             used += copies
@@ -85,5 +85,7 @@ def scalars_tangent(
             total = d_g * after + g * d_after + (d_g * v + g * d_v).roll(1, dims=0)
         total = total + 2 * (d_e[:, :, None] * v + e[:, :, None] * d_v)
         moved["gradient"].append((total / width).flatten(1, 2))
-    change = torch.cat(moved["scalars"] + moved["angles"], dim=1) if x.shape[1] else torch.zeros_like(grad)
-    return change, torch.cat(moved["gradient"], dim=1) if x.shape[1] else torch.zeros_like(x)
+    if not moved["gradient"]:
+        return torch.zeros_like(grad), torch.zeros_like(x)
+    change = torch.cat(moved["scalars"] + moved["angles"], dim=1)
+    return change, torch.cat(moved["gradient"], dim=1)

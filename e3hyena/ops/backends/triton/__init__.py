@@ -118,7 +118,6 @@ class Triton(Backend):
         return rows.scalars_tangent(direction, grad, x, channels, with_angles)
 
 
-
 def _launch(paths: Paths, name: str, operands: Sequence[Tensor], last: Tensor) -> None:
     """Run a kernel on operands ``(C, d, M)``, one program per channel and block of M."""
     channels, _, length = operands[0].shape

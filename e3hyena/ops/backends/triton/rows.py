@@ -83,9 +83,7 @@ def norm_backward(
     return out, shares.sum(dim=0)
 
 
-def _launch(
-    code: str, name: str, like: Tensor, given: list[Tensor], outs: list[Tensor]
-) -> None:
+def _launch(code: str, name: str, like: Tensor, given: list[Tensor], outs: list[Tensor]) -> None:
     """Run a kernel of channels: operands ``(C, n, T)`` with strides, then contiguous results."""
     given = [kernels.rows(x) for x in given]
     strides = [stride for x in given for stride in x.stride()[:2]]
@@ -168,7 +166,10 @@ def _scalars(kinds: tuple[tuple[bool, int, int], ...], with_angles: bool) -> str
             along += [_load("a", "h", row), _store("z", i, count, "a")]
             along.append(_store("y", row, rows, "tl.zeros_like(a)"))
         else:
-            ahead += [*_means(row, width, with_angles), _store("y", i, count, "s * tl.rsqrt(1 + s)")]
+            ahead += [
+                *_means(row, width, with_angles),
+                _store("y", i, count, "s * tl.rsqrt(1 + s)"),
+            ]
             common = [_load("d", "g", i), "r = tl.rsqrt(1 + s)", "r3 = r * r * r"]
             common += ["f = (1 + s * 0.5) * r3", "e = d * f"]
             if with_angles:
@@ -231,7 +232,7 @@ def _constant(value: float) -> str:
 
 _NORM = (
     kernels.HEADER
-    + '''
+    + """
 
 @triton.jit
 def norm(
@@ -286,5 +287,5 @@ def norm_backward(
         tl.store(out + r[:, None] * length + m[None, :], y, mask=inside)
         share = tl.sum(a * g * factor[None, :], axis=1)
         tl.store(shares + tl.program_id(0) * rows + r, share, mask=r < rows)
-'''
+"""
 )
