@@ -75,13 +75,7 @@ def check_digest(content: dict[str, Any]) -> None:
 
 
 def check_sums(path: str | Path) -> None:
-    """Look at the check sums that torch writes into its files, which `torch.load` does not.
-
-    Raises
-    ------
-    ValueError
-        If the file is damaged, or not of torch.
-    """
+    """Look at the check sums that torch writes into its files, which `torch.load` does not."""
     try:
         with zipfile.ZipFile(path) as archive:
             if sum(record.file_size for record in archive.infolist()) > Path(path).stat().st_size:

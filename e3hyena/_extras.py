@@ -9,24 +9,6 @@ __all__ = ["require"]
 def require(module: str, extra: str) -> ModuleType:
     """Import an optional dependency.
 
-    Parameters
-    ----------
-    module : str
-        Dotted name of the module, such as ``"ase.io"``.
-    extra : str
-        Extra of this package that installs it, such as ``"chem"``.
-
-    Returns
-    -------
-    module : ModuleType
-        The module that ``import module`` names (``ase.io``, not ``ase``).
-
-    Raises
-    ------
-    ImportError
-        If the package is not installed; the message names the command that installs it. A package
-        that is installed but fails to import raises its own error unchanged.
-
     Examples
     --------
     >>> require("json", "train").loads("[1, 2]")

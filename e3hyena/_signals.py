@@ -18,11 +18,6 @@ def end_in_one_line(words: Sequence[str]) -> None:
     An exception instead would show a traceback where it falls into an import, a destructor or the
     code of another library. Nothing is lost: files are replaced whole, and the next run removes
     what was half written. Signals that are ignored or handled otherwise stay as they are.
-
-    Parameters
-    ----------
-    words : sequence of str
-        The command line, to say whether the same command continues.
     """
     command = next((word for word in words if not word.startswith("-")), "")
     note = "; the same command continues" if command in _CONTINUED else ""

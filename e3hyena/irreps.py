@@ -196,11 +196,6 @@ class TokenLayout(RowLayout):
 class ChannelIrreps(Layout):
     """Channel layout: irreps read as C channels, C the gcd of the multiplicities.
 
-    Parameters
-    ----------
-    irreps : o3.Irreps or str
-        Any irreps; order and repetition do not matter, they are sorted and merged.
-
     Attributes
     ----------
     irreps : o3.Irreps

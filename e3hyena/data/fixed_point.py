@@ -8,22 +8,6 @@ __all__ = ["decode", "encode"]
 def encode(values: np.ndarray, decimals: int) -> np.ndarray:
     """Round to `decimals` digits after the point and store as 32-bit integers, plane by plane.
 
-    Parameters
-    ----------
-    values : ndarray of float64, any shape
-        At most 2**31 / 10**decimals in size.
-    decimals : int
-
-    Returns
-    -------
-    planes : ndarray of uint8, shape (4, *values.shape)
-        Lowest byte first.
-
-    Raises
-    ------
-    ValueError
-        If a number is not finite or too large.
-
     Examples
     --------
     >>> decode(encode(np.array([-40.47893, 0.25]), 6), 6).tolist()

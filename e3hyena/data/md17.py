@@ -110,13 +110,7 @@ class MD17Ethanol(FrameDataset):
 
 
 def read_wheel(wheel: Path) -> Frames:
-    """Read all frames: energies in Hartree, forces in Hartree/Bohr, positions in Angstrom.
-
-    Raises
-    ------
-    ValueError
-        If the file is not the wheel that holds them.
-    """
+    """Read all frames: energies in Hartree, forces in Hartree/Bohr, positions in Angstrom."""
     try:
         with zipfile.ZipFile(wheel) as archive:
             lines = archive.read(MEMBER).decode().splitlines()

@@ -41,24 +41,7 @@ class Table(NamedTuple):
 
 
 def read_wheel(wheel: Path) -> Table:
-    """Read all molecules, in the order of their ids.
-
-    Parameters
-    ----------
-    wheel : Path
-        The wheel of qm9pack 1.0.3; nothing is unpacked or imported.
-
-    Returns
-    -------
-    table : Table
-
-    Raises
-    ------
-    ImportError
-        If pandas is not installed.
-    ValueError
-        If the file is not that wheel.
-    """
+    """Read all molecules, in the order of their ids."""
     pandas = require("pandas", "data")
     columns = ["Index", "SMILES", "N_atoms", "Elements", "XYZ_Ang", *COLUMNS]
     try:

@@ -232,19 +232,6 @@ def raw_to_targets(raw: np.ndarray, z: np.ndarray, counts: np.ndarray) -> Tensor
 
     Energies are converted from Hartree to eV; the atomization energy of target 12 + k is target
     7 + k minus the reference energies of the atoms. All of it in float64, rounded once at the end.
-
-    Parameters
-    ----------
-    raw : ndarray of shape (num_graphs, 15)
-        The columns `COLUMNS` in their published units.
-    z : ndarray of shape (num_nodes,)
-        Atomic numbers, molecule after molecule.
-    counts : ndarray of shape (num_graphs,)
-        Atoms of every molecule.
-
-    Returns
-    -------
-    y : Tensor of shape (num_graphs, 19), float32
     """
     values = np.where(_HARTREE, HAR2EV * raw, raw)
     references = np.zeros((4, max(ELEMENTS.values()) + 1))

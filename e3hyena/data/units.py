@@ -13,17 +13,6 @@ LENGTH_UNITS = ("Angstrom", "Bohr", "nm")
 def energy_factor(given: str, wanted: str) -> float:
     """Number by which an energy in the unit `given` is multiplied to be in the unit `wanted`.
 
-    Parameters
-    ----------
-    given, wanted : {"eV", "kcal/mol", "kJ/mol", "Hartree", "Rydberg"}
-
-    Raises
-    ------
-    ValueError
-        If a unit is unknown.
-    ImportError
-        If the extra ``chem`` is not installed.
-
     Examples
     --------
     >>> round(energy_factor("Hartree", "eV"), 3), round(energy_factor("eV", "kcal/mol"), 3)
@@ -34,10 +23,6 @@ def energy_factor(given: str, wanted: str) -> float:
 
 def length_factor(given: str, wanted: str) -> float:
     """Number by which a length in the unit `given` is multiplied to be in the unit `wanted`.
-
-    Parameters
-    ----------
-    given, wanted : {"Angstrom", "Bohr", "nm"}
 
     Examples
     --------

@@ -18,19 +18,6 @@ class KernelFeatures(nn.Module):
     :math:`\sum_m\cos\omega_m(a-b)`, :math:`x\cdot y` and :math:`\sum_c (x_c\cdot y_c)^2`:
     invariant, smooth, and finite sums of products.
 
-    Parameters
-    ----------
-    hidden : ChannelIrreps
-        Channels and per-channel irreps; a head owns C/H channels with D components together.
-    heads : int
-        H.
-    modes : int
-        M, the constant among them.
-    max_frequency : float
-        Largest initial frequency; the others are spaced geometrically below, down to 1/4.
-    degree : int
-        Largest tensor power: 0, 1 or 2.
-
     Attributes
     ----------
     sizes : list of int

@@ -17,11 +17,6 @@ class InvariantMLP(nn.Module):
     W are drawn from a unit normal and g = 1.5 makes y about as wide as s. Scaling the products
     instead of the weights lets one learning rate suit these and the weights of all other layers.
 
-    Parameters
-    ----------
-    num_in, num_out : int
-        Numbers of invariants n and of results; the hidden width h is twice the latter.
-
     Examples
     --------
     >>> InvariantMLP(6, 4)(torch.randn(6, 10)).shape

@@ -28,18 +28,6 @@ class Falloff(nn.Module):
     are learned; they start between R/8 and R. f is a smooth function of the positions, also where
     two tokens coincide.
 
-    Parameters
-    ----------
-    radius : float
-        R, in the unit of the positions.
-    heads : int
-        Number of lengths.
-
-    Raises
-    ------
-    ValueError
-        If the radius is not positive and finite.
-
     Examples
     --------
     >>> falloff = Falloff(10.0, heads=2)
@@ -76,15 +64,6 @@ class RangedMixer(Mixer):
 
     Such a mixer hears the pairs of ``segments.window``, which a network that knows the positions
     sets; the features alone do not say who is near.
-
-    Parameters
-    ----------
-    hidden : ChannelIrreps
-        Channels and per-channel irreps.
-    heads : int
-        Number of heads.
-    range : float, optional
-        Radius beyond which a token hears nobody; None: it hears its whole graph.
     """
 
     ranged: ClassVar[bool] = True

@@ -9,11 +9,6 @@ from torch import Tensor, nn
 def to_working(x: Tensor, module: nn.Module) -> Tensor:
     """``x`` in at least float32, the dtype of the parameters it will meet.
 
-    Raises
-    ------
-    TypeError
-        If the parameters of ``module`` have another dtype.
-
     Examples
     --------
     >>> to_working(torch.ones(2, dtype=torch.bfloat16), nn.Linear(2, 2)).dtype

@@ -22,11 +22,6 @@ class Products(nn.Module):
     From scalars and vectors come pseudovectors and quadrupoles (two vectors), and pseudoscalars and
     octupoles (three): chirality, magnetic moments, polarisabilities.
 
-    Parameters
-    ----------
-    irreps_in, irreps_out : o3.Irreps or str
-        Irreps of the tokens and of the result.
-
     Examples
     --------
     >>> products = Products("8x0e + 8x1o", "0o + 2x1e")

@@ -33,18 +33,6 @@ class RadialBasis(nn.Module):
     :math:`\sigma = 0.93` makes :math:`\langle e_n^2\rangle = 1` for neighbours spread evenly over
     the sphere (4 % more at n = 1, 3 % less at n = 2). No learned parameters.
 
-    Parameters
-    ----------
-    num_basis : int
-        N, the number of functions.
-    cutoff : float
-        :math:`r_c`, in the unit of the distances.
-
-    Raises
-    ------
-    ValueError
-        If ``num_basis`` or ``cutoff`` is not positive.
-
     References
     ----------
     Gasteiger, Groß, Günnemann, Directional Message Passing for Molecular Graphs, 2020.

@@ -32,22 +32,6 @@ class Cells(NamedTuple):
     ) -> Cells | None:
         """Check what a caller gave; None where nothing is periodic.
 
-        Parameters
-        ----------
-        cell : Tensor, optional
-            ``(num_graphs, 3, 3)``, or ``(3, 3)`` for all graphs.
-        pbc : Tensor, optional
-            ``(num_graphs, 3)``, or ``(3,)`` for all; by default every direction is periodic.
-        segments : Segments
-        like : Tensor
-            Whose dtype and device the vectors get.
-
-        Raises
-        ------
-        ValueError
-            If shapes do not fit, if ``pbc`` comes without cell, or if periodic lattice vectors are
-            not finite or linearly dependent.
-
         Examples
         --------
         >>> cells = Cells.build(5 * torch.eye(3), None, Segments((2, 1)), torch.zeros(3, 3))
@@ -81,20 +65,7 @@ class Cells(NamedTuple):
         return cls(vectors, flags)
 
     def offsets(self, shifts: Tensor, graph: Tensor) -> Tensor:
-        """How far images are from their atoms: ``shifts @ cell`` of the graph of every edge.
-
-        Parameters
-        ----------
-        shifts : Tensor
-            Whole cells, ``(num_edges, 3)``.
-        graph : Tensor
-            ``(num_edges,)``.
-
-        Returns
-        -------
-        Tensor
-            ``(num_edges, 3)``; differentiable in the vectors.
-        """
+        """How far images are from their atoms, ``(num_edges, 3)``: ``shifts @ cell``."""
         shifts = shifts.to(self.vectors)
         if len(self.vectors) == 1:
             return shifts @ self.vectors[0]

@@ -16,18 +16,6 @@ def invariants(x: Tensor, channels: ChannelIrreps) -> Tensor:
     with :math:`\overline{x^2}` the mean over components: quadratic near zero, linear far out, so
     that gradients of any order are finite at zero vectors.
 
-    Parameters
-    ----------
-    x : Tensor
-        Shape ``(C, d, T)``.
-    channels : ChannelIrreps
-        What the channels hold.
-
-    Returns
-    -------
-    Tensor
-        Shape ``(C, num_copies, T)``.
-
     Examples
     --------
     >>> channels = ChannelIrreps("4x0e + 4x1o")
@@ -51,18 +39,6 @@ def angles(x: Tensor, channels: ChannelIrreps) -> Tensor:
               s_c = \overline{x_c^2}
 
     for every irrep copy that is not an even scalar, the last channel meeting the first.
-
-    Parameters
-    ----------
-    x : Tensor
-        Shape ``(C, d, T)``.
-    channels : ChannelIrreps
-        What the channels hold.
-
-    Returns
-    -------
-    Tensor
-        Shape ``(C, num_copies without 0e, T)``.
 
     Examples
     --------

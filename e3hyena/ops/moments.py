@@ -29,25 +29,10 @@ def moments(
     coordinate: Tensor, weight: Tensor, x: Tensor, values: Tensor, frequencies: Tensor, degree: int,
     gram: bool,
 ) -> Tensor:  # fmt: skip
-    r"""S and, below it, G if wanted.
+    r"""S and, below it, G if wanted: ``(H, B, D + F, F)`` or ``(H, B, D, F)``.
 
-    Parameters
-    ----------
-    coordinate, weight : Tensor
-        ``(H, B, N)``; weights are not negative.
-    x, values : Tensor
-        ``(C, d, B, N)``.
-    frequencies : Tensor
-        ``(H, M - 1)``.
-    degree : int
-        Largest tensor power of x among the features.
-    gram : bool
-        Whether G is wanted.
-
-    Returns
-    -------
-    Tensor
-        ``(H, B, D + F, F)`` or ``(H, B, D, F)``.
+    ``coordinate, weight`` are ``(H, B, N)``, weights not negative, ``x, values`` ``(C, d, B, N)``,
+    ``frequencies`` ``(H, M - 1)``; ``degree`` is the largest tensor power of x among the features.
 
     Examples
     --------

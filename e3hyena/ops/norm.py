@@ -16,17 +16,6 @@ def norm(x: Tensor, weight: Tensor, scale: Tensor, eps: float) -> Tensor:
     .. math:: y_{rt} = s_r\, x_{rt} \Big/ \sqrt{\textstyle\sum_{\rho} w_\rho x_{\rho t}^2 +
               \varepsilon}
 
-    Parameters
-    ----------
-    x : Tensor
-        Components by tokens, ``(R, T)``, of any strides.
-    weight : Tensor
-        Weights of the squares, ``(R,)``; constants.
-    scale : Tensor
-        ``(R,)``.
-    eps : float
-        Added to the mean square.
-
     Examples
     --------
     >>> import torch

@@ -68,13 +68,6 @@ class DenseGroup:
 class Segments:
     """The graphs of a packed batch.
 
-    Parameters
-    ----------
-    lengths : tuple of int
-        Number of tokens of every graph; zero is legal.
-    device : torch.device
-        Where the tokens are.
-
     Examples
     --------
     >>> segments = Segments.build(5, batch=torch.tensor([0, 0, 2, 2, 2]))
@@ -102,16 +95,7 @@ class Segments:
         ptr: Tensor | None = None,
         device: torch.device | str = "cpu",
     ) -> Segments:
-        """Read PyG's ``batch`` (sorted graph index per token) or ``ptr`` (offsets); check both.
-
-        Raises
-        ------
-        ValueError
-            If ``batch`` is unsorted, negative or of the wrong length, if ``ptr`` does not start at
-            0, decreases or does not end at ``num_tokens``, or if both are given and disagree.
-        TypeError
-            If they are not integer tensors.
-        """
+        """Read PyG's ``batch`` (sorted graph index per token) or ``ptr`` (offsets); check both."""
         if isinstance(batch, Segments):
             if sum(batch.lengths) != num_tokens:
                 raise ValueError(f"segments of {sum(batch.lengths)} tokens for {num_tokens} tokens")

@@ -37,28 +37,10 @@ def set_conv(
 ) -> Tensor:  # fmt: skip
     """Convolve within every graph.
 
-    Parameters
-    ----------
-    a, b, weight : Tensor
-        Query coordinates, key coordinates and positive weights of tokens, ``(H, T)``.
-    q, k, z : Tensor
-        Queries, keys and values, ``(C, d, T)``.
-    frequencies : Tensor
-        ``(H, M - 1)``; a further one is zero.
-    taps : Tensor
-        h: real parts for M modes, imaginary ones for those but the first, a gain per tensor power,
-        for every row, ``(2 M - 1 + degree, C, d)``.
-    powers : Tensor
-        :math:`c_k`, ``(K + 1, H)``.
-    segments : Segments
-        The graphs.
-    degree : int
-        Largest tensor power among the features: 0, 1 or 2.
-
-    Returns
-    -------
-    Tensor
-        ``(C, d, T)``.
+    Query coordinates ``a``, key coordinates ``b`` and positive ``weight`` are ``(H, T)``; ``q, k,
+    z`` and the result ``(C, d, T)``; ``frequencies`` ``(H, M - 1)``, a further one is zero;
+    ``powers`` :math:`c_k`, ``(K + 1, H)``. ``taps``, ``(2 M - 1 + degree, C, d)``, are h for every
+    row: real parts of M modes, imaginary ones of those but the first, a gain per tensor power.
 
     Examples
     --------

@@ -99,18 +99,6 @@ def ragged_long_conv(
 ) -> Tensor:
     """Convolve graphs that lie one after the other along the last axis, each by itself.
 
-    Parameters
-    ----------
-    q, k, weight, paths, boundary
-        As in :func:`tensor_product_long_conv`, without leading dimensions.
-    lengths : sequence of int
-        N of every graph; zero is legal.
-
-    Raises
-    ------
-    ValueError
-        Also if ``lengths`` do not add up to the last axis.
-
     Examples
     --------
     >>> paths = Paths("0e", "0e", "0e")

@@ -21,20 +21,6 @@ def token_scalars(x: Tensor, channels: ChannelIrreps, *, with_angles: bool = Tru
 
     See :func:`e3hyena.ops.invariants.invariants` and :func:`e3hyena.ops.invariants.angles`.
 
-    Parameters
-    ----------
-    x : Tensor
-        ``(C, d, T)``.
-    channels : ChannelIrreps
-        What the channels hold.
-    with_angles : bool
-        Whether the inner products are wanted.
-
-    Returns
-    -------
-    Tensor
-        ``(C * n, T)``, n the copies in a channel plus, with angles, those not even scalars.
-
     Examples
     --------
     >>> import torch

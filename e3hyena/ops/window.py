@@ -16,15 +16,6 @@ class Window:
     Pairs beyond R have no influence and are not listed: their number grows with the number of
     tokens, at fixed density. In a periodic cell every image of a token within R is a pair.
 
-    Parameters
-    ----------
-    pos : Tensor
-        Positions, ``(num_tokens, 3)``.
-    radius : float
-    segments : Segments
-    cells : Cells, optional
-        Where graphs are periodic.
-
     Attributes
     ----------
     radius : float

@@ -14,11 +14,6 @@ def interleave(
 
     The first rounds fault fresh memory in, which the allocator keeps from then on.
 
-    Returns
-    -------
-    timings : dict
-        Of every candidate the milliseconds over the rounds: median, minimum, maximum.
-
     Examples
     --------
     >>> timings = interleave({"sum": lambda: sum(range(100)), "nothing": lambda: None}, repeats=3)

@@ -93,20 +93,6 @@ def build_network(kwargs: dict[str, Any], weights: Mapping[str, Tensor], out: st
 
     Nothing is allocated or computed before the arguments are known to fit the weights, so that a
     changed number cannot make it take forever.
-
-    Parameters
-    ----------
-    kwargs : dict
-        Arguments of `HyenaNet`.
-    weights : mapping of str to Tensor
-        Its ``state_dict``.
-    out : str
-        Irreps of what it predicts.
-
-    Raises
-    ------
-    ValueError
-        If the arguments are of the wrong type or range, or do not fit the weights.
     """
     _check_arguments(kwargs, weights)
     try:

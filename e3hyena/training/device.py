@@ -30,11 +30,6 @@ def cpu_threads(number: int | None) -> Iterator[None]:
 def device_of(accelerator: str) -> str:
     """Name of the device for "auto", "cpu" or "gpu".
 
-    Raises
-    ------
-    ValueError
-        If the word is another, or "gpu" is asked for where there is none.
-
     Examples
     --------
     >>> device_of("cpu")

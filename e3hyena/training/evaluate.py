@@ -43,24 +43,7 @@ def predict_molecules(
     batch_size: int = 64,
     device: str = "cpu",
 ) -> Tensor:
-    """Predict the property of every molecule.
-
-    Parameters
-    ----------
-    model, info
-        As `load_model` returns them.
-    molecules : Molecules
-        Its labels are not used.
-    batch_size : int
-        Molecules per call; the result does not depend on it beyond rounding.
-    device : str
-        Where to compute.
-
-    Returns
-    -------
-    predicted : Tensor of shape (num_graphs, dim), float64
-        In ``info.task.unit``.
-    """
+    """Predict the property of every molecule, ``(num_graphs, dim)`` in ``info.task.unit``."""
     model = model.to(device)
     output = [
         model(part.z, part.pos, part.batch, **part.lattice).cpu()
@@ -78,18 +61,7 @@ def predict_parts(
     batch_size: int = 64,
     device: str = "cpu",
 ) -> list[Tensor]:
-    """Predict every quantity of the task, of molecules and of atoms.
-
-    Parameters
-    ----------
-    model, info, molecules, batch_size, device
-        See `predict_molecules`.
-
-    Returns
-    -------
-    predicted : list of Tensor of shape (num_graphs, dim) or (num_tokens, dim), float64
-        In the units of ``info.task.each``.
-    """
+    """Predict every quantity of the task, of molecules and of atoms, in their units."""
     model = model.to(device)
     parts = []
     for batch in EvalLoader(molecules, batch_size):
@@ -108,20 +80,7 @@ def predict_forces(
     batch_size: int = 64,
     device: str = "cpu",
 ) -> tuple[Tensor, Tensor]:
-    """Predict the energy of every molecule and the force on every atom.
-
-    Parameters
-    ----------
-    model, info, molecules, batch_size, device
-        See `predict_molecules`.
-
-    Returns
-    -------
-    energy : Tensor of shape (num_graphs, 1), float64
-        In ``info.task.unit``.
-    force : Tensor of shape (num_tokens, 3), float64
-        In ``info.task.unit`` per Angstrom.
-    """
+    """Predict energies of molecules and forces on atoms, in ``info.task.unit`` (per Angstrom)."""
     model = model.to(device)
     parts = [
         energy_and_forces(model, part.z, part.pos, part.batch, **part.lattice)
@@ -135,15 +94,7 @@ def predict_forces(
 def evaluate(
     model: HyenaNet, info: ModelInfo, test: Molecules, *, device: str = "cpu"
 ) -> tuple[dict[str, float], list[Panel]]:
-    """Mean of every metric over the molecules, and what a parity plot shows.
-
-    Parameters
-    ----------
-    model, info, device
-        See `predict_molecules`.
-    test : Molecules
-        With labels in the property's unit.
-    """
+    """Mean of every metric over the molecules, and what a parity plot shows."""
     task = info.task
     if task.has_forces:
         assert test.force is not None
@@ -222,17 +173,7 @@ def _guess_parts(
 def mean_predictor(task: Target, train: Tensor, test: Tensor) -> dict[str, float]:
     """Metrics of the best guess that knows the training labels only, of a property.
 
-    Parameters
-    ----------
-    task : Target
-    train, test : Tensor of shape (num_graphs, dim)
-        Labels.
-
-    Returns
-    -------
-    metrics : dict of str to float
-        For a scalar: guessing the mean. For a vector: ``"norm_mae"`` guesses the mean length,
-        ``"vector_error"`` the mean vector.
+    Of a scalar the mean; of a vector the mean length for ``"norm_mae"``, else the mean vector.
 
     Examples
     --------

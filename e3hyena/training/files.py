@@ -34,21 +34,6 @@ def atomic_path(path: str | Path) -> Iterator[Path]:
     one. If the body raises, the old file stays and the temporary one is removed. The temporary name
     is unique, so that two processes never write into the same file.
 
-    Parameters
-    ----------
-    path : str or Path
-        The file to write. Its folder must exist.
-
-    Yields
-    ------
-    temporary : Path
-        Where the body writes. It keeps the suffix of `path`, since writers choose formats by it.
-
-    Raises
-    ------
-    OSError
-        If the disk is full or the file cannot be written; the old file stays.
-
     Examples
     --------
     >>> import tempfile
@@ -90,23 +75,7 @@ def _sync(path: Path) -> None:
 
 
 def check_writable(folder: str | Path) -> Path:
-    """Make `folder` if it is missing and prove that a file can be written there.
-
-    Parameters
-    ----------
-    folder : str or Path
-        Where output is to go.
-
-    Returns
-    -------
-    folder : Path
-        The folder, which now exists.
-
-    Raises
-    ------
-    OSError
-        If the folder cannot be made or written to; the message says why and what to do.
-    """
+    """Make `folder` if it is missing and prove that a file can be written there."""
     folder = Path(folder)
     try:
         folder.mkdir(parents=True, exist_ok=True)
@@ -126,11 +95,6 @@ def exclusive(folder: Path) -> Iterator[None]:
 
     The lock is the system's and on the folder itself: it ends with the process, however that ends,
     and leaves no file. Where the system has no such locks, nothing is checked.
-
-    Raises
-    ------
-    OSError
-        If another process is in it.
     """
     descriptor = _lock(folder)
     try:
@@ -200,24 +164,7 @@ def write_json(path: str | Path, value: Any, *, sealed: bool = True) -> None:
 
 
 def read_json(path: str | Path, *keys: str) -> Any:
-    """Read a JSON file.
-
-    Parameters
-    ----------
-    path : str or Path
-    *keys : str
-        What must be there.
-
-    Returns
-    -------
-    value : dict, list, or what else JSON holds
-        A dictionary comes without its digest.
-
-    Raises
-    ------
-    ValueError
-        If the file is damaged, or was changed since `write_json` wrote it.
-    """
+    """Read a JSON file that holds `keys`; damage, or a change by hand, is a ValueError."""
     try:
         value = json.loads(Path(path).read_text(encoding="utf-8"))
         if isinstance(value, dict):

@@ -58,23 +58,7 @@ def fit(
     *,
     steps: int | None = None,
 ) -> Fit:
-    """Train one network, or continue, or return at once what a finished training left.
-
-    Parameters
-    ----------
-    plan : Plan
-    train, val : Molecules
-        With labels in the property's unit.
-    scaling : Scaling
-    folder : Path
-        Existing folder for ``last.ckpt``, ``metrics.csv``, ``model.pt`` and ``fit.json``.
-    steps : int, optional
-        End after as many steps, whatever the time limit: that of the training to compare with.
-
-    Returns
-    -------
-    fit : Fit
-    """
+    """Train one network, or continue, or return at once what a finished training left."""
     done = folder / "fit.json"
     if done.exists():
         earlier = read_json(done, *Fit._fields[1:])

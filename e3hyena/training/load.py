@@ -23,16 +23,7 @@ def load_split(
     split: str,
     transform: Callable[[Data], Data] | None = None,
 ) -> Molecules:
-    """The molecules of a split in the order of `data`, with labels in the unit of the task.
-
-    Parameters
-    ----------
-    data : DataConfig
-    task : Target
-    split : {"train", "val", "test"}
-    transform : callable, optional
-        What happens to every molecule before its atoms are ordered.
-    """
+    """The molecules of a split in the order of `data`, with labels in the unit of the task."""
     steps = [] if transform is None else [transform]
     if data.order is not None:
         steps.append(ORDERS[data.order]())

@@ -12,18 +12,7 @@ _CHAIN = "exact under rotations, reflections and translations; depends on the or
 
 
 def render_card(results: dict[str, Any]) -> str:
-    """The card in Markdown.
-
-    Parameters
-    ----------
-    results : dict
-        Content of ``results.json``.
-
-    Returns
-    -------
-    card : str
-        With a YAML header, as model hubs read it.
-    """
+    """The card in Markdown."""
     config, row = results["config"], results["rows"]["model"]
     data, model, optim = config["data"], config["model"], config["optim"]
     task, entry = recorded_task(results), CATALOGUE[data["source"]]

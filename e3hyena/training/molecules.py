@@ -147,14 +147,7 @@ def lattices(graphs: Sequence[Data]) -> dict[str, Tensor]:
 
 
 class EvalLoader:
-    """One pass over the molecules in order.
-
-    Parameters
-    ----------
-    molecules : Molecules
-    batch_size : int
-        Molecules per batch; the last one may be smaller.
-    """
+    """One pass over the molecules in order."""
 
     def __init__(self, molecules: Molecules, batch_size: int) -> None:
         self.molecules = molecules
@@ -173,13 +166,6 @@ class TrainLoader:
 
     Iterating gives the rest of the current pass. `state_dict` is the number of batches given so
     far, so that a continued training sees the batches that an uninterrupted one would have seen.
-
-    Parameters
-    ----------
-    molecules : Molecules
-    batch_size : int
-        Molecules per batch; the last batch of a pass may be smaller.
-    seed : int
     """
 
     def __init__(self, molecules: Molecules, batch_size: int, seed: int) -> None:

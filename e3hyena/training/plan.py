@@ -87,12 +87,6 @@ class Plan:
 def resolve(config: TrainConfig) -> Plan:
     """Determine everything that follows from a configuration.
 
-    Raises
-    ------
-    ValueError
-        If the data set misses its root, has no such option or target, or the target does not go
-        with the order; if there is no such device, or no network to start from.
-
     Examples
     --------
     >>> plan = resolve(TrainConfig(task="gap"))

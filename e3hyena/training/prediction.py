@@ -187,11 +187,6 @@ ENDINGS = {".json": "json", ".csv": "csv", ".extxyz": "extxyz", ".xyz": "extxyz"
 def format_of(output: str | Path | None) -> str:
     """The key of `FORMATS` that the ending of a file means; None: ``"table"``, for the terminal.
 
-    Raises
-    ------
-    ValueError
-        If the ending means none.
-
     Examples
     --------
     >>> format_of("out.csv"), format_of(None)

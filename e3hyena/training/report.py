@@ -37,11 +37,6 @@ def environment(device: str) -> dict[str, Any]:
 def render_table(results: dict[str, Any]) -> str:
     """The final table in Markdown, aligned so that it reads well in a terminal too.
 
-    Parameters
-    ----------
-    results : dict
-        Content of ``results.json``.
-
     Examples
     --------
     >>> print(render_table({"task": "gap", "mixer": "filter", "test_size": 2, "rows": {

@@ -57,15 +57,6 @@ class Checkpoints(pl.Callback):
     """Writes the state of the trainer after every epoch and every few minutes in between.
 
     It must be the last callback, so that it stores what the others did after the same batch.
-
-    Parameters
-    ----------
-    path : Path
-        The file, replaced as a whole each time.
-    minutes : float
-        Longest time between two checkpoints within an epoch (minutes); 0: after every batch.
-    loader : TrainLoader
-        Its place is stored here too: Lightning restores a loader in the middle of an epoch only.
     """
 
     def __init__(self, path: Path, minutes: float, loader: TrainLoader) -> None:
@@ -102,13 +93,7 @@ class Checkpoints(pl.Callback):
 
 
 def resumable(path: Path) -> Path | None:
-    """`path` if it holds a checkpoint to continue from, None if there is none yet.
-
-    Raises
-    ------
-    ValueError
-        If the file is damaged.
-    """
+    """`path` if it holds a checkpoint to continue from, None if there is none yet."""
     if not path.exists():
         return None
     CheckedFiles().load_checkpoint(path)  # now, so that nothing happens before the error

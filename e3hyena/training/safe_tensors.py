@@ -16,21 +16,7 @@ WEIGHTS = "state_dict."
 
 
 def write_safetensors(path: str | Path, content: dict[str, Any]) -> None:
-    """Write the content of a model file with its digest.
-
-    Parameters
-    ----------
-    path : str or Path
-    content : dict
-        Tensors, plain values, and ``state_dict``, whose names get it as a prefix.
-
-    Raises
-    ------
-    ImportError
-        If the extra ``safetensors`` is not installed.
-    OSError
-        If the disk is full or the file cannot be written.
-    """
+    """Write the content of a model file with its digest."""
     library = require("safetensors.torch", "safetensors")
     content = with_digest(content)
     flat = {key: value for key, value in content.items() if key != "state_dict"}

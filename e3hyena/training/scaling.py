@@ -80,28 +80,11 @@ def fit_scaling(
 ) -> Scaling:
     """Scale and shift of the training labels.
 
-    Parameters
-    ----------
-    label : Tensor of shape (num_graphs, dim)
-        One column is a scalar and is shifted by its mean; more are a vector, which is divided by
-        the root mean square of its components.
-    z : Tensor of shape (num_tokens,)
-        Atomic numbers.
-    batch : Tensor of shape (num_tokens,)
-        Molecule of every atom.
-    per_atom : bool
-        Fit a contribution of every element by least squares first (scalars only).
-    summed : bool
-        The network adds contributions of the atoms. At initialisation each has about unit variance,
-        and so their sum over n atoms n; the scale is smaller by the root of the mean n.
-    force : Tensor of shape (num_tokens, 3), optional
-        Forces, if they are learned too: then the scale is the root mean square of a component
-        times one Angstrom, for they, not the energies, decide the fit, and nothing is added per
-        graph, so that energies are extensive.
-
-    Returns
-    -------
-    scaling : Scaling
+    A scalar is shifted by its mean (`per_atom`: first by a contribution of every element, a least
+    squares fit), a vector divided by the root mean square of its components. A network that adds
+    up atoms (`summed`) starts with a sum of variance n: the scale is smaller by the root of the
+    mean n. Forces, not energies, decide a fit: with them the scale is the root mean square of a
+    component times one Angstrom, and nothing is added per graph, so that energies are extensive.
 
     Examples
     --------

@@ -18,15 +18,6 @@ def distances(pos: Array) -> Array:
 def rank(keys: list[Array], distance: Array, tolerance: float) -> Colour:
     """Place of every atom, ``(N,)``.
 
-    Parameters
-    ----------
-    keys : list of arrays of shape (N,)
-        Invariants that decide in turn.
-    distance : array of shape (N, N)
-        They decide where all keys tie.
-    tolerance : float
-        Sorted values closer than this to their neighbour tie.
-
     Notes
     -----
     Where distances tie too, the atom with the smallest weighted sum of its sorted distances goes

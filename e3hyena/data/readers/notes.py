@@ -21,14 +21,7 @@ SATURATED = 3.3  # sum of bond orders below which a carbon misses a neighbour
 
 
 def notes_of(atoms: Any, info: Mapping[str, Any] | None = None) -> tuple[str, ...]:
-    """Charge, spin, missing hydrogens.
-
-    Parameters
-    ----------
-    atoms : ase.Atoms
-    info : mapping, optional
-        Where to look for keys such as ``charge``, in any case; ``atoms.info`` by default.
-    """
+    """Charge, spin, missing hydrogens."""
     info = atoms.info if info is None else info
     notes = [
         short(f"{key} {value}", 60)

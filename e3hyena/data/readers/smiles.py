@@ -17,26 +17,6 @@ def from_smiles(smiles: str, name: str = "", *, seed: int = SEED) -> Structure:
     The same SMILES and seed give the same geometry. It is one conformer, not the best one. Where
     MMFF94 lacks parameters, UFF relaxes; where that lacks them too, nothing does.
 
-    Parameters
-    ----------
-    smiles : str
-    name : str
-        By default the SMILES itself.
-    seed : int
-        Of the random start.
-
-    Returns
-    -------
-    structure : Structure
-
-    Raises
-    ------
-    ValueError
-        If RDKit does not understand it, it has more than 60 atoms besides hydrogens, or no
-        geometry is found within four seconds.
-    ImportError
-        If the extra ``chem`` is not installed.
-
     Examples
     --------
     >>> from_smiles("CCO", "ethanol").atoms.get_chemical_formula()

@@ -39,11 +39,6 @@ def use_backend(name: str) -> Iterator[None]:
     A backward pass uses the choice that holds where it runs: on the CPU the thread that calls it;
     on CUDA a thread of torch's own, which chooses by itself. All back-ends give the same gradients.
 
-    Parameters
-    ----------
-    name : {"auto", "eager", "native", "triton"}
-        The last two raise where they cannot be used; ``auto`` falls back to ``eager``.
-
     Examples
     --------
     >>> with use_backend("eager"):

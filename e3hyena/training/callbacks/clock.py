@@ -11,17 +11,7 @@ __all__ = ["Clock"]
 
 
 class Clock(pl.Callback):
-    """Counts the seconds of a training through all its interruptions, and ends it at its limit.
-
-    Parameters
-    ----------
-    total_steps : int
-        Steps of the whole training.
-    max_seconds : float, optional
-        Time limit (seconds), validations included.
-    first_steps : int, optional
-        Steps of the training before it was extended, if it was.
-    """
+    """Counts the seconds of a training through all its interruptions, and ends it at its limit."""
 
     def __init__(
         self, total_steps: int, max_seconds: float | None = None, first_steps: int | None = None

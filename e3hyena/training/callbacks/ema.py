@@ -17,11 +17,6 @@ class WeightAverage(pl.Callback):
 
     After step t the average moves by ``1 - min(decay, (1 + t) / (10 + t))`` towards the weights, so
     that early validations do not see the initial weights.
-
-    Parameters
-    ----------
-    decay : float
-        Decay per step in [0, 1); 0 gives the weights themselves.
     """
 
     def __init__(self, decay: float) -> None:

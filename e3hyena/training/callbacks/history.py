@@ -22,12 +22,6 @@ class History(pl.Callback):
     The rows travel in the checkpoint, so a continued training has each epoch exactly once
     (Lightning's CSVLogger deletes the rows of the run that it continues).
 
-    Parameters
-    ----------
-    path : Path
-        The CSV file.
-    clock : Clock
-
     Attributes
     ----------
     rows : list of dict

@@ -15,18 +15,7 @@ __all__ = ["Progress"]
 
 
 class Progress(pl.Callback):
-    """One bar over the whole training on a terminal; otherwise one line per epoch.
-
-    Parameters
-    ----------
-    title : str
-        What is being trained.
-    clock : Clock
-    history : History
-        Where the numbers come from.
-    epochs : int
-        Number of epochs, for the lines.
-    """
+    """One bar over the whole training on a terminal; otherwise one line per epoch."""
 
     def __init__(self, title: str, clock: Clock, history: History, epochs: int) -> None:
         self.title = title

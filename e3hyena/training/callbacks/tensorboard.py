@@ -16,18 +16,6 @@ class TensorBoard(pl.Callback):
     """Writes every row of the history as event files, x axis: steps.
 
     A continued training writes its earlier rows anew, so that each is there once.
-
-    Parameters
-    ----------
-    folder : Path
-        Where the event files go: ``tensorboard --logdir`` takes it, or a folder above.
-    history : History
-        Must come earlier among the callbacks.
-
-    Raises
-    ------
-    ImportError
-        If the extra ``tensorboard`` is not installed.
     """
 
     def __init__(self, folder: Path, history: History) -> None:

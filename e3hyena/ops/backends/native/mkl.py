@@ -64,13 +64,7 @@ def functions(*names: str) -> list[Any]:
 
 
 class Plan:
-    """Real transforms of ``rows`` rows in place: ``points`` reals, or half as many complex + 1.
-
-    Raises
-    ------
-    OSError
-        If the library refuses.
-    """
+    """Real transforms of ``rows`` rows in place: ``points`` reals, or half as many complex + 1."""
 
     def __init__(self, points: int, rows: int, double: bool, backward: bool) -> None:
         self.handle = ctypes.c_void_p()
