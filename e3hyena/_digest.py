@@ -7,8 +7,6 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
-__all__ = ["KEY", "check_digest", "check_sums", "digest", "with_digest"]
-
 KEY = "sha256"
 _DIGEST = re.compile("[0-9a-f]{64}")
 

@@ -3,8 +3,6 @@
 import importlib
 from types import ModuleType
 
-__all__ = ["require"]
-
 
 def require(module: str, extra: str) -> ModuleType:
     """Import an optional dependency.

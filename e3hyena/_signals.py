@@ -7,8 +7,6 @@ from collections.abc import Sequence
 from contextlib import suppress
 from types import FrameType
 
-__all__ = ["end_in_one_line"]
-
 _CONTINUED = ("train", "experiment")
 
 

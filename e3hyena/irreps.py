@@ -6,8 +6,6 @@ operator they live in *channel layout* ``(C, d, num_tokens)``: time contiguous, 
 holding the same per-channel irreps.
 """
 
-from __future__ import annotations
-
 import math
 from abc import ABC, abstractmethod
 from collections.abc import Iterator, Mapping

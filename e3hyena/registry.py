@@ -16,8 +16,6 @@ if TYPE_CHECKING:
     from e3hyena.data.orders.base import OrderTransform
     from e3hyena.mixers.base import Mixer
 
-__all__ = ["CATALOGUE", "MIXERS", "ORDERS", "Registry"]
-
 T = TypeVar("T")
 
 

@@ -14,8 +14,6 @@ from torch_geometric.data import Data
 from e3hyena._extras import require
 from e3hyena.data.readers.base import Structure, read_text, reading
 
-__all__ = ["SUFFIXES", "read_biomolecule", "read_biomolecules"]
-
 SUFFIXES = (".pdb", ".ent", ".cif", ".mmcif")
 SHARED = "\0"  # gemmi's mark of an atom that all alternatives share
 # Columns of an atom in a PDB file that hold a number, and whether there must be one.

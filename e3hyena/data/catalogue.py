@@ -7,8 +7,6 @@ from typing import Any
 
 from e3hyena.data.targets import Target
 
-__all__ = ["Entry"]
-
 
 @dataclass(frozen=True)
 class Entry:

@@ -2,8 +2,6 @@
 
 import numpy as np
 
-__all__ = ["centred"]
-
 
 def centred(pos: np.ndarray, counts: np.ndarray | None = None) -> np.ndarray:
     """Subtract the mean of every molecule, in float64: first of all, before any cast.

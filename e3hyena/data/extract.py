@@ -13,8 +13,6 @@ from e3hyena.data.qm9 import LICENCE, ORIGIN
 from e3hyena.data.splits import standard_split
 from e3hyena.data.targets import COLUMNS, TARGETS, Target, raw_to_targets
 
-__all__ = ["DECIMALS", "ENTRY", "FILE", "QM9Extract"]
-
 FILE = Path(__file__).parent / "files" / "qm9_extract.npz"
 DECIMALS = {"pos": 4, "dipole": 4, "charges": 4}
 

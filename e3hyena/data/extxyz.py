@@ -15,8 +15,6 @@ from e3hyena.data.structures import Structure, read_structures
 from e3hyena.data.targets import energies_with_forces
 from e3hyena.data.units import energy_factor, length_factor
 
-__all__ = ["ENTRY", "ExtXYZ"]
-
 SPLIT_SEED = 0
 SHARES = {"train": (0.0, 0.8), "val": (0.8, 0.9), "test": (0.9, 1.0)}
 

@@ -2,8 +2,6 @@
 
 import numpy as np
 
-__all__ = ["decode", "encode"]
-
 
 def encode(values: np.ndarray, decimals: int) -> np.ndarray:
     """Round to `decimals` digits after the point and store as 32-bit integers, plane by plane.

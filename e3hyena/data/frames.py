@@ -9,8 +9,6 @@ from torch_geometric.data import Data, InMemoryDataset
 
 from e3hyena.data.centring import centred
 
-__all__ = ["FrameDataset", "Frames", "collate"]
-
 
 class Frames(NamedTuple):
     """Molecules as flat arrays.

@@ -15,8 +15,6 @@ from e3hyena.data.targets import ELEMENTS, energies_with_forces
 from e3hyena.data.units import energy_factor, length_factor
 from e3hyena.data.wheels import download_wheel
 
-__all__ = ["ENTRY", "MD17Ethanol"]
-
 REQUIREMENT = "molpipx==0.1.1"
 WHEEL = "molpipx-0.1.1-py3-none-any.whl"
 MEMBER = "molpipx/data/DDEthanol/Train_data_50000.xyz"

@@ -10,8 +10,6 @@ from torch_geometric.datasets.qm9 import atomrefs
 
 from e3hyena.data.targets import ELEMENTS, TARGETS
 
-__all__ = ["MoleculeDataset", "pack"]
-
 
 def pack(
     ids: np.ndarray,

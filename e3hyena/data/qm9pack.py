@@ -9,8 +9,6 @@ import numpy as np
 from e3hyena._extras import require
 from e3hyena.data.targets import COLUMNS, ELEMENTS
 
-__all__ = ["REQUIREMENT", "WHEEL", "Table", "read_wheel"]
-
 REQUIREMENT = "qm9pack==1.0.3"
 WHEEL = "qm9pack-1.0.3-py3-none-any.whl"
 _PARTS = [f"qm9pack/data/qm9_part{part}.csv" for part in (1, 2, 3)]

@@ -4,8 +4,6 @@ from pathlib import Path
 
 import numpy as np
 
-__all__ = ["FILE", "SPLITS", "standard_split"]
-
 SPLITS = ("train", "val", "test")
 FILE = Path(__file__).parent / "files" / "qm9_split.npz"
 

@@ -17,17 +17,6 @@ from torch_geometric.datasets.qm9 import HAR2EV, atomrefs
 
 from e3hyena.registry import CATALOGUE
 
-__all__ = [
-    "COLUMNS",
-    "ELEMENTS",
-    "FORCES",
-    "TARGETS",
-    "Target",
-    "combine",
-    "energies_with_forces",
-    "raw_to_targets",
-]
-
 
 @dataclass(frozen=True)
 class Target:

@@ -2,8 +2,6 @@
 
 from e3hyena._extras import require
 
-__all__ = ["ENERGY_UNITS", "LENGTH_UNITS", "energy_factor", "length_factor"]
-
 # Named as ASE names its constants; of a quotient, both parts are constants. Its own units are eV
 # and Angstrom.
 ENERGY_UNITS = ("eV", "kcal/mol", "kJ/mol", "Hartree", "Rydberg")

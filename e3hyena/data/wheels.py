@@ -4,8 +4,6 @@ import subprocess
 import sys
 from pathlib import Path
 
-__all__ = ["download_wheel"]
-
 
 def download_wheel(requirement: str, folder: Path) -> Path:
     """Download the wheel of a package, without its dependencies."""

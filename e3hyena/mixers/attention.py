@@ -1,7 +1,5 @@
 """Softmax attention over irreps: the baseline, and the better choice for few tokens."""
 
-from __future__ import annotations
-
 from typing import ClassVar
 
 import torch

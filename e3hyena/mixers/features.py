@@ -1,7 +1,5 @@
 """The features of a mixer's kernel, with their frequencies."""
 
-from __future__ import annotations
-
 import math
 
 import torch

@@ -1,7 +1,5 @@
 """Channels grouped into heads."""
 
-from __future__ import annotations
-
 from typing import ClassVar
 
 from torch import Tensor

@@ -1,7 +1,5 @@
 """Small network of the invariants of a token."""
 
-from __future__ import annotations
-
 import torch
 from torch import Tensor, nn
 

@@ -1,7 +1,5 @@
 """Linear attention over irreps: one matrix of moments per graph and head."""
 
-from __future__ import annotations
-
 from typing import ClassVar
 
 import torch

@@ -1,7 +1,5 @@
 """The convolution of :class:`~e3hyena.mixers.coordinate.Coordinate` over the pairs of a window."""
 
-from __future__ import annotations
-
 import torch
 from torch import Tensor
 

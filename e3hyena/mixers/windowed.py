@@ -1,7 +1,5 @@
 """Mixers of finite range: what falls off with distance, and sums over the tokens within."""
 
-from __future__ import annotations
-
 import functools
 import math
 from collections.abc import Callable, Iterator

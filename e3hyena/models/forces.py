@@ -1,7 +1,5 @@
 """Conservative forces and stress: derivatives of a predicted energy."""
 
-from __future__ import annotations
-
 from collections.abc import Iterator
 from contextlib import contextmanager, nullcontext
 from typing import Any

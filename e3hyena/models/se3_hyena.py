@@ -1,7 +1,5 @@
 """The paper's operator, as a preset of the library's parts."""
 
-from __future__ import annotations
-
 import torch
 from torch import Tensor, nn
 

@@ -1,7 +1,5 @@
 """From atoms to irreps: what an atom is, and, where asked for, where it sits."""
 
-from __future__ import annotations
-
 import torch
 from e3nn import o3
 from torch import Tensor, nn

@@ -1,7 +1,5 @@
 """Local message passing: tensor products with spherical harmonics of the edges, summed."""
 
-from __future__ import annotations
-
 import math
 
 import torch

@@ -1,7 +1,5 @@
 """Any local message passing, then a Hyena block."""
 
-from __future__ import annotations
-
 from typing import Any
 
 from torch import Tensor, nn

@@ -1,7 +1,5 @@
 """The Hyena operator over any e3nn irreps."""
 
-from __future__ import annotations
-
 import warnings
 from collections.abc import Mapping
 from typing import Any

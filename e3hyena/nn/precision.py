@@ -1,7 +1,5 @@
 """The precision in which a module computes, whatever it is given."""
 
-from __future__ import annotations
-
 import torch
 from torch import Tensor, nn
 

@@ -1,7 +1,5 @@
 """Kinds of irreps that linear maps cannot reach, as products of a token's features."""
 
-from __future__ import annotations
-
 import torch
 from e3nn import o3
 from torch import Tensor, nn

@@ -1,7 +1,5 @@
 """Smooth radial functions of finite range."""
 
-from __future__ import annotations
-
 import math
 
 import torch

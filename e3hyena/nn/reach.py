@@ -1,7 +1,5 @@
 """Which kinds of irreps can be anything but zero: parity and the triangle rule decide."""
 
-from __future__ import annotations
-
 import warnings
 from collections.abc import Callable, Iterable
 

@@ -1,7 +1,5 @@
 """From token features to properties, with the moments that need an origin."""
 
-from __future__ import annotations
-
 import torch
 from e3nn import o3
 from torch import Tensor, nn

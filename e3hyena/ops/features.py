@@ -1,7 +1,5 @@
 """Features of tokens whose products make a kernel: Fourier modes and tensor powers."""
 
-from __future__ import annotations
-
 import torch
 from torch import Tensor
 

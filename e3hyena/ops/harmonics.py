@@ -1,7 +1,5 @@
 """Solid harmonics: spherical harmonics as polynomials, smooth at the origin."""
 
-from __future__ import annotations
-
 import torch
 from e3nn import o3
 from torch import Tensor

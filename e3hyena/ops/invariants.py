@@ -1,7 +1,5 @@
 """Invariants of a token, channel by channel."""
 
-from __future__ import annotations
-
 import torch
 from torch import Tensor
 

@@ -12,8 +12,6 @@ gradient. Gradients of gradients go through the same formulas in torch, as every
 elsewhere.
 """
 
-from __future__ import annotations
-
 from collections.abc import Sequence
 from typing import Any
 

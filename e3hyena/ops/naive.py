@@ -1,7 +1,5 @@
 """Plain-loop references, written to be read. O(N^2) and slow; for tests."""
 
-from __future__ import annotations
-
 import torch
 from torch import Tensor
 

@@ -1,7 +1,5 @@
 """Root-mean-square norm of the rows of features."""
 
-from __future__ import annotations
-
 from torch import Tensor
 
 from e3hyena.ops.backends import select

@@ -6,8 +6,6 @@ gradient in terms that can be differentiated again, and a rule for ``torch.func.
 the members of the batch one after the other.
 """
 
-from __future__ import annotations
-
 import functools
 from collections.abc import Callable, Sequence
 from typing import Any, TypeAlias

@@ -1,7 +1,5 @@
 """Keep a computation out of autocast."""
 
-from __future__ import annotations
-
 from contextlib import AbstractContextManager, nullcontext
 
 import torch

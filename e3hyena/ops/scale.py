@@ -1,7 +1,5 @@
 """One factor per irrep copy, channel and token."""
 
-from __future__ import annotations
-
 from collections.abc import Sequence
 
 from torch import Tensor

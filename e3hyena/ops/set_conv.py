@@ -13,8 +13,6 @@ gradient another and the gradient of that a third, all on packed tokens. Otherwi
 gradients beyond the second, torch differentiates :mod:`e3hyena.ops.set_conv_formula`.
 """
 
-from __future__ import annotations
-
 from collections.abc import Sequence
 from typing import Any
 

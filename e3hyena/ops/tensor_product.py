@@ -1,7 +1,5 @@
 """Tensor products of two signals of irreps: token by token, and as a long convolution."""
 
-from __future__ import annotations
-
 from collections.abc import Sequence
 
 import torch

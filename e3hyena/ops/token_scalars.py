@@ -1,7 +1,5 @@
 """All invariants of a token as one opaque operator: what small networks of a token read."""
 
-from __future__ import annotations
-
 import functools
 from collections.abc import Sequence
 from typing import Any

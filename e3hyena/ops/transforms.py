@@ -14,8 +14,6 @@ boundary      P                      result
 Graphs of different N may share a P, each with its own boundary: they make a *transform batch*.
 """
 
-from __future__ import annotations
-
 import functools
 from collections import defaultdict
 from dataclasses import dataclass

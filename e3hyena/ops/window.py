@@ -1,7 +1,5 @@
 """Whom a token hears, where a mixer has a range: pairs of tokens within a radius."""
 
-from __future__ import annotations
-
 import torch
 from torch import Tensor
 

@@ -1,7 +1,5 @@
 """Interleaved timing: rivals take turns in one process, medians and spread are reported."""
 
-from __future__ import annotations
-
 import statistics
 import time
 from collections.abc import Callable, Mapping

@@ -7,8 +7,6 @@ from typing import Any, Literal
 from e3hyena.registry import CATALOGUE, MIXERS, ORDERS, Registry
 from e3hyena.training.files import read_text, write_text
 
-__all__ = ["DataConfig", "ModelConfig", "OptimConfig", "TrainConfig"]
-
 # Fields that a continued run may change: where and how it runs, not what it computes.
 RUNTIME_FIELDS = frozenset(
     {"output", "checkpoint_minutes", "accelerator", "threads", "tensorboard"}

@@ -18,8 +18,6 @@ from e3hyena.models import HyenaNet
 from e3hyena.training.scaling import NUM_ELEMENTS, Scaling
 from e3hyena.training.tasks import get_task, recorded_task
 
-__all__ = ["build_network", "check_description", "parse_object"]
-
 _LARGEST_DEGREE = 11  # what e3nn has Clebsch-Gordan coefficients for
 
 

@@ -5,8 +5,6 @@ from contextlib import contextmanager
 
 import torch
 
-__all__ = ["cpu_threads", "device_of"]
-
 
 @contextmanager
 def cpu_threads(number: int | None) -> Iterator[None]:

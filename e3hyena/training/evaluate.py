@@ -13,17 +13,6 @@ from e3hyena.training.parts import labels_of, means, outputs_of, part_errors, pr
 from e3hyena.training.scaling import Scaling
 from e3hyena.training.tasks import errors, force_errors
 
-__all__ = [
-    "Panel",
-    "evaluate",
-    "guess_errors",
-    "mean_predictor",
-    "predict_forces",
-    "predict_molecules",
-    "predict_parts",
-    "summarise",
-]
-
 
 class Panel(NamedTuple):
     """Labels and predictions to be drawn against each other, any shape."""

@@ -12,16 +12,6 @@ from typing import Any
 
 from e3hyena._digest import KEY, check_digest, with_digest
 
-__all__ = [
-    "atomic_path",
-    "check_writable",
-    "exclusive",
-    "read_json",
-    "read_text",
-    "write_json",
-    "write_text",
-]
-
 _PARTIAL = ".partial-"
 _SEAL = "# sha256 "
 

@@ -25,8 +25,6 @@ from e3hyena.training.scaling import Scaling
 
 pl: Any = require("lightning.pytorch", "train")
 
-__all__ = ["Fit", "fit"]
-
 
 class Fit(NamedTuple):
     """What one training leaves.

@@ -8,8 +8,6 @@ from e3hyena.training.checkpoint import load_model
 from e3hyena.training.files import read_json
 from e3hyena.training.tasks import metric_labels
 
-__all__ = ["describe"]
-
 
 def describe(checkpoint: str | Path) -> str:
     """Lines on task, network, training data and, if the run lies beside, errors."""

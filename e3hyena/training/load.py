@@ -14,8 +14,6 @@ from e3hyena.training.parts import fit_part, labels_of
 from e3hyena.training.plan import Plan
 from e3hyena.training.scaling import Scaling, fit_scaling
 
-__all__ = ["load_split", "scaling_of"]
-
 
 def load_split(
     data: DataConfig,

@@ -5,8 +5,6 @@ from typing import Any
 from e3hyena.registry import CATALOGUE, MIXERS
 from e3hyena.training.tasks import metric_labels, recorded_task
 
-__all__ = ["render_card"]
-
 _SET = "exact under rotations, reflections, translations and permutations of the atoms"
 _CHAIN = "exact under rotations, reflections and translations; depends on the order of the atoms"
 

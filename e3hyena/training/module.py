@@ -25,8 +25,6 @@ from e3hyena.training.tasks import errors, force_errors
 
 pl: Any = require("lightning.pytorch", "train")
 
-__all__ = ["ForceRegression", "PartsRegression", "Regression", "learning_rate_factor"]
-
 
 def learning_rate_factor(schedule: str, warmup: float, progress: float) -> float:
     """Learning rate relative to its largest value.

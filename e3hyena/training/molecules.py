@@ -9,8 +9,6 @@ from torch_geometric.data import Data
 
 from e3hyena.data.targets import Target
 
-__all__ = ["Batch", "EvalLoader", "Molecules", "TrainLoader", "lattices"]
-
 SUBSET_SEED = 0  # which molecules a part of a split holds does not depend on the run
 
 

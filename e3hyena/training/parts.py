@@ -9,17 +9,6 @@ from e3hyena.data.targets import Target
 from e3hyena.training.scaling import NUM_ELEMENTS, Scaling, fit_scaling, positive
 from e3hyena.training.tasks import errors, metric_labels
 
-__all__ = [
-    "fit_part",
-    "labels_of",
-    "mean_present",
-    "outputs_of",
-    "part_errors",
-    "present",
-    "to_labels",
-    "to_properties",
-]
-
 SCORE = "score"  # the metric that chooses the best weights of several quantities
 
 

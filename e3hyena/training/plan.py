@@ -14,8 +14,6 @@ from e3hyena.training.config import TrainConfig
 from e3hyena.training.device import device_of
 from e3hyena.training.tasks import get_task
 
-__all__ = ["Plan", "resolve"]
-
 
 @dataclass(frozen=True)
 class Plan:

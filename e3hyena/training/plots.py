@@ -9,8 +9,6 @@ from e3hyena.training.evaluate import Panel
 from e3hyena.training.files import atomic_path
 from e3hyena.training.tasks import metric_labels
 
-__all__ = ["plot_learning_curve", "plot_parity"]
-
 
 def _figure(columns: int) -> Any:
     # A figure of its own: no window system, no global state of pyplot.

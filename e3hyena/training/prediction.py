@@ -23,8 +23,6 @@ from e3hyena.training.device import device_of
 from e3hyena.training.evaluate import predict_forces, predict_parts
 from e3hyena.training.molecules import Molecules, lattices
 
-__all__ = ["FORMATS", "Predictions", "format_of", "predict"]
-
 NAMED = 5  # molecules that a warning names
 WIDEST = 40  # letters of a name in a table
 

@@ -10,8 +10,6 @@ import torch
 from e3hyena import __version__
 from e3hyena.training.tasks import metric_labels, recorded_task
 
-__all__ = ["environment", "render_table"]
-
 TITLES = {"without_mixer": "same without mixer", "mean_predictor": "mean predictor"}
 PACKAGES = ("torch", "e3nn", "torch-geometric", "lightning", "numpy")
 

@@ -13,8 +13,6 @@ from e3hyena.training.torch_files import read_torch, write_torch
 pl: Any = require("lightning.pytorch", "train")
 io: Any = require("lightning.pytorch.plugins.io", "train")
 
-__all__ = ["CheckedFiles", "Checkpoints", "resumable"]
-
 
 class CheckedFiles(io.CheckpointIO):
     """Lightning's way to its files: they carry a digest, which is checked when one is read."""

@@ -10,8 +10,6 @@ from e3hyena._digest import with_digest
 from e3hyena._extras import require
 from e3hyena.training.files import atomic_path
 
-__all__ = ["read_safetensors", "write_safetensors"]
-
 WEIGHTS = "state_dict."
 
 

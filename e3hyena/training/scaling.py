@@ -5,8 +5,6 @@ from typing import NamedTuple
 import torch
 from torch import Tensor
 
-__all__ = ["Scaling", "fit_scaling"]
-
 NUM_ELEMENTS = 119  # atomic numbers 0 (unused) to 118
 
 

@@ -10,8 +10,6 @@ from torch import Tensor
 from e3hyena.data.targets import Target
 from e3hyena.registry import CATALOGUE
 
-__all__ = ["errors", "force_errors", "get_task", "is_known", "metric_labels", "recorded_task"]
-
 
 def get_task(name: str, unit: str | None = None) -> Target:
     """Look up a target of any data set by name, and give it a unit (None: its own).

@@ -10,8 +10,6 @@ from torch import Tensor
 from e3hyena._digest import check_sums, with_digest
 from e3hyena.training.files import atomic_path
 
-__all__ = ["check_tensors", "read_torch", "write_torch"]
-
 
 def write_torch(path: str | Path, content: dict[str, Any]) -> None:
     """Write `content` with its digest."""

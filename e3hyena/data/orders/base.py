@@ -9,8 +9,6 @@ from torch import Tensor
 from torch_geometric.data import Batch, Data
 from torch_geometric.transforms import BaseTransform
 
-__all__ = ["OrderTransform"]
-
 INTEGERS = (torch.int64, torch.int32, torch.int16, torch.int8)
 # Of whole graphs, with sizes that a graph of three or six nodes has too.
 PER_GRAPH = {

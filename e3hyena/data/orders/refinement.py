@@ -3,8 +3,6 @@
 import numpy as np
 from numpy.typing import NDArray
 
-__all__ = ["distances", "rank", "refine"]
-
 Array = NDArray[np.float64]
 Colour = NDArray[np.int64]
 

@@ -10,8 +10,6 @@ from torch_geometric.data import Data
 
 from e3hyena.data.centring import centred
 
-__all__ = ["Structure", "read_text", "reading", "short"]
-
 TITLE = 60  # characters of a name that an error shows
 
 

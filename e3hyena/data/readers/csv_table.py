@@ -6,8 +6,6 @@ import io
 from e3hyena.data.readers.base import Structure, reading
 from e3hyena.data.readers.smiles import from_smiles
 
-__all__ = ["read_csv"]
-
 NAMES = ("name", "id", "title")
 
 

@@ -8,8 +8,6 @@ import numpy as np
 from e3hyena._extras import require
 from e3hyena.data.readers.base import short
 
-__all__ = ["notes_of"]
-
 # Keys, and the values that say nothing unusual.
 USUAL = {
     **dict.fromkeys(("charge", "total_charge", "net_charge"), (0,)),

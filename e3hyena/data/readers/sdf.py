@@ -7,8 +7,6 @@ from e3hyena._extras import require
 from e3hyena.data.readers.base import Structure, reading, short
 from e3hyena.data.readers.notes import notes_of
 
-__all__ = ["read_sdf", "structure_of"]
-
 SEPARATOR = "$$$$"
 END = "M  END"
 # Number, symbol, three coordinates and the number of the atom map.

@@ -4,8 +4,6 @@ from e3hyena._extras import require
 from e3hyena.data.readers.base import Structure, reading
 from e3hyena.data.readers.sdf import structure_of
 
-__all__ = ["SEED", "from_smiles", "read_smi"]
-
 SEED = 1
 MAX_ATOMS = 60  # not hydrogen
 SECONDS = 4

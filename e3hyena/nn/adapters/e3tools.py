@@ -1,7 +1,5 @@
 """The transformer block of e3tools."""
 
-from __future__ import annotations
-
 from typing import Any
 
 import torch

@@ -1,7 +1,5 @@
 """Where the neighbours of a node are, as features of the node."""
 
-from __future__ import annotations
-
 import torch
 from e3nn import o3
 from torch import Tensor, nn

@@ -1,7 +1,5 @@
 """The attention of Equiformer and of models with its call signature."""
 
-from __future__ import annotations
-
 from typing import Any
 
 import torch

@@ -1,7 +1,5 @@
 """The transformer of e3nn's guide."""
 
-from __future__ import annotations
-
 from typing import Any
 
 import torch

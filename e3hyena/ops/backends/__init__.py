@@ -6,8 +6,6 @@ generated from the paths; they serve CUDA tensors. The environment variable ``E3
 :func:`use_backend` overrides the choice. What a back-end is: :class:`Backend`.
 """
 
-from __future__ import annotations
-
 import os
 from collections.abc import Iterator
 from contextlib import contextmanager

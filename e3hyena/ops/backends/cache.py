@@ -5,8 +5,6 @@ nobody else can write only, and only if its content has the digest in its name; 
 anew. Nothing here needs a lock: files become visible whole, under names that their content decides.
 """
 
-from __future__ import annotations
-
 import atexit
 import functools
 import hashlib

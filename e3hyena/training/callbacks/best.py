@@ -11,8 +11,6 @@ from e3hyena.training.tasks import metric_labels
 
 pl: Any = require("lightning.pytorch", "train")
 
-__all__ = ["KeepBest"]
-
 
 class KeepBest(pl.Callback):
     """Writes the averaged weights whenever the first validation metric is the smallest so far."""

@@ -7,8 +7,6 @@ from e3hyena._extras import require
 
 pl: Any = require("lightning.pytorch", "train")
 
-__all__ = ["Clock"]
-
 
 class Clock(pl.Callback):
     """Counts the seconds of a training through all its interruptions, and ends it at its limit."""

@@ -9,8 +9,6 @@ from e3hyena._extras import require
 
 pl: Any = require("lightning.pytorch", "train")
 
-__all__ = ["WeightAverage"]
-
 
 class WeightAverage(pl.Callback):
     """Exponential moving average of the weights; validation runs on the average.

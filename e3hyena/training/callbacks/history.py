@@ -13,8 +13,6 @@ from e3hyena.training.files import write_text
 
 pl: Any = require("lightning.pytorch", "train")
 
-__all__ = ["History"]
-
 
 class History(pl.Callback):
     """Collects the learning curve and rewrites the CSV file after every epoch.

@@ -11,8 +11,6 @@ from e3hyena.training.tasks import metric_labels
 
 pl: Any = require("lightning.pytorch", "train")
 
-__all__ = ["Progress"]
-
 
 class Progress(pl.Callback):
     """One bar over the whole training on a terminal; otherwise one line per epoch."""

@@ -9,8 +9,6 @@ from e3hyena.training.callbacks.history import History
 
 pl: Any = require("lightning.pytorch", "train")
 
-__all__ = ["TensorBoard"]
-
 
 class TensorBoard(pl.Callback):
     """Writes every row of the history as event files, x axis: steps.

@@ -9,8 +9,6 @@ Channels are independent; they are processed a few at a time, so that spectra st
 budget and their memory is used again.
 """
 
-from __future__ import annotations
-
 import functools
 from collections.abc import Iterator
 

@@ -3,8 +3,6 @@
 What depends on the paths is generated from them; the rest stands in ``.c`` files beside this one.
 """
 
-from __future__ import annotations
-
 import functools
 import subprocess
 import warnings

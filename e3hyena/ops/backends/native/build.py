@@ -5,8 +5,6 @@ share one pool of threads. Compiled libraries lie in the private folder of
 :mod:`e3hyena.ops.backends.cache`.
 """
 
-from __future__ import annotations
-
 import ctypes
 import functools
 import hashlib

@@ -5,8 +5,6 @@ transformed in place, and one thread works on one channel. Only for builds of to
 Intel's library (x86); :func:`available` finds out, and everything else goes through ``torch.fft``.
 """
 
-from __future__ import annotations
-
 import ctypes
 import functools
 import weakref
