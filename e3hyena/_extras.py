@@ -5,17 +5,7 @@ from types import ModuleType
 
 
 def require(module: str, extra: str) -> ModuleType:
-    """Import an optional dependency.
-
-    Examples
-    --------
-    >>> require("json", "train").loads("[1, 2]")
-    [1, 2]
-    >>> require("no_such_package", "chem")
-    Traceback (most recent call last):
-    ...
-    ImportError: this needs the package 'no_such_package', ... pip install 'e3hyena[chem]'
-    """
+    """Import an optional dependency."""
     package = module.partition(".")[0]
     try:
         return importlib.import_module(module)

@@ -19,13 +19,7 @@ IrrepsLike: TypeAlias = o3.Irreps | str
 
 
 def parse_irreps(irreps: object, name: str = "irreps") -> o3.Irreps:
-    """Return ``o3.Irreps(irreps)``, or say which argument could not be read.
-
-    Examples
-    --------
-    >>> parse_irreps("2x0e + 1o")
-    2x0e+1x1o
-    """
+    """Return ``o3.Irreps(irreps)``, or say which argument could not be read."""
     try:
         if irreps is None:  # e3nn reads it as no irreps at all
             raise TypeError("no irreps")
@@ -38,24 +32,12 @@ def parse_irreps(irreps: object, name: str = "irreps") -> o3.Irreps:
 
 
 def distinct_irreps(irreps: IrrepsLike) -> o3.Irreps:
-    """Sorted irreps with one entry per kind, multiplicities added, empty entries dropped.
-
-    Examples
-    --------
-    >>> distinct_irreps("2x1o + 0x3e + 4x0e + 1o")
-    4x0e+3x1o
-    """
+    """Sorted irreps with one entry per kind, multiplicities added, empty entries dropped."""
     return o3.Irreps(irreps).sort().irreps.simplify()
 
 
 def expand_irreps(irreps: IrrepsLike) -> o3.Irreps:
-    """Split every entry into copies of multiplicity one; entries of multiplicity zero stay.
-
-    Examples
-    --------
-    >>> expand_irreps("2x0e + 0x3e + 1o")
-    1x0e+1x0e+0x3e+1x1o
-    """
+    """Split every entry into copies of multiplicity one; entries of multiplicity zero stay."""
     return o3.Irreps(
         [(min(mul, 1), ir) for mul, ir in o3.Irreps(irreps) for _ in range(max(mul, 1))]
     )
@@ -164,15 +146,6 @@ class TokenLayout(RowLayout):
     """Token layout: e3nn's ``(num_tokens, dim)``.
 
     Reading and writing transpose everything at once; blocks are those of :class:`RowLayout`.
-
-    Examples
-    --------
-    >>> layout = TokenLayout(o3.Irreps("1o + 2x0e + 1o"))
-    >>> blocks = layout.read(torch.randn(5, 8))
-    >>> {str(ir): tuple(block.shape) for ir, block in blocks.items()}
-    {'1o': (2, 3, 5), '0e': (2, 1, 5)}
-    >>> layout.write(blocks).shape
-    torch.Size([5, 8])
     """
 
     def num_tokens(self, x: Tensor) -> int:
@@ -202,17 +175,6 @@ class ChannelIrreps(Layout):
         C; 1 for empty irreps.
     per_channel : o3.Irreps
         What one channel holds, one entry per copy; ``per_channel.dim`` is d.
-
-    Examples
-    --------
-    >>> hidden = ChannelIrreps("64x0e + 32x1o")
-    >>> hidden.num_channels, hidden.per_channel
-    (32, 1x0e+1x0e+1x1o)
-    >>> x = torch.randn(7, 160)
-    >>> hidden.to_channels(x).shape
-    torch.Size([32, 5, 7])
-    >>> torch.equal(hidden.to_tokens(hidden.to_channels(x)), x)
-    True
     """
 
     def __init__(self, irreps: IrrepsLike, num_channels: int | None = None) -> None:
@@ -258,13 +220,7 @@ class ChannelIrreps(Layout):
         return dict(zip(self.copies, x.split(sizes, dim=1), strict=True)) if sizes else {}
 
     def expand(self, per_copy: Tensor, dim: int) -> Tensor:
-        """Repeat one value per irrep copy over its components: ``(.., copies, ..) -> (.., d, ..)``.
-
-        Examples
-        --------
-        >>> ChannelIrreps("4x0e + 4x1o").expand(torch.tensor([[5, 7]]), dim=1)
-        tensor([[5, 7, 7, 7]])
-        """
+        """Repeat a value per irrep copy over its components: ``(.., copies, ..) -> (.., d, ..)``."""
         parts = per_copy.split(list(self.copies.values()), dim=dim) if self.copies else ()
         repeated = [
             part.unsqueeze(dim + 1)

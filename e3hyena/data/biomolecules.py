@@ -59,10 +59,6 @@ def read_biomolecule(
     alternative has is taken from there. Residues 52 and 52A are two. Nothing is built: atoms and
     residues that the experiment did not see are not there, hydrogens neither, and symmetry mates
     and assemblies are not made. A crystal's cell is ignored.
-
-    Examples
-    --------
-    >>> data = read_biomolecule("1ubq.pdb", water=False)  # doctest: +SKIP
     """
     path = Path(file)
     if not path.is_file():

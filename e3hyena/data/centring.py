@@ -8,11 +8,6 @@ def centred(pos: np.ndarray, counts: np.ndarray | None = None) -> np.ndarray:
 
     A float32 keeps seven digits: of a molecule 1,000,000 Angstrom from the origin it keeps .06
     Angstrom, of a centred one 1e-7. Networks do not feel the shift.
-
-    Examples
-    --------
-    >>> centred(np.array([[1e9, 0, 0], [1e9 + 1, 0, 0]]))[:, 0].tolist()
-    [-0.5, 0.5]
     """
     pos = np.asarray(pos, np.float64)
     counts = np.array([len(pos)]) if counts is None else np.asarray(counts)

@@ -113,14 +113,7 @@ class Target:
 
 
 def combine(targets: Sequence[Target]) -> Target:
-    """Several targets as one, learned together; one stays what it is.
-
-    Examples
-    --------
-    >>> both = combine([TARGETS["gap"], TARGETS["dipole"]])
-    >>> both.name, both.unit, both.irreps, both.dim
-    ('gap, dipole', 'eV, D', '0e + 1o', 4)
-    """
+    """Several targets as one, learned together; one stays what it is."""
     if len(targets) == 1:
         return targets[0]
     for target in targets:

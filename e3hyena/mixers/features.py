@@ -20,13 +20,6 @@ class KernelFeatures(nn.Module):
     ----------
     sizes : list of int
         Features of every part: constant, cosines, sines, and one entry per tensor power.
-
-    Examples
-    --------
-    >>> features = KernelFeatures(ChannelIrreps("8x0e + 8x1o"), heads=4, modes=3, degree=1)
-    >>> coordinate, x = torch.randn(4, 2, 9), torch.randn(8, 4, 2, 9)
-    >>> features(coordinate, x).shape, features.sizes
-    (torch.Size([4, 2, 13, 9]), [1, 2, 2, 8])
     """
 
     def __init__(

@@ -9,13 +9,7 @@ from e3hyena.mixers.windowed import RangedMixer
 
 
 def check_heads(heads: int | None, num_channels: int, *, default: int) -> int:
-    """Return the number of heads, or say which numbers fit the channels.
-
-    Examples
-    --------
-    >>> check_heads(None, 12, default=8)
-    6
-    """
+    """Return the number of heads, or say which numbers fit the channels."""
     divisors = [n for n in range(1, num_channels + 1) if num_channels % n == 0]
     if heads is None:
         return max(n for n in divisors if n <= default)

@@ -25,12 +25,6 @@ class Falloff(nn.Module):
     and zero beyond R, where f, its slope and its curvature vanish. The lengths :math:`\lambda_h`
     are learned; they start between R/8 and R. f is a smooth function of the positions, also where
     two tokens coincide.
-
-    Examples
-    --------
-    >>> falloff = Falloff(10.0, heads=2)
-    >>> [round(v, 3) for v in falloff(torch.tensor([0.0, 25.0, 100.0]))[:, 1].tolist()]
-    [1.0, 0.375, 0.0]
     """
 
     def __init__(self, radius: float, heads: int) -> None:

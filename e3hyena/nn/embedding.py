@@ -15,12 +15,6 @@ class ElementEmbedding(nn.Module):
     r"""Embed atoms by element alone: learned scalars, and zeros for all other irreps.
 
     Nothing depends on positions, so what a network makes of it is as local as its layers are.
-
-    Examples
-    --------
-    >>> x = ElementEmbedding("4x0e + 2x1o")(torch.tensor([8, 1, 1]))
-    >>> x.shape, bool(x[:, 4:].any())
-    (torch.Size([3, 10]), False)
     """
 
     def __init__(self, irreps: IrrepsLike) -> None:

@@ -5,13 +5,7 @@ from torch import Tensor, nn
 
 
 def to_working(x: Tensor, module: nn.Module) -> Tensor:
-    """``x`` in at least float32, the dtype of the parameters it will meet.
-
-    Examples
-    --------
-    >>> to_working(torch.ones(2, dtype=torch.bfloat16), nn.Linear(2, 2)).dtype
-    torch.float32
-    """
+    """``x`` in at least float32, the dtype of the parameters it will meet."""
     working = torch.promote_types(x.dtype, torch.float32)
     parameter = next(module.parameters(), None)
     if parameter is not None and parameter.dtype != working:

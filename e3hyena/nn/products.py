@@ -19,12 +19,6 @@ class Products(nn.Module):
 
     From scalars and vectors come pseudovectors and quadrupoles (two vectors), and pseudoscalars and
     octupoles (three): chirality, magnetic moments, polarisabilities.
-
-    Examples
-    --------
-    >>> products = Products("8x0e + 8x1o", "0o + 2x1e")
-    >>> products(torch.randn(5, 32)).shape
-    torch.Size([5, 7])
     """
 
     def __init__(self, irreps_in: IrrepsLike, irreps_out: IrrepsLike) -> None:

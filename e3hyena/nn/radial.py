@@ -34,13 +34,6 @@ class RadialBasis(nn.Module):
     References
     ----------
     Gasteiger, Groß, Günnemann, Directional Message Passing for Molecular Graphs, 2020.
-
-    Examples
-    --------
-    >>> RadialBasis(2, cutoff=3.0)(torch.tensor([0.0, 1.0, 2.0]))
-    tensor([[ 3.3618,  6.7236],
-            [ 2.7255,  2.7255],
-            [ 0.7392, -0.7392]])
     """
 
     def __init__(self, num_basis: int, cutoff: float) -> None:

@@ -30,14 +30,7 @@ class Cells(NamedTuple):
     def build(
         cls, cell: Tensor | Cells | None, pbc: Tensor | None, segments: Segments, like: Tensor
     ) -> Cells | None:
-        """Check what a caller gave; None where nothing is periodic.
-
-        Examples
-        --------
-        >>> cells = Cells.build(5 * torch.eye(3), None, Segments((2, 1)), torch.zeros(3, 3))
-        >>> cells.vectors.shape, cells.pbc.all()
-        (torch.Size([2, 3, 3]), tensor(True))
-        """
+        """Check what a caller gave; None where nothing is periodic."""
         number = segments.num_graphs
         if isinstance(cell, Cells):
             return cell

@@ -13,11 +13,6 @@ def features(coordinate: Tensor, x: Tensor, frequencies: Tensor, degree: int) ->
 
     Of ``coordinate`` ``(H, B, N)``, ``x`` ``(C, d, B, N)``, ``frequencies`` ``(H, M - 1)`` and the
     largest tensor power, ``degree``: ``(H, B, F, N)``. A head owns D = d C/H rows.
-
-    Examples
-    --------
-    >>> features(torch.randn(4, 2, 9), torch.randn(8, 4, 2, 9), torch.ones(4, 2), 1).shape
-    torch.Size([4, 2, 13, 9])
     """
     heads, modes = frequencies.shape[0], frequencies.shape[1] + 1
     angle = frequencies[:, None, :, None] * coordinate[:, :, None]

@@ -10,11 +10,6 @@ def solid_harmonics(vectors: Tensor, degrees: list[int]) -> Tensor:
     r"""Real solid harmonics :math:`|r|^l Y_l(r/|r|)`, one degree after the other.
 
     Of ``(T, 3)``: ``(T, sum(2l+1))``, component normalised on the unit sphere.
-
-    Examples
-    --------
-    >>> solid_harmonics(torch.tensor([[0.0, 0.0, 2.0]]), [0, 1])
-    tensor([[1.0000, 0.0000, 0.0000, 3.4641]])
     """
     return o3.spherical_harmonics(degrees, vectors, normalize=False, normalization="component")
 

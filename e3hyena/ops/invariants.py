@@ -13,12 +13,6 @@ def invariants(x: Tensor, channels: ChannelIrreps) -> Tensor:
 
     with :math:`\overline{x^2}` the mean over components: quadratic near zero, linear far out, so
     that gradients of any order are finite at zero vectors.
-
-    Examples
-    --------
-    >>> channels = ChannelIrreps("4x0e + 4x1o")
-    >>> invariants(torch.randn(4, 4, 9), channels).shape
-    torch.Size([4, 2, 9])
     """
     parts = []
     for ir, block in channels.split(x).items():
@@ -37,12 +31,6 @@ def angles(x: Tensor, channels: ChannelIrreps) -> Tensor:
               s_c = \overline{x_c^2}
 
     for every irrep copy that is not an even scalar, the last channel meeting the first.
-
-    Examples
-    --------
-    >>> channels = ChannelIrreps("4x0e + 4x1o")
-    >>> angles(torch.randn(4, 4, 9), channels).shape
-    torch.Size([4, 1, 9])
     """
     parts = [x[:, :0]]
     for ir, block in channels.split(x).items():

@@ -66,14 +66,7 @@ class DenseGroup:
 
 
 class Segments:
-    """The graphs of a packed batch.
-
-    Examples
-    --------
-    >>> segments = Segments.build(5, batch=torch.tensor([0, 0, 2, 2, 2]))
-    >>> segments.lengths, segments.index.tolist()
-    ((2, 0, 3), [0, 0, 2, 2, 2])
-    """
+    """The graphs of a packed batch."""
 
     window: Window | None = None  # whom a token hears, for the mixers that have a range
 

@@ -39,13 +39,6 @@ def set_conv(
     z`` and the result ``(C, d, T)``; ``frequencies`` ``(H, M - 1)``, a further one is zero;
     ``powers`` :math:`c_k`, ``(K + 1, H)``. ``taps``, ``(2 M - 1 + degree, C, d)``, are h for every
     row: real parts of M modes, imaginary ones of those but the first, a gain per tensor power.
-
-    Examples
-    --------
-    >>> a, b, w, q, k, z = torch.rand(3, 4, 9).unbind() + torch.rand(3, 8, 4, 9).unbind()
-    >>> parameters = torch.ones(4, 2), torch.ones(6, 8, 4), torch.ones(3, 4)
-    >>> set_conv(a, b, w, q, k, z, *parameters, Segments((4, 5)), degree=1).shape
-    torch.Size([8, 4, 9])
     """
     operands = a, b, weight, q, k, z, frequencies, taps, powers
     small = max(segments.lengths, default=0) <= LARGEST

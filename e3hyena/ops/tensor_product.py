@@ -95,15 +95,7 @@ def tensor_product_long_conv(
 def ragged_long_conv(
     q: Tensor, k: Tensor, weight: Tensor, paths: Paths, *, boundary: str, lengths: Sequence[int]
 ) -> Tensor:
-    """Convolve graphs that lie one after the other along the last axis, each by itself.
-
-    Examples
-    --------
-    >>> paths = Paths("0e", "0e", "0e")
-    >>> one, weight = torch.ones(1, 1, 5), torch.ones(1, 1)
-    >>> ragged_long_conv(one, one, weight, paths, boundary="circular", lengths=[2, 3])
-    tensor([[[2., 2., 3., 3., 3.]]])
-    """
+    """Convolve graphs that lie one after the other along the last axis, each by itself."""
     if q.dim() > 3 or k.dim() > 3 or sum(lengths) != q.shape[-1]:
         raise ValueError(
             f"lengths add up to {sum(lengths)} and q has shape {tuple(q.shape)}; they must add up "

@@ -18,12 +18,6 @@ def token_scalars(x: Tensor, channels: ChannelIrreps, *, with_angles: bool = Tru
     """Invariants of every irrep copy, then inner products of neighbouring channels.
 
     See :func:`e3hyena.ops.invariants.invariants` and :func:`e3hyena.ops.invariants.angles`.
-
-    Examples
-    --------
-    >>> import torch
-    >>> token_scalars(torch.randn(4, 4, 9), ChannelIrreps("4x0e + 4x1o")).shape
-    torch.Size([12, 9])
     """
     out: Tensor = _scalars(x, str(channels.irreps), with_angles)
     return out.flatten(0, 1)

@@ -22,13 +22,6 @@ class Window:
         Tokens j and i, ``(num_pairs,)``.
     square : Tensor
         :math:`|r_i-r_j|^2`, ``(num_pairs,)``; differentiable.
-
-    Examples
-    --------
-    >>> pos = torch.tensor([[0.0, 0, 0], [1, 0, 0], [5, 0, 0]])
-    >>> window = Window(pos, 2.0, Segments((3,)))
-    >>> window.source.tolist(), window.square.tolist()
-    ([1, 0, 0, 1, 2], [1.0, 1.0, 0.0, 0.0, 0.0])
     """
 
     def __init__(

@@ -11,12 +11,6 @@ def interleave(
     """Time every candidate once per round, after ``warmup`` uncounted rounds.
 
     The first rounds fault fresh memory in, which the allocator keeps from then on.
-
-    Examples
-    --------
-    >>> timings = interleave({"sum": lambda: sum(range(100)), "nothing": lambda: None}, repeats=3)
-    >>> sorted(timings), sorted(timings["sum"])
-    (['nothing', 'sum'], ['maximum', 'median', 'minimum'])
     """
     spent: dict[str, list[float]] = {name: [] for name in candidates}
     for turn in range(warmup + repeats):

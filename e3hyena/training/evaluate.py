@@ -163,12 +163,6 @@ def mean_predictor(task: Target, train: Tensor, test: Tensor) -> dict[str, float
     """Metrics of the best guess that knows the training labels only, of a property.
 
     Of a scalar the mean; of a vector the mean length for ``"norm_mae"``, else the mean vector.
-
-    Examples
-    --------
-    >>> from e3hyena.data import TARGETS
-    >>> mean_predictor(TARGETS["mu"], torch.tensor([[1.0], [3.0]]), torch.tensor([[4.0]]))
-    {'mae': 2.0}
     """
     train, test = train.double(), test.double()
     guess = summarise(task, train.mean(dim=0).expand_as(test), test)

@@ -23,15 +23,6 @@ def atomic_path(path: str | Path) -> Iterator[Path]:
     A process killed at any moment, or a machine, leaves the old file or the new one, never half of
     one. If the body raises, the old file stays and the temporary one is removed. The temporary name
     is unique, so that two processes never write into the same file.
-
-    Examples
-    --------
-    >>> import tempfile
-    >>> with tempfile.TemporaryDirectory() as folder:
-    ...     with atomic_path(Path(folder, "a.txt")) as temporary:
-    ...         _ = temporary.write_text("whole")
-    ...     [(file.name, file.read_text()) for file in Path(folder).iterdir()]
-    [('a.txt', 'whole')]
     """
     path = Path(path)
     temporary = path.with_name(f".{path.stem}{_PARTIAL}{secrets.token_hex(4)}{path.suffix}")

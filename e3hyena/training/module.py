@@ -27,13 +27,7 @@ pl: Any = require("lightning.pytorch", "train")
 
 
 def learning_rate_factor(schedule: str, warmup: float, progress: float) -> float:
-    """Learning rate relative to its largest value.
-
-    Examples
-    --------
-    >>> [round(learning_rate_factor("cosine", 0.5, p), 3) for p in (0.0, 0.25, 0.5, 0.75, 1.0)]
-    [0.0, 0.5, 1.0, 0.5, 0.0]
-    """
+    """Learning rate relative to its largest value."""
     progress = min(progress, 1.0)
     if progress < warmup:
         ramp = progress / warmup

@@ -83,18 +83,7 @@ class Plan:
 
 
 def resolve(config: TrainConfig) -> Plan:
-    """Determine everything that follows from a configuration.
-
-    Examples
-    --------
-    >>> plan = resolve(TrainConfig(task="gap"))
-    >>> plan.task.unit, plan.entry.name, plan.model["pool"]
-    ('eV', 'QM9Extract', 'mean')
-    >>> resolve(TrainConfig(task="forces"))
-    Traceback (most recent call last):
-    ...
-    ValueError: task 'forces' needs data.source md17 or extxyz, not 'extract'...
-    """
+    """Determine everything that follows from a configuration."""
     data, model = config.data, config.model
     entry = CATALOGUE[data.source]
     known = entry.targets(data.options)

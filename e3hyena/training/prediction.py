@@ -183,13 +183,7 @@ ENDINGS = {".json": "json", ".csv": "csv", ".extxyz": "extxyz", ".xyz": "extxyz"
 
 
 def format_of(output: str | Path | None) -> str:
-    """The key of `FORMATS` that the ending of a file means; None: ``"table"``, for the terminal.
-
-    Examples
-    --------
-    >>> format_of("out.csv"), format_of(None)
-    ('csv', 'table')
-    """
+    """The key of `FORMATS` that the ending of a file means; None: ``"table"``, for the terminal."""
     if output is None:
         return "table"
     if Path(output).suffix.lower() not in ENDINGS:

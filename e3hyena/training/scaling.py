@@ -83,14 +83,6 @@ def fit_scaling(
     up atoms (`summed`) starts with a sum of variance n: the scale is smaller by the root of the
     mean n. Forces, not energies, decide a fit: with them the scale is the root mean square of a
     component times one Angstrom, and nothing is added per graph, so that energies are extensive.
-
-    Examples
-    --------
-    >>> z, batch = torch.tensor([1, 1, 8, 8]), torch.tensor([0, 1, 1, 2])
-    >>> label = torch.tensor([[1.0], [11.0], [10.0]])
-    >>> fit = fit_scaling(label, z, batch, per_atom=True, summed=True)
-    >>> [round(float(fit.atom_shift[element]), 3) for element in (1, 8)]
-    [1.0, 10.0]
     """
     label = label.double()
     unit = (len(z) / len(label)) ** 0.5 if summed else 1.0

@@ -12,13 +12,7 @@ from e3hyena.registry import CATALOGUE
 
 
 def get_task(name: str, unit: str | None = None) -> Target:
-    """Look up a target of any data set by name, and give it a unit (None: its own).
-
-    Examples
-    --------
-    >>> get_task("dipole").irreps, get_task("gap").unit
-    ('1o', 'eV')
-    """
+    """Look up a target of any data set by name, and give it a unit (None: its own)."""
     known: dict[str, Target] = {}
     for entry in CATALOGUE.values():
         known = {**entry.targets({}), **known}
@@ -50,13 +44,6 @@ def errors(task: Target, predicted: Tensor, label: Tensor) -> dict[str, Tensor]:
 
     ``"mae"`` for a scalar; for a vector ``"norm_mae"``, the error of its length, and
     ``"vector_error"``, the length of its error.
-
-    Examples
-    --------
-    >>> import torch
-    >>> found = errors(get_task("dipole"), torch.tensor([[3.0, 0, 0]]), torch.tensor([[0, 4.0, 0]]))
-    >>> {name: float(error) for name, error in found.items()}
-    {'norm_mae': 1.0, 'vector_error': 5.0}
     """
     if label.shape[-1] == 1:
         return {"mae": (predicted - label).abs().squeeze(-1)}

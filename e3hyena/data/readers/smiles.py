@@ -14,11 +14,6 @@ def from_smiles(smiles: str, name: str = "", *, seed: int = SEED) -> Structure:
 
     The same SMILES and seed give the same geometry. It is one conformer, not the best one. Where
     MMFF94 lacks parameters, UFF relaxes; where that lacks them too, nothing does.
-
-    Examples
-    --------
-    >>> from_smiles("CCO", "ethanol").atoms.get_chemical_formula()
-    'C2H6O'
     """
     return _embed("", 0, smiles, name, seed)
 
