@@ -220,7 +220,7 @@ class ChannelIrreps(Layout):
         return dict(zip(self.copies, x.split(sizes, dim=1), strict=True)) if sizes else {}
 
     def expand(self, per_copy: Tensor, dim: int) -> Tensor:
-        """Repeat a value per irrep copy over its components: ``(.., copies, ..) -> (.., d, ..)``."""
+        """Repeat one value per copy over its components: ``(.., copies, ..) -> (.., d, ..)``."""
         parts = per_copy.split(list(self.copies.values()), dim=dim) if self.copies else ()
         repeated = [
             part.unsqueeze(dim + 1)
