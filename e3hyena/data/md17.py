@@ -11,6 +11,7 @@ import torch
 from e3hyena._digest import check_sums
 from e3hyena.data.catalogue import Entry
 from e3hyena.data.frames import FrameDataset, Frames, collate
+from e3hyena.data.splits import check_split
 from e3hyena.data.targets import ELEMENTS, energies_with_forces
 from e3hyena.data.units import energy_factor, length_factor
 from e3hyena.data.wheels import download_wheel
@@ -73,8 +74,7 @@ class MD17Ethanol(FrameDataset):
         *,
         energy_unit: str = "kcal/mol",
     ) -> None:
-        if split is not None and split not in SPLITS:
-            raise ValueError(f"split={split!r} is unknown: use one of {', '.join(SPLITS)}")
+        check_split(split)
         self.energy_unit = energy_unit
         factor = energy_factor("Hartree", energy_unit)
         super().__init__(os.fspath(root), transform)

@@ -28,15 +28,6 @@ class Table(NamedTuple):
     smiles: list[str]
     raw: np.ndarray
 
-    def take(self, rows: np.ndarray) -> "Table":
-        """The molecules `rows` (indices or mask)."""
-        rows = np.arange(len(self.ids))[rows]
-        ends = np.cumsum(self.counts)
-        atoms = np.concatenate([np.arange(ends[i] - self.counts[i], ends[i]) for i in rows])
-        smiles = [self.smiles[i] for i in rows]
-        ids, counts, raw = self.ids[rows], self.counts[rows], self.raw[rows]
-        return Table(ids, counts, self.z[atoms], self.pos[atoms], smiles, raw)
-
 
 def read_wheel(wheel: Path) -> Table:
     """Read all molecules, in the order of their ids."""

@@ -96,10 +96,8 @@ def build_network(kwargs: dict[str, Any], weights: Mapping[str, Tensor], out: st
     try:
         with torch.random.fork_rng(devices=[]):
             with torch.device("meta"):
-                found = {
-                    name: value.shape for name, value in HyenaNet(**kwargs).state_dict().items()
-                }
-            if found != {name: value.shape for name, value in weights.items()}:
+                found = _shapes(HyenaNet(**kwargs).state_dict())
+            if found != _shapes(weights):
                 raise ValueError("its weights do not fit the network of this version")
             with torch.device("cpu"):
                 model = HyenaNet(**kwargs)

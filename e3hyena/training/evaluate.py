@@ -24,33 +24,11 @@ class Panel(NamedTuple):
 
 
 @torch.no_grad()
-def predict_molecules(
-    model: HyenaNet,
-    info: ModelInfo,
-    molecules: Molecules,
-    *,
-    batch_size: int = 64,
-    device: str = "cpu",
-) -> Tensor:
-    """Predict the property of every molecule, ``(num_graphs, dim)`` in ``info.task.unit``."""
-    model = model.to(device)
-    output = [
-        model(part.z, part.pos, part.batch, **part.lattice).cpu()
-        for part in (part.to(device) for part in EvalLoader(molecules, batch_size))
-    ]
-    return info.scaling.to_property(torch.cat(output), molecules.z, molecules.batch)
-
-
-@torch.no_grad()
 def predict_parts(
-    model: HyenaNet,
-    info: ModelInfo,
-    molecules: Molecules,
-    *,
-    batch_size: int = 64,
+    model: HyenaNet, info: ModelInfo, molecules: Molecules, *, batch_size: int = 64,
     device: str = "cpu",
-) -> list[Tensor]:
-    """Predict every quantity of the task, of molecules and of atoms, in their units."""
+) -> list[Tensor]:  # fmt: skip
+    """Every quantity of the task, ``(num_graphs, dim)`` or ``(num_atoms, dim)``, in its unit."""
     model = model.to(device)
     parts = []
     for batch in EvalLoader(molecules, batch_size):
@@ -62,13 +40,9 @@ def predict_parts(
 
 
 def predict_forces(
-    model: HyenaNet,
-    info: ModelInfo,
-    molecules: Molecules,
-    *,
-    batch_size: int = 64,
+    model: HyenaNet, info: ModelInfo, molecules: Molecules, *, batch_size: int = 64,
     device: str = "cpu",
-) -> tuple[Tensor, Tensor]:
+) -> tuple[Tensor, Tensor]:  # fmt: skip
     """Predict energies of molecules and forces on atoms, in ``info.task.unit`` (per Angstrom)."""
     model = model.to(device)
     parts = [

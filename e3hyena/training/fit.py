@@ -27,19 +27,7 @@ pl: Any = require("lightning.pytorch", "train")
 
 
 class Fit(NamedTuple):
-    """What one training leaves.
-
-    Attributes
-    ----------
-    model : Path
-        The model file with the best weights.
-    history : list of dict
-        Rows of ``metrics.csv``.
-    seconds : float
-        Time spent training, validations included (seconds).
-    parameters : int
-        Number of weights.
-    """
+    """The model file with the best weights, rows of ``metrics.csv``, seconds, number of weights."""
 
     model: Path
     history: list[dict[str, float]]

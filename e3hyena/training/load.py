@@ -8,7 +8,7 @@ from torch_geometric.transforms import Compose
 from e3hyena.data.targets import Target
 from e3hyena.registry import CATALOGUE, ORDERS
 from e3hyena.training.config import DataConfig
-from e3hyena.training.evaluate import predict_molecules
+from e3hyena.training.evaluate import predict_parts
 from e3hyena.training.molecules import Molecules
 from e3hyena.training.parts import fit_part, labels_of
 from e3hyena.training.plan import Plan
@@ -59,7 +59,7 @@ def scaling_of(plan: Plan, train: Molecules) -> Scaling:
         model, info = plan.start
         if (info.task.name, info.task.unit) == (plan.task.name, plan.task.unit):
             before = info.scaling
-            label = label - predict_molecules(model, info, train)
+            label = label - predict_parts(model, info, train)[0]
     fitted = fit_scaling(
         label,
         train.z,

@@ -19,20 +19,8 @@ from e3hyena.training.tasks import get_task
 class Plan:
     """All that a training needs to know; made by `resolve`.
 
-    Attributes
-    ----------
-    config : TrainConfig
-        What was asked for, for the record and for the plain numbers of ``config.optim``.
-    entry : Entry
-        The data set.
-    task : Target
-        What is learned, in the unit of the data.
-    model : dict
-        Arguments of `e3hyena.HyenaNet`: numbers, strings and None only.
-    device : str
-        Where to compute.
-    start : (HyenaNet, ModelInfo), optional
-        The trained network that the training starts from.
+    `config` is what was asked for; `task` is in the unit of the data; `model` are arguments of
+    `HyenaNet`, numbers, strings and None only; `start` is the trained network to begin with.
     """
 
     config: TrainConfig

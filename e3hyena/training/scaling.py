@@ -13,17 +13,9 @@ class Scaling(NamedTuple):
 
     ``property = scale * output + shift + sum over atoms of atom_shift[z]``
 
-    Attributes
-    ----------
-    scale : Tensor of shape ()
-    shift : Tensor of shape ()
-        Zero for vectors: adding anything else would break equivariance.
-    atom_shift : Tensor of shape (119,)
-        Contribution of an atom, indexed by atomic number; zero for what is not a sum over atoms.
-
-    Of several quantities, all have a leading dimension for them.
-
-    All are float64: a total energy of 10,000 eV and its error of 0.01 eV do not fit float32.
+    Shapes are (), () and (119,), by atomic number; of several quantities all have a leading
+    dimension for them. The shift of vectors is zero: all else would break equivariance. All are
+    float64: a total energy of 10,000 eV and its error of 0.01 eV do not fit float32.
     """
 
     scale: Tensor
