@@ -46,14 +46,8 @@ def expand_irreps(irreps: IrrepsLike) -> o3.Irreps:
 class Layout(ABC):
     """A layout: features are read and written by kind of irrep, whatever their memory looks like.
 
-    A block is ``(mul, 2l+1, num_tokens)``, where ``mul`` counts every copy of a kind.
-
-    Attributes
-    ----------
-    irreps : o3.Irreps
-        What a token holds.
-    multiplicities, widths : dict
-        Copies of every kind, and its components.
+    A block is ``(mul, 2l+1, num_tokens)``, where ``mul`` counts every copy of a kind; so do
+    `multiplicities`, and `widths` are the components of a kind.
     """
 
     irreps: o3.Irreps
@@ -165,16 +159,10 @@ class TokenLayout(RowLayout):
 
 
 class ChannelIrreps(Layout):
-    """Channel layout: irreps read as C channels, C the gcd of the multiplicities.
+    """Channel layout: irreps, sorted and merged, as C channels, C the gcd of the multiplicities.
 
-    Attributes
-    ----------
-    irreps : o3.Irreps
-        The sorted, merged irreps.
-    num_channels : int
-        C; 1 for empty irreps.
-    per_channel : o3.Irreps
-        What one channel holds, one entry per copy; ``per_channel.dim`` is d.
+    A channel holds `per_channel`, with one entry per copy and d components; C is 1 for empty
+    irreps.
     """
 
     def __init__(self, irreps: IrrepsLike, num_channels: int | None = None) -> None:

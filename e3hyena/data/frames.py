@@ -52,13 +52,7 @@ def collate(frames: Frames) -> tuple[Data, dict[str, torch.Tensor]]:
 
 
 class FrameDataset(InMemoryDataset):
-    """Base class of the datasets with ``z``, ``pos``, ``energy`` and ``force``.
-
-    Attributes
-    ----------
-    energy_unit : str
-        Unit of ``energy``; that of ``force`` is it per Angstrom.
-    """
+    """Base class of the datasets with ``z``, ``pos``, ``energy`` (`energy_unit`) and ``force``."""
 
     energy_unit: str
 

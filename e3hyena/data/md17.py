@@ -87,7 +87,6 @@ class MD17Ethanol(FrameDataset):
 
     @property
     def raw_file_names(self) -> list[str]:
-        """The wheel."""
         return [WHEEL]
 
     @property
@@ -96,7 +95,6 @@ class MD17Ethanol(FrameDataset):
         return "ethanol_v2.pt"
 
     def download(self) -> None:
-        """Let pip put the wheel into ``raw/``."""
         download_wheel(REQUIREMENT, Path(self.raw_dir))
 
     def process(self) -> None:

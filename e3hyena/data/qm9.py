@@ -84,7 +84,6 @@ class QM9(MoleculeDataset):
 
     @property
     def raw_file_names(self) -> list[str]:
-        """The wheel."""
         return [WHEEL]
 
     @property
@@ -93,7 +92,6 @@ class QM9(MoleculeDataset):
         return "qm9pack_v1.pt"
 
     def download(self) -> None:
-        """Let pip put the wheel into ``raw/``."""
         download_wheel(REQUIREMENT, Path(self.raw_dir))
 
     def process(self) -> None:

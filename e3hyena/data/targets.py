@@ -80,17 +80,7 @@ class Target:
         return "energy" if self.has_forces else self.name
 
     def of(self, data: Data) -> Tensor:
-        """The target of every molecule in `data`.
-
-        Parameters
-        ----------
-        data : Data or Batch
-            Molecules of `QM9` or `QM9Extract`.
-
-        Returns
-        -------
-        value : Tensor of shape (num_graphs, dim)
-            In `unit`, dim being the dimension of `irreps`; (num_nodes, dim) of atoms.
+        """The target of every molecule, (num_graphs, dim), or atom, (num_nodes, dim), in `unit`.
 
         Examples
         --------

@@ -14,12 +14,8 @@ class KernelFeatures(nn.Module):
 
     See :func:`e3hyena.ops.features.features`. Products of two tokens' features are
     :math:`\sum_m\cos\omega_m(a-b)`, :math:`x\cdot y` and :math:`\sum_c (x_c\cdot y_c)^2`:
-    invariant, smooth, and finite sums of products.
-
-    Attributes
-    ----------
-    sizes : list of int
-        Features of every part: constant, cosines, sines, and one entry per tensor power.
+    invariant, smooth, and finite sums of products. `sizes` are the numbers of features: constant,
+    cosines, sines, and one entry per tensor power.
     """
 
     def __init__(

@@ -13,15 +13,7 @@ _FLAT = 1e-6  # of the longest lattice vector: a cell thinner than that has no v
 
 
 class Cells(NamedTuple):
-    """Lattice vectors, and along which of them the atoms repeat.
-
-    Attributes
-    ----------
-    vectors : Tensor
-        Rows are lattice vectors, ``(num_graphs, 3, 3)``, in the unit of the positions.
-    pbc : Tensor
-        ``(num_graphs, 3)``, bool.
-    """
+    """Lattice vectors (rows), ``(num_graphs, 3, 3)``, and along which the atoms repeat, bool."""
 
     vectors: Tensor
     pbc: Tensor

@@ -38,17 +38,7 @@ class _computed_once(Generic[Value]):
 
 @dataclass(frozen=True)
 class DenseGroup:
-    """Graphs handled together as one dense ``(C, d, B, N)`` tensor.
-
-    Attributes
-    ----------
-    lengths : tuple of int
-        The B true lengths.
-    size : int
-        N, at least the largest length.
-    graphs : tuple of int
-        Which graphs of the batch these are.
-    """
+    """Graphs of these B true lengths, together as one dense ``(C, d, B, N)`` tensor of `size` N."""
 
     lengths: tuple[int, ...]
     size: int

@@ -72,15 +72,7 @@ def transform_length(num_tokens: int, boundary: str) -> int:
 
 @dataclass(frozen=True)
 class TransformBatch:
-    """Graphs that share a transform length.
-
-    Attributes
-    ----------
-    length : int
-        P.
-    starts, sizes : tuple of int
-        First token and number of tokens of every graph.
-    """
+    """Graphs that share a transform length P: the first token and the number of tokens of each."""
 
     length: int
     starts: tuple[int, ...]

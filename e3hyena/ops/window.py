@@ -12,16 +12,9 @@ class Window:
     r"""Pairs :math:`j \to i` of a graph with :math:`|r_i-r_j| < R`, every token's own among them.
 
     Pairs beyond R have no influence and are not listed: their number grows with the number of
-    tokens, at fixed density. In a periodic cell every image of a token within R is a pair.
-
-    Attributes
-    ----------
-    radius : float
-        R.
-    source, target : Tensor
-        Tokens j and i, ``(num_pairs,)``.
-    square : Tensor
-        :math:`|r_i-r_j|^2`, ``(num_pairs,)``; differentiable.
+    tokens, at fixed density. In a periodic cell every image of a token within R is a pair. Tokens j
+    and i are `source` and `target`, ``(num_pairs,)``, and `square`, differentiable, their squared
+    distance.
     """
 
     def __init__(

@@ -38,13 +38,7 @@ def learning_rate_factor(schedule: str, warmup: float, progress: float) -> float
 
 
 class Regression(pl.LightningModule):
-    """Fits a network's output per molecule to labels in the network's scale.
-
-    Attributes
-    ----------
-    val_metrics : dict of str to float
-        Result of the last validation.
-    """
+    """Fits a network's output per molecule to labels in the network's scale."""
 
     def __init__(
         self, model: nn.Module, task: Target, scaling: Scaling, optim: OptimConfig, clock: Clock

@@ -164,5 +164,4 @@ class TrainLoader:
         return {"step": self.step}
 
     def load_state_dict(self, state: dict[str, int]) -> None:
-        """Continue after that many batches."""
         self.step = state["step"]

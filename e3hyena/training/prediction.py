@@ -28,20 +28,11 @@ WIDEST = 40  # letters of a name in a table
 
 
 class Predictions(NamedTuple):
-    """What `predict` found.
+    """What `predict` found for its structures, in the order in which they were given.
 
-    Attributes
-    ----------
-    task : Target
-        What was predicted; ``task.unit`` is the unit.
-    structures : list of Structure
-        The molecules, in the order in which they were given.
-    values : Tensor of shape (num_structures, dim), float64
-        The properties of molecules, side by side.
-    forces : list of Tensor of shape (num_atoms, 3), float64, or None
-        Of every structure, in ``task.unit`` per Angstrom, if the model predicts them.
-    atoms : dict of str to list of Tensor of shape (num_atoms, dim), float64, or None
-        Properties of atoms, by name.
+    `values` are the properties of molecules side by side, (num_structures, dim), in ``task.unit``;
+    `forces` (num_atoms, 3) of every structure, in ``task.unit`` per Angstrom, if the model predicts
+    them; `atoms` the properties of atoms, by name. All are float64.
     """
 
     task: Target

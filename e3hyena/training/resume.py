@@ -38,7 +38,6 @@ class CheckedFiles(io.CheckpointIO):
         return {name: value for name, value in content.items() if name != KEY}
 
     def remove_checkpoint(self, path: Any) -> None:
-        """Delete a file."""
         Path(path).unlink(missing_ok=True)
 
 
@@ -68,7 +67,6 @@ class Checkpoints(pl.Callback):
         self._last = time.perf_counter()
 
     def on_train_start(self, trainer: Any, module: Any) -> None:
-        """Start counting."""
         self._last = time.perf_counter()
 
     def on_train_batch_end(self, trainer: Any, *_: Any) -> None:
@@ -78,15 +76,12 @@ class Checkpoints(pl.Callback):
             self._save(trainer)
 
     def on_train_epoch_end(self, trainer: Any, module: Any) -> None:
-        """Save."""
         self._save(trainer)
 
     def state_dict(self) -> dict[str, int]:
-        """Place of the loader."""
         return self.loader.state_dict()
 
     def load_state_dict(self, state: dict[str, int]) -> None:
-        """Put the loader there."""
         self.loader.load_state_dict(state)
 
 

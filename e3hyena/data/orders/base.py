@@ -54,18 +54,7 @@ class OrderTransform(BaseTransform):
     """
 
     def order(self, data: Data) -> Tensor:
-        """The old number of the node at every new position.
-
-        Parameters
-        ----------
-        data : Data
-            One graph.
-
-        Returns
-        -------
-        order : Tensor of shape (num_nodes,), int64
-            A permutation.
-        """
+        """The old number of the node at every new position: a permutation, (num_nodes,), int64."""
         raise NotImplementedError
 
     def forward(self, data: Data) -> Data:

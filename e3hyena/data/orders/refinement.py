@@ -16,8 +16,6 @@ def distances(pos: Array) -> Array:
 def rank(keys: list[Array], distance: Array, tolerance: float) -> Colour:
     """Place of every atom, ``(N,)``.
 
-    Notes
-    -----
     Where distances tie too, the atom with the smallest weighted sum of its sorted distances goes
     first (compared exactly; then the listing decides), and distances *to it* decide what was tied
     before. So near-ties that belong together, such as the two sides of an almost symmetric

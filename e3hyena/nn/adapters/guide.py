@@ -75,21 +75,10 @@ class GuideTransformer(nn.Module):
         )
 
     def forward(self, f: Tensor, pos: Tensor, batch: Tensor | None = None) -> Tensor:
-        """Exchange information within every graph.
+        """Features ``(num_nodes, irreps_in.dim)`` -> ``(num_nodes, irreps_out.dim)``.
 
-        Parameters
-        ----------
-        f : Tensor
-            Features, ``(num_nodes, irreps_input.dim)``.
-        pos : Tensor
-            Positions, ``(num_nodes, 3)``.
-        batch : Tensor, optional
-            Graph of every node, ``(num_nodes,)``, sorted. Without it all nodes are one graph.
-
-        Returns
-        -------
-        Tensor
-            ``(num_nodes, irreps_output.dim)``, dtype of ``f``.
+        Positions are ``(num_nodes, 3)``, ``batch`` the graph of every node, sorted; by default all
+        nodes are one graph.
         """
         if f.shape[:-1] != pos.shape[:-1] or pos.dim() != 2 or pos.shape[1] != 3:
             raise ValueError(

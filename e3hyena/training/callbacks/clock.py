@@ -37,7 +37,6 @@ class Clock(pl.Callback):
         self._last = now
 
     def on_train_start(self, trainer: Any, module: Any) -> None:
-        """Start counting."""
         self._last = time.perf_counter()
 
     def on_train_batch_end(self, trainer: Any, *_: Any) -> None:
@@ -48,13 +47,10 @@ class Clock(pl.Callback):
             trainer.should_stop = True
 
     def on_validation_end(self, trainer: Any, module: Any) -> None:
-        """Count the validation."""
         self._tick()
 
     def state_dict(self) -> dict[str, float]:
-        """Seconds so far."""
         return {"seconds": self.seconds}
 
     def load_state_dict(self, state: dict[str, float]) -> None:
-        """Continue counting."""
         self.seconds = state["seconds"]

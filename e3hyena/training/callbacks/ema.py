@@ -39,19 +39,15 @@ class WeightAverage(pl.Callback):
         )
 
     def on_validation_start(self, trainer: Any, module: Any) -> None:
-        """Put the average into the model."""
         self._live = {name: w.detach().clone() for name, w in module.model.state_dict().items()}
         module.model.load_state_dict(self.average)
 
     def on_validation_end(self, trainer: Any, module: Any) -> None:
-        """Put the weights back."""
         module.model.load_state_dict(self._live)
         self._live = {}
 
     def state_dict(self) -> dict[str, Tensor]:
-        """The average."""
         return dict(self.average)
 
     def load_state_dict(self, state: dict[str, Tensor]) -> None:
-        """Restore the average."""
         self.average = dict(state)

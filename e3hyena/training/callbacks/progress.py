@@ -24,7 +24,6 @@ class Progress(pl.Callback):
         self._validated: float | None = None
 
     def on_train_start(self, trainer: Any, module: Any) -> None:
-        """Open the bar."""
         if sys.stderr.isatty():
             tqdm = require("tqdm", "train").tqdm
             self._bar = tqdm(
@@ -63,12 +62,10 @@ class Progress(pl.Callback):
         }
 
     def on_fit_end(self, trainer: Any, module: Any) -> None:
-        """Close the bar."""
         if self._bar is not None:
             self._bar.close()
 
     def on_exception(self, trainer: Any, module: Any, exception: BaseException) -> None:
-        """Close the bar before the error is shown."""
         self.on_fit_end(trainer, module)
         if isinstance(exception, KeyboardInterrupt):
             print("interrupted: the same command again continues from the last checkpoint")

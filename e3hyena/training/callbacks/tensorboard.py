@@ -23,7 +23,6 @@ class TensorBoard(pl.Callback):
         self._writer: Any = None
 
     def on_train_start(self, trainer: Any, module: Any) -> None:
-        """Begin with what is known."""
         shutil.rmtree(self.folder, ignore_errors=True)
         writer = require("torch.utils.tensorboard", "tensorboard").SummaryWriter
         self._writer = writer(str(self.folder))
@@ -31,7 +30,6 @@ class TensorBoard(pl.Callback):
             self._write(row)
 
     def on_train_epoch_end(self, trainer: Any, module: Any) -> None:
-        """Add the newest row."""
         self._write(self.history.rows[-1])
 
     def _write(self, row: dict[str, float]) -> None:
@@ -41,10 +39,8 @@ class TensorBoard(pl.Callback):
         self._writer.flush()
 
     def on_fit_end(self, trainer: Any, module: Any) -> None:
-        """Close the files."""
         if self._writer is not None:
             self._writer.close()
 
     def on_exception(self, trainer: Any, module: Any, exception: BaseException) -> None:
-        """Close the files before the error is shown."""
         self.on_fit_end(trainer, module)
