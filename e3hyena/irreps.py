@@ -105,14 +105,12 @@ class RowLayout(Layout):
         return x.shape[1]
 
     def read(self, x: Tensor) -> dict[str, Tensor]:
-        """``(dim, num_tokens)`` -> ``{ir: (mul, 2l+1, num_tokens)}``."""
         parts: dict[str, list[Tensor]] = {ir: [] for ir in self.widths}
         for ir, _, place in self.places(x):
             parts[ir].append(place)
         return {ir: torch.cat(p) if len(p) > 1 else p[0] for ir, p in parts.items()}
 
     def write(self, blocks: Mapping[str, Tensor]) -> Tensor:
-        """``{ir: (mul, 2l+1, num_tokens)}`` -> ``(dim, num_tokens)``."""
         used = dict.fromkeys(blocks, 0)
         rows = []
         for mul, ir in self.entries:
@@ -146,15 +144,12 @@ class TokenLayout(RowLayout):
         return x.shape[0]
 
     def read(self, x: Tensor) -> dict[str, Tensor]:
-        """``(num_tokens, dim)`` -> ``{ir: (mul, 2l+1, num_tokens)}``."""
         return super().read(x.t().contiguous())
 
     def write(self, blocks: Mapping[str, Tensor]) -> Tensor:
-        """``{ir: (mul, 2l+1, num_tokens)}`` -> ``(num_tokens, dim)``."""
         return self.finish(super().write(blocks))
 
     def finish(self, memory: Tensor) -> Tensor:
-        """``(dim, num_tokens)`` -> ``(num_tokens, dim)``."""
         return memory.t().contiguous()
 
 
@@ -186,7 +181,6 @@ class ChannelIrreps(Layout):
         return x.shape[2]
 
     def read(self, x: Tensor) -> dict[str, Tensor]:
-        """``(C, d, T)`` -> ``{ir: (mul, 2l+1, T)}``."""
         return {
             ir: part.reshape(self.multiplicities[ir], self.widths[ir], x.shape[-1])
             for ir, part in self.split(x).items()
@@ -219,7 +213,6 @@ class ChannelIrreps(Layout):
         return torch.cat(repeated, dim=dim) if repeated else per_copy
 
     def write(self, blocks: Mapping[str, Tensor]) -> Tensor:
-        """``{ir: (mul, 2l+1, T)}`` -> ``(C, d, T)``."""
         rows = [
             blocks[ir].reshape(self.num_channels, copies * self.widths[ir], -1)
             for ir, copies in self.copies.items()

@@ -19,10 +19,8 @@ def tensor_product(x1: Tensor, x2: Tensor, weight: Tensor, paths: Paths) -> Tens
     ----------
     x1, x2 : Tensor
         Shapes ``(..., C, d1, N)`` and ``(..., C, d2, N)``; leading dimensions broadcast.
-    weight : Tensor
-        Shape ``(num_paths, C)``.
-    paths : Paths
-        The per-channel paths.
+    weight, paths : Tensor, Paths
+        The per-channel paths, and a weight for each and every channel, ``(num_paths, C)``.
 
     Returns
     -------
@@ -57,10 +55,8 @@ def tensor_product_long_conv(
     ----------
     q, k : Tensor
         Shapes ``(..., C, d1, N)`` and ``(..., C, d2, N)``, time contiguous for speed.
-    weight : Tensor
-        Shape ``(num_paths, C)``.
-    paths : Paths
-        The per-channel paths.
+    weight, paths : Tensor, Paths
+        The per-channel paths, and a weight for each and every channel, ``(num_paths, C)``.
     boundary : {"circular", "causal", "same"}
         Which pairs fall on output i: ``i-j`` modulo N; ``i-j >= 0`` only; or the full convolution
         read from ``(N-1)//2`` on, as ``scipy.signal.convolve(mode="same")``.
