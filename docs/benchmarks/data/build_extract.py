@@ -61,15 +61,7 @@ def take(table: Table, rows: np.ndarray) -> Table:
 
 
 def label(table: Table) -> Iterator[tuple[np.ndarray, np.ndarray]]:
-    """GFN2-xTB labels, molecule after molecule.
-
-    Yields
-    ------
-    dipole : ndarray of shape (3,)
-        Debye, in the frame of the positions.
-    charges : ndarray of shape (num_atoms,)
-        Mulliken partial charges, e.
-    """
+    """GFN2-xTB labels, molecule after molecule."""
     interface = require("tblite.interface", "label")
     for last, count in zip(np.cumsum(table.counts), table.counts, strict=True):
         atoms = slice(last - count, last)

@@ -1,7 +1,5 @@
 """One training of the comparison on molecules, and what a training step costs."""
 
-from __future__ import annotations
-
 import itertools
 from collections.abc import Callable
 from functools import cache
