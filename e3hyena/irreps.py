@@ -18,11 +18,15 @@ from torch import Tensor
 IrrepsLike: TypeAlias = o3.Irreps | str
 
 
-def parse_irreps(irreps: object, name: str = "irreps") -> o3.Irreps:
-    """Return ``o3.Irreps(irreps)``, or say which argument could not be read."""
+def parse_irreps(
+    irreps: object, name: str = "irreps", default: o3.Irreps | None = None
+) -> o3.Irreps:
+    """Return ``o3.Irreps(irreps)``, or say which argument could not be read; None: the default."""
     try:
-        if irreps is None:  # e3nn reads it as no irreps at all
-            raise TypeError("no irreps")
+        if irreps is None:
+            if default is not None:
+                return default
+            raise TypeError("no irreps")  # e3nn reads it as no irreps at all
         return o3.Irreps(irreps)  # type: ignore[arg-type]
     except (ValueError, TypeError, AttributeError, AssertionError) as error:
         raise ValueError(

@@ -61,11 +61,7 @@ class GuideTransformer(nn.Module):
     ) -> None:
         super().__init__()
         self.irreps_in = parse_irreps(irreps_input, "irreps_input")
-        self.irreps_out = (
-            self.irreps_in
-            if irreps_output is None
-            else parse_irreps(irreps_output, "irreps_output")
-        )
+        self.irreps_out = parse_irreps(irreps_output, "irreps_output", self.irreps_in)
         degrees = range(max(1, *self.irreps_in.ls, *self.irreps_out.ls, 0) + 1)
         places = o3.Irreps([(_COPIES, (l, (-1) ** l)) for l in degrees])
         self.embedding = AtomEmbedding(places, length=length)
