@@ -1,7 +1,5 @@
 """A look at second derivatives before they are trusted on a device."""
 
-from __future__ import annotations
-
 import functools
 
 import torch

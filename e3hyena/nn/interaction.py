@@ -1,7 +1,5 @@
 """Local message passing: tensor products with spherical harmonics of the edges, summed."""
 
-from __future__ import annotations
-
 import math
 
 import torch
@@ -142,14 +140,12 @@ class Interaction(nn.Module):
         offset: Tensor | None = None,
         geometry: tuple[Tensor, Tensor] | None = None,
     ) -> Tensor:
-        """Sum the messages.
+        r"""Sum the messages; ``(num_atoms, irreps.dim)`` -> the same.
 
         Parameters
         ----------
-        x : Tensor
-            Features, ``(num_atoms, irreps.dim)``.
-        pos : Tensor
-            Positions, ``(num_atoms, 3)``.
+        x, pos : Tensor
+            Features, and positions, ``(num_atoms, 3)``.
         edge_index : Tensor
             Sources j and targets i, ``(2, num_edges)``, as from
             :func:`~e3hyena.ops.neighbours.neighbours`; in any order.
@@ -158,11 +154,6 @@ class Interaction(nn.Module):
             is an image in another cell.
         geometry : tuple of Tensor, optional
             What :meth:`geometry` made of positions, edges and offset, for layers of equal options.
-
-        Returns
-        -------
-        Tensor
-            ``(num_atoms, irreps.dim)``, dtype of ``x``.
         """
         self._check(x, pos, edge_index, offset)
         with full_precision(x):

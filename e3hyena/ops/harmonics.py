@@ -1,7 +1,5 @@
 """Solid harmonics: spherical harmonics as polynomials, smooth at the origin."""
 
-from __future__ import annotations
-
 import functools
 
 import torch
@@ -14,24 +12,8 @@ def solid_harmonics(vectors: Tensor, degrees: list[int]) -> Tensor:
 
     .. math:: Y_{l+1} = c_l\,\mathrm{CG}\big(Y_l \otimes r\big)
 
-    in e3nn's basis; two matrix products per degree, which any tracer can follow.
-
-    Parameters
-    ----------
-    vectors : Tensor
-        Shape ``(T, 3)``.
-    degrees : list of int
-        The degrees l.
-
-    Returns
-    -------
-    Tensor
-        Shape ``(T, sum(2l+1))``, component normalised on the unit sphere.
-
-    Examples
-    --------
-    >>> solid_harmonics(torch.tensor([[0.0, 0.0, 2.0]]), [0, 1])
-    tensor([[1.0000, 0.0000, 0.0000, 3.4641]])
+    Of ``(T, 3)``: ``(T, sum(2l+1))``, component normalised on the unit sphere, in e3nn's basis. Two
+    matrix products per degree, which any tracer can follow.
     """
     found = [vectors.new_ones(len(vectors), 1), vectors * 3**0.5]
     for l in range(1, max(degrees, default=0)):
@@ -56,19 +38,8 @@ def weighted_harmonics(
 ) -> Tensor:
     """Weights times the harmonic of their degree, in the order of some irreps.
 
-    Parameters
-    ----------
-    weights : Tensor
-        Shape ``(T, W)``, one per copy of the entries that take part.
-    harmonics : list of Tensor
-        Harmonics by degree, each ``(T, 2l+1)``.
-    entries : list of (int, int, bool)
-        Multiplicity, degree, and whether the entry takes part; the others are zero.
-
-    Returns
-    -------
-    Tensor
-        Shape ``(T, sum(mul * (2l+1)))``.
+    Entries are (multiplicity, degree, whether it takes part); of ``(T, W)`` weights, one per copy
+    that takes part, and harmonics ``(T, 2l+1)`` by degree: ``(T, sum(mul * (2l+1)))``.
 
     Examples
     --------

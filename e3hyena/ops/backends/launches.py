@@ -1,7 +1,5 @@
 """Whether starting kernels, not running them, takes the time on a device."""
 
-from __future__ import annotations
-
 import torch
 
 

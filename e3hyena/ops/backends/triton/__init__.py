@@ -4,8 +4,6 @@ For CUDA tensors; ``TRITON_INTERPRET=1`` runs the same kernels on the CPU, which
 tested without a GPU. Complex numbers are read as they lie, real and imaginary parts in turn.
 """
 
-from __future__ import annotations
-
 import functools
 import importlib.util
 import os

@@ -4,8 +4,6 @@ One program handles one channel (of a norm: all rows) and one block of tokens. S
 for the irreps of a channel: every number is loaded once or twice and stored once.
 """
 
-from __future__ import annotations
-
 import functools
 from collections.abc import Sequence
 
