@@ -13,11 +13,10 @@ from torch_geometric.utils import scatter
 
 from e3hyena.irreps import IrrepsLike, TokenLayout, parse_irreps
 from e3hyena.mixers import MIXERS
+from e3hyena.models.hyena_layer import HyenaLayer
 from e3hyena.models.inputs import check_atoms, check_periodic
 from e3hyena.nn.embedding import AtomEmbedding, ElementEmbedding
-from e3hyena.nn.interaction import Interaction
 from e3hyena.nn.linear import Linear
-from e3hyena.nn.local_global import LocalGlobalBlock
 from e3hyena.nn.precision import to_working
 from e3hyena.nn.reach import Kinds, fewest, kinds, listed, on_the_way, warn_of_zeros, with_kinds
 from e3hyena.nn.readout import MomentReadout, centred
@@ -258,21 +257,12 @@ class HyenaNet(nn.Module):
     def compile_layers(self, **options: Any) -> None:
         """Compile all but the reading of a batch: one graph, for batches of any size.
 
-        Parameters
-        ----------
-        **options
-            Of ``torch.compile``.
-
-        Raises
-        ------
-        ValueError
-            If the mixer, or ``short_conv``, needs the lengths of the graphs on the host.
+        ``options`` are those of ``torch.compile``. Not for mixers that need sizes on the host.
         """
         if self.mixer_name not in ("coordinate", None) or self.follows_order or self.range:
             raise ValueError(
-                f"mixer={self.mixer_name!r} with these options needs the sizes of the graphs on "
-                "the host, and would be compiled anew for every batch: take mixer='coordinate', "
-                "without range and short_conv, or None"
+                f"mixer={self.mixer_name!r} with these options would be compiled anew for every "
+                "batch: take mixer='coordinate', without range and short_conv, or None"
             )
         compiled = torch.compile(self._through, fullgraph=True, dynamic=True, **options)
 
@@ -281,7 +271,7 @@ class HyenaNet(nn.Module):
             found: Tensor = compiled(z, pos, edges, graphs, *rest)
             return found
 
-        self._through = through  # type: ignore[method-assign]
+        self._through = through  # type: ignore[method-assign, assignment]
 
     def reached(self) -> Kinds:
         """Kinds of irreps in the output that are not always zero."""
@@ -359,38 +349,3 @@ def _warn_of_order(what: str) -> None:
             stacklevel=3,
         )
         _warned.append(what)
-
-
-class HyenaLayer(LocalGlobalBlock):
-    """:class:`LocalGlobalBlock` around an :class:`Interaction`."""
-
-    def __init__(
-        self, irreps: o3.Irreps, *, cutoff: float | None, mixer: str | None, **options: Any
-    ) -> None:
-        interaction = None if cutoff is None else Interaction(irreps, cutoff=cutoff)
-        super().__init__(irreps, interaction, mixer=mixer, **options)
-
-    def forward(  # type: ignore[override]
-        self,
-        x: Tensor,
-        pos: Tensor,
-        edge_index: Tensor | None,
-        segments: Segments,
-        geometry: tuple[Tensor, Tensor] | None = None,
-    ) -> Tensor:
-        """``(T, irreps.dim)`` -> the same."""
-        return super().forward(x, edge_index, segments, pos=pos, geometry=geometry)
-
-    def geometry(
-        self, pos: Tensor, edge_index: Tensor, offset: Tensor | None
-    ) -> tuple[Tensor, Tensor]:
-        """What depends on the edges only, see :meth:`Interaction.geometry`."""
-        assert isinstance(self.interaction, Interaction)
-        return self.interaction.geometry(pos, edge_index, offset)
-
-    def reached(self, given: Kinds) -> Kinds:
-        """Kinds of irreps that are not zero after the layer, for atoms of the given kinds."""
-        if self.norm is not None:
-            assert isinstance(self.interaction, Interaction)
-            given = given | self.interaction.reached(given)
-        return self.block.reached(given)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import statistics
 import time
 from collections.abc import Callable
@@ -61,7 +62,7 @@ class LaunchesConfig(Config):
 
 def measure(values: dict[str, Any], folder: Path) -> dict[str, Any]:
     """Of every pass the launches, copies from the host once the batch was read, and times."""
-    found = {}
+    found: dict[str, Any] = {}
     for name, make in passes(values).items():
         call = make("meta")
         with counting():
@@ -82,11 +83,11 @@ def passes(values: dict[str, Any]) -> dict[str, Callable[[str], Call]]:
     found: dict[str, Callable[[str], Call]] = {}
     for name, lengths in graphs.items() if mixer != LOCAL else ():
         for backward in (False, True):
-            given = (mixer, irreps, lengths, backward)
-            found[f"{name}, {PASSES[backward]}"] = lambda device, g=given: _operator(*g, device)
+            operator = functools.partial(_operator, mixer, irreps, lengths, backward)
+            found[f"{name}, {PASSES[backward]}"] = operator
     for forces in (False, True):
-        given = (mixer, irreps, sizes[: max(1, len(sizes) // 8)], forces)
-        found[PASSES[2 + forces]] = lambda device, g=given: _network(*g, device)
+        few = sizes[: max(1, len(sizes) // 8)]
+        found[PASSES[2 + forces]] = functools.partial(_network, mixer, irreps, few, forces)
     return found
 
 
@@ -124,8 +125,10 @@ def _network(mixer: str, irreps: str, lengths: tuple[int, ...], forces: bool, de
     def call() -> None:
         optimizer.zero_grad(set_to_none=True)
         if forces:
-            given = {"create_graph": True, "edge_index": edges}
-            found, gradient = energy_and_forces(net, z, pos, segments, **given)
+            graphs: Any = segments
+            found, gradient = energy_and_forces(
+                net, z, pos, graphs, create_graph=True, edge_index=edges
+            )
             loss = (found - energy).square().mean() + (gradient - force).square().mean()
         else:
             loss = (net(z, pos, segments, edge_index=edges) - energy).square().mean()
@@ -180,7 +183,7 @@ def aim(name: str) -> int:
 
 def render(report: dict[str, Any]) -> str:
     """The report as a Markdown table."""
-    names = list(max(report["mixers"].values(), key=len))
+    names = list(dict.fromkeys(name for found in report["mixers"].values() for name in found))
     lines = []
     for name in names:
         line = [name, str(aim(name))]

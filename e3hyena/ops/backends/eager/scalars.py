@@ -67,7 +67,7 @@ def scalars_tangent(
         moved["scalars"].append(d_s * slope)
         e = by_invariant * slope
         d_e = by_invariant * d_s * (0.5 * (1 + s).pow(-1.5) - 1.5 * slope / (1 + s))
-        total: Tensor | float = 0.0
+        total = torch.zeros_like(v)
         if with_angles:
             by_angle = by_angles[:, used : used + copies]
             used += copies

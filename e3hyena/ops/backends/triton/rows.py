@@ -201,13 +201,13 @@ def _scalars(kinds: tuple[tuple[bool, int, int], ...], with_angles: bool) -> str
 def _means(row: int, width: int, with_angles: bool, order: int = 0) -> list[str]:
     """What is loaded of a copy, and its means; for gradients (1) and their derivatives (2), too."""
     channels = {"x": "c"}
-    products = {"s": "xx"}
+    products = {"s": ("x", "x")}
     if with_angles:
         channels["v"] = "after"
-        products |= {"t": "vv", "p": "xv"}
+        products |= {"t": ("v", "v"), "p": ("x", "v")}
         if order:
             channels["w"] = "before"
-            products |= {"u": "ww", "o": "xw"}
+            products |= {"u": ("w", "w"), "o": ("x", "w")}
     lines = [
         _load(f"{prefix}{name}{n}", prefix or "x", row + n, channel)
         for name, channel in channels.items()
