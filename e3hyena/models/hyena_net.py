@@ -266,10 +266,9 @@ class HyenaNet(nn.Module):
             )
         compiled = torch.compile(self._through, fullgraph=True, dynamic=True, **options)
 
-        def through(z: Tensor, pos: Tensor, edges: Any, segments: Segments, *rest: Any) -> Tensor:
+        def through(z: Tensor, pos: Tensor, edges: Any, segments: Segments, *rest: Any) -> Any:
             graphs = Segments.described(segments.ptr, segments.index, len(z))
-            found: Tensor = compiled(z, pos, edges, graphs, *rest)
-            return found
+            return compiled(z, pos, edges, graphs, *rest)
 
         self._through = through  # type: ignore[method-assign, assignment]
 
