@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Iterator
 
 import torch
 from e3nn import o3
@@ -19,6 +20,7 @@ from e3hyena.ops.paths import Paths
 from e3hyena.ops.precision import full_precision
 
 _SOFTENING = 0.02  # length, in cutoffs, below which directions fade out
+_CHUNK = 2**18  # edges looked at together where no gradient is recorded; bounds the memory
 _SILU_GAIN = 1.679  # 1 / root mean square of silu of a unit normal
 
 
@@ -163,25 +165,38 @@ class Interaction(nn.Module):
     def _interact(
         self, x: Tensor, pos: Tensor, edge_index: Tensor, offset: Tensor | None
     ) -> Tensor:
+        widths = [mul * dim for mul, dim in self._blocks]
+        features = [  # (num_atoms, 2l+1, mul), channels contiguous
+            block.unflatten(1, shape).transpose(1, 2).contiguous()
+            for block, shape in zip(self.up(x).split(widths, dim=1), self._blocks, strict=True)
+        ]
+        sums: list[Tensor] = []
+        for some in _chunks(edge_index.shape[1]):
+            edges, shift = edge_index[:, some], None if offset is None else offset[some]
+            for i, message in enumerate(self._messages(features, pos, edges, shift)):
+                if i < len(sums):
+                    sums[i].index_add_(0, edges[1], message)
+                else:
+                    zeros = x.new_zeros(len(x), *message.shape[1:])
+                    sums.append(zeros.index_add(0, edges[1], message))
+        rows = [x.new_zeros(len(x), 0), *(total.transpose(2, 3).flatten(1) for total in sums)]
+        return self.down(torch.cat(rows, dim=1) * self.avg_num_neighbors**-0.5)
+
+    def _messages(
+        self, features: list[Tensor], pos: Tensor, edge_index: Tensor, offset: Tensor | None
+    ) -> Iterator[Tensor]:
+        """Messages along these edges, ``(E, P, 2l+1, mul)``, one coupling after the other."""
         source, target = edge_index
         # index_select, not pos[source]: its backward is index_add, several times faster on CPU
         vector = pos.index_select(0, source) - pos.index_select(0, target)
-        vector = (vector if offset is None else vector + offset).to(x.dtype)
+        vector = (vector if offset is None else vector + offset).to(self.radial_in.dtype)
         distance = (vector.square().sum(dim=1) + self.softening**2).sqrt()
         harmonics = solid_harmonics(vector / distance[:, None], self._degrees)
         weights = nn.functional.silu(self.basis(distance) @ self.radial_in) @ self.radial_out
-        widths = [mul * dim for mul, dim in self._blocks]
-        features = [  # (num_edges, 2l+1, mul), channels contiguous
-            block.unflatten(1, shape).transpose(1, 2).contiguous().index_select(0, source)
-            for block, shape in zip(self.up(x).split(widths, dim=1), self._blocks, strict=True)
-        ]
-        sums = [x.new_zeros(len(x), 0)]
+        sent = [block.index_select(0, source) for block in features]
         parts = weights.split(self._num_weights, dim=1)
         for coupling, block, weight in zip(self.couplings, self._sources, parts, strict=True):
-            message = coupling(features[block], harmonics, weight)
-            total = x.new_zeros(len(x), *message.shape[1:]).index_add(0, target, message)
-            sums.append(total.transpose(2, 3).flatten(1))
-        return self.down(torch.cat(sums, dim=1) * self.avg_num_neighbors**-0.5)
+            yield coupling(sent[block], harmonics, weight)
 
     def _check(self, x: Tensor, pos: Tensor, edge_index: Tensor, offset: Tensor | None) -> None:
         check_features(x, self._layout)
@@ -251,6 +266,13 @@ class _Coupling(nn.Module):
         else:
             y = (x * matrix[:, :, None]).sum(dim=1, keepdim=True) * weight[:, 0]
         return y.unsqueeze(1)
+
+
+def _chunks(num_edges: int) -> list[slice]:
+    """All edges at once where a gradient or a graph is recorded, else one chunk after the other."""
+    if torch.is_grad_enabled() or torch.compiler.is_compiling() or torch.jit.is_tracing():
+        return [slice(None)]
+    return [slice(at, at + _CHUNK) for at in range(0, max(num_edges, 1), _CHUNK)]
 
 
 def _edge_irreps(irreps_edge: IrrepsLike | None, irreps: o3.Irreps) -> o3.Irreps:
