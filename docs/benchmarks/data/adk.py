@@ -15,7 +15,6 @@ from e3hyena._extras import require
 
 TOPOLOGY = "adk.psf"
 RUNS = ("adk_dims.dcd", "adk_dims2.dcd")
-BACKBONE = "name N CA C O or (name CA and not protein)"
 
 
 class Trajectory(NamedTuple):
@@ -33,10 +32,10 @@ def trajectories(atoms: str) -> list[Trajectory]:
     RuntimeError
         If the package MDAnalysisTests cannot be downloaded.
     ImportError
-        If MDAnalysis is not installed.
+        If the extra ``biomolecules`` is not installed.
     """
     archive = fetch("MDAnalysisTests==2.11.0")
-    mda = require("MDAnalysis", "data")
+    mda = require("MDAnalysis", "biomolecules")
     with tempfile.TemporaryDirectory() as folder, warnings.catch_warnings():
         warnings.simplefilter("ignore")
         for name in (TOPOLOGY, *RUNS):

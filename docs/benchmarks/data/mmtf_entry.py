@@ -23,12 +23,12 @@ def read_mmtf(name: str, chains: int | None = None) -> Data:
     Raises
     ------
     ImportError
-        If mmtf-python is not installed (it comes with ``pip install MDAnalysis``).
+        If the extra ``biomolecules`` is not installed.
     """
     (packed,) = read_files(fetch("mmtf-cppy==1.1.6"), f"/mmtf/{name}.mmtf").values()
-    entry = require("mmtf", "data").MMTFDecoder()
-    entry.decode_data(require("msgpack", "data").unpackb(packed, raw=False))
-    asked = range(entry.chains_per_model[0])
+    entry = require("mmtf", "biomolecules").MMTFDecoder()
+    entry.decode_data(require("msgpack", "biomolecules").unpackb(packed, raw=False))
+    asked = list(range(entry.chains_per_model[0]))
     if chains is not None:
         polymers = [entity for entity in entry.entity_list if entity["sequence"]]
         asked = sorted(i for entity in polymers for i in entity["chainIndexList"])[:chains]
@@ -36,7 +36,7 @@ def read_mmtf(name: str, chains: int | None = None) -> Data:
     kinds = [entry.group_list[kind] for kind in entry.group_type_list[:end]]
     sizes = [len(kind["elementList"]) for kind in kinds]
     chain = np.repeat(np.arange(entry.num_chains), entry.groups_per_chain)[:end]
-    numbers = require("ase.data", "chem").atomic_numbers
+    numbers = require("ase.data", "biomolecules").atomic_numbers
     z = np.array([numbers[symbol.title()] for kind in kinds for symbol in kind["elementList"]])
     at = (np.repeat(np.isin(chain, asked), sizes) & (z > 1)).nonzero()[0]
     residue = np.repeat(np.arange(len(kinds)), sizes)

@@ -57,7 +57,9 @@ def small_proteins() -> tuple[list[Protein], list[Protein]]:
 def large_proteins() -> list[Protein]:
     """Antibody 1IGT, spike proteins 7K43 and 6ZDH, twelve chains of glutamine synthetase 1HTQ."""
     files = read_files(fetch("torchani==2.9.0"), ".pdb")
-    graphs = {Path(path).stem: _read(path, files[path]) for path in files if SPIKES & {Path(path).stem}}
+    graphs = {
+        Path(path).stem: _read(path, files[path]) for path in files if SPIKES & {Path(path).stem}
+    }
     graphs |= {"1IGT": read_mmtf("1IGT", 4), "1HTQ": read_mmtf("1HTQ", 12)}
     return sorted((charged(*item) for item in graphs.items()), key=lambda p: len(p.z))
 

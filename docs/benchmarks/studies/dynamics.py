@@ -221,6 +221,4 @@ def draw(report: dict[str, Any], figure: Any) -> None:
         axes.set(title=atoms, xlabel="mean square error (Å²)")
 
 
-STUDY = Study(
-    "dynamics", DynamicsConfig, list_cells, measure, {"dynamics": render}, draw, collect
-)
+STUDY = Study("dynamics", DynamicsConfig, list_cells, measure, {"dynamics": render}, draw, collect)

@@ -138,6 +138,4 @@ def draw(report: dict[str, Any], figure: Any) -> None:
     axes.set(xlabel="x (Å)", ylabel="y (Å)", aspect="equal")
 
 
-STUDY = Study(
-    "ribosome", RibosomeConfig, list_cells, measure, {"ribosome": render}, draw, collect
-)
+STUDY = Study("ribosome", RibosomeConfig, list_cells, measure, {"ribosome": render}, draw, collect)
