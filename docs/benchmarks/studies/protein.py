@@ -5,7 +5,7 @@ from __future__ import annotations
 import itertools
 import time
 from collections.abc import Iterator
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
@@ -61,8 +61,6 @@ class ProteinConfig(Config):
         Processor time of a training with the budget "time".
     largest : int
         Training proteins have at most so many atoms.
-    large : bool
-        Test on complexes of 10,000 to 45,000 atoms too.
     lr : float
         Largest learning rate; cosine schedule.
     """
@@ -76,7 +74,6 @@ class ProteinConfig(Config):
     steps: int = 3000
     seconds: float = 600.0
     largest: int = 5000
-    large: bool = True
     lr: float = 1e-2
 
     def __post_init__(self) -> None:
@@ -86,7 +83,7 @@ class ProteinConfig(Config):
 
 def list_cells(config: ProteinConfig) -> list[Cell]:
     """The data, then all trainings; those of one seed come before the next seed."""
-    shared = config.only("width", "num_layers", "cutoff", "largest", "large", "lr")
+    shared = config.only("width", "num_layers", "cutoff", "largest", "lr")
     trainings = [
         Cell(
             f"{row}-{budget}-{seed}",
@@ -103,7 +100,8 @@ def list_cells(config: ProteinConfig) -> list[Cell]:
         for seed, budget, row in itertools.product(config.seeds, config.budgets, config.rows)
         for amount in [config.steps if budget == "steps" else config.seconds]
     ]
-    return [Cell("data", {}, stage="data"), *trainings]
+    large = [replace(cell, name=f"{cell.name}-large", stage="large") for cell in trainings]
+    return [Cell("data", {}, stage="data"), *trainings, *large]
 
 
 def prepare(values: dict[str, Any], folder: Path) -> dict[str, Any]:
@@ -133,8 +131,7 @@ def train(values: dict[str, Any], folder: Path) -> dict[str, Any]:
     graphs = [(p, neighbours(p.pos, cutoff)[0]) for p in proteins]
     square = torch.cat([target(p) for p, _ in graphs]).square().mean(dim=0)
     unit = torch.cat([square[:1], square[1:].mean().expand(3)]).sqrt()
-    options = {key: values[key] for key in ("width", "num_layers", "cutoff", "mixer_options")}
-    model = FarNet(values["mixer"], **options)
+    model = build(values)
 
     def loss(model: nn.Module, graph: tuple[Protein, Tensor]) -> Tensor:
         p, edges = graph
@@ -145,14 +142,27 @@ def train(values: dict[str, Any], folder: Path) -> dict[str, Any]:
     schedule = {"steps": steps, "lr": values["lr"], "warmup": 0.05, "weight_decay": 1e-4}
     batches = _shuffled(graphs)
     done = fit(model, batches, loss, None, folder, validations=50, **schedule)
-    large = {p.name: score(model, [p], cutoff) for p in data["large"] if values["large"]}
     return {
         "test": score(model, data["test"], cutoff),
-        "large": large,
         "steps": steps,
         "parameters": done["parameters"],
         "seconds": done["seconds"],
     }
+
+
+def build(values: dict[str, Any]) -> FarNet:
+    """The network of a row."""
+    options = ("width", "num_layers", "cutoff", "mixer_options")
+    return FarNet(values["mixer"], **{key: values[key] for key in options})
+
+
+def extrapolate(values: dict[str, Any], folder: Path) -> dict[str, Any]:
+    """Test a trained network on complexes of 10,000 to 45,000 atoms."""
+    model = build(values)
+    model.load_state_dict(
+        torch.load(folder.with_name(folder.name.removesuffix("-large")) / "weights.pt")
+    )
+    return {p.name: score(model, [p], values["cutoff"]) for p in load(folder)["large"]}
 
 
 def _count_steps(model: nn.Module, graphs: list[Any], loss: Any, seconds: float) -> int:
@@ -193,6 +203,10 @@ def _shuffled(graphs: list[Any]) -> Iterator[Any]:
 def collect(config: ProteinConfig, done: Done) -> dict[str, Any]:
     """Labels, sizes of the splits, scores."""
     cells = flatten(done["train"], "row", "budget", "seed")
+    large = [{**cell["config"], "large": cell["result"]} for cell in done["large"]]
+    for cell in cells:
+        same = select({"cells": large}, row=cell["row"], budget=cell["budget"], seed=cell["seed"])
+        cell["large"] = same[0]["large"] if same else {}
     data = done["data"][0]["result"]
     return {"labels": labels(config.rows, ROWS), "data": data, "cells": cells}
 
@@ -232,18 +246,15 @@ def render(report: dict[str, Any]) -> str:
 
 
 def _large(report: dict[str, Any], budget: str) -> list[str]:
-    names = list(report["cells"][0]["large"])
+    names = max((list(cell["large"]) for cell in report["cells"]), key=len)
     columns = [(name, quantity) for name in names for quantity in QUANTITIES]
-    lines = grid(
-        report["labels"],
-        columns,
-        lambda row, at: [
-            c["large"][at[0]][at[1]]["mae"] for c in select(report, row=row, budget=budget)
-        ],
-        3,
-    )
+
+    def errors(row: str, at: tuple[str, str]) -> list[float]:
+        cells = select(report, row=row, budget=budget)
+        return [cell["large"][at[0]][at[1]]["mae"] for cell in cells if cell["large"]]
+
     head = ["MAE, network", *(f"{name}, {quantity}" for name, quantity in columns)]
-    return [table(head, lines)] if names else []
+    return [table(head, grid(report["labels"], columns, errors, 3))] if names else []
 
 
 def draw(report: dict[str, Any], figure: Any) -> None:
@@ -267,7 +278,7 @@ STUDY = Study(
     "protein",
     ProteinConfig,
     list_cells,
-    {"data": prepare, "train": train},
+    {"data": prepare, "train": train, "large": extrapolate},
     {"protein": render},
     draw,
     collect,
