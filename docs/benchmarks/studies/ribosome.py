@@ -14,7 +14,7 @@ from benchmarks.data.mmtf_entry import read_mmtf
 from benchmarks.harness import Cell, Config, Done, Study, added_mebibytes, in_fresh_process, table
 from e3hyena import HyenaNet
 
-SHOWN = 20_000  # atoms in the picture
+SHOWN = 5_000  # atoms in the picture
 
 
 @dataclass(kw_only=True)
@@ -132,7 +132,7 @@ def draw(report: dict[str, Any], figure: Any) -> None:
     if sample:
         x, y, _, value = zip(*sample, strict=True)
         limits = torch.tensor(value).quantile(torch.tensor([0.02, 0.98])).tolist()
-        look = {"s": 3, "cmap": "viridis", "linewidths": 0}
+        look = {"s": 9, "cmap": "viridis", "linewidths": 0}
         dots = axes.scatter(x, y, c=value, vmin=limits[0], vmax=limits[1], **look)
         figure.colorbar(dots, label="prediction of an untrained network")
     axes.set(xlabel="x (Å)", ylabel="y (Å)", aspect="equal")
