@@ -71,10 +71,11 @@ class ProteinConfig(Config):
     width: int = 16
     num_layers: int = 2
     cutoff: float = 6.0
-    steps: int = 3000
-    seconds: float = 600.0
+    steps: int = 1500
+    seconds: float = 300.0
     largest: int = 5000
     lr: float = 1e-2
+    jobs: int = 2
 
     def __post_init__(self) -> None:
         check_names("rows", self.rows, ROWS)
@@ -105,28 +106,26 @@ def list_cells(config: ProteinConfig) -> list[Cell]:
 
 
 def prepare(values: dict[str, Any], folder: Path) -> dict[str, Any]:
-    """All proteins with their labels, kept for the trainings; how many there are."""
-    data = load(folder)
-    return {
-        split: [len(proteins), sum(len(p.z) for p in proteins)] for split, proteins in data.items()
-    }
+    """Small proteins with their labels, kept for the trainings; proteins and atoms by split."""
+    splits = load(folder, "small")
+    return {split: [len(some), sum(len(p.z) for p in some)] for split, some in splits.items()}
 
 
-def load(folder: Path) -> dict[str, list[Protein]]:
+def load(folder: Path, size: str) -> dict[str, list[Protein]]:
     """Proteins by split, from the folder ``data`` beside the parent of `folder`."""
-    file = folder.parents[1] / "data" / "proteins.pt"
+    file = folder.parents[1] / "data" / f"{size}.pt"
     if not file.exists():
-        train, test = small_proteins()
-        splits = {"train": train, "test": test, "large": large_proteins()}
+        made = small_proteins() if size == "small" else (large_proteins(),)
+        splits = zip(("train", "test") if size == "small" else ("large",), made, strict=True)
         file.parent.mkdir(parents=True, exist_ok=True)
-        torch.save({k: [tuple(p) for p in v] for k, v in splits.items()}, file)
-    return {k: [Protein(*p) for p in v] for k, v in torch.load(file).items()}
+        torch.save({split: [tuple(p) for p in some] for split, some in splits}, file)
+    return {split: [Protein(*p) for p in some] for split, some in torch.load(file).items()}
 
 
 def train(values: dict[str, Any], folder: Path) -> dict[str, Any]:
     """Train a network, test it on unseen proteins and on large complexes."""
     torch.manual_seed(values["seed"])
-    data, cutoff = load(folder), values["cutoff"]
+    data, cutoff = load(folder, "small"), values["cutoff"]
     proteins = [p for p in data["train"] if len(p.z) <= values["largest"] and p.charge.any()]
     graphs = [(p, neighbours(p.pos, cutoff)[0]) for p in proteins]
     square = torch.cat([target(p) for p, _ in graphs]).square().mean(dim=0)
@@ -162,7 +161,7 @@ def extrapolate(values: dict[str, Any], folder: Path) -> dict[str, Any]:
     model.load_state_dict(
         torch.load(folder.with_name(folder.name.removesuffix("-large")) / "weights.pt")
     )
-    return {p.name: score(model, [p], values["cutoff"]) for p in load(folder)["large"]}
+    return {p.name: score(model, [p], values["cutoff"]) for p in load(folder, "large")["large"]}
 
 
 def _count_steps(model: nn.Module, graphs: list[Any], loss: Any, seconds: float) -> int:
