@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 from pathlib import Path
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 
@@ -14,7 +14,9 @@ from e3hyena.training.files import atomic_path
 __all__ = [
     "SPLITS",
     "Chains",
+    "charges_of",
     "draw",
+    "energy_of",
     "floor",
     "label",
     "load",
@@ -113,14 +115,33 @@ def draw(split: str, num_carbons: int, size: int, seed: int = 0) -> Chains:
     return Chains(z, *drawn, energy=np.zeros(size), force=np.zeros((size, *planar.shape)))
 
 
-def label(z: np.ndarray, pos: np.ndarray) -> tuple[float, np.ndarray]:
-    """Energy (eV) and forces (eV/Angstrom) by GFN2-xTB, electrons at `TEMPERATURE`."""
+def _point(z: np.ndarray, pos: np.ndarray, charge: int = 0) -> Any:
+    """A single point by GFN2-xTB, electrons at `TEMPERATURE`."""
     interface = require("tblite.interface", "label")
-    calculator = interface.Calculator("GFN2-xTB", z, pos / BOHR)
+    calculator = interface.Calculator("GFN2-xTB", z, pos / BOHR, charge=charge)
     calculator.set("verbosity", 0)
     calculator.set("temperature", KELVIN * TEMPERATURE)
-    result = calculator.singlepoint()
+    calculator.set("max-iter", 1000)
+    if charge:
+        calculator.set("mixer-damping", 0.2)  # ions far apart converge slowly
+    return calculator.singlepoint()
+
+
+def label(z: np.ndarray, pos: np.ndarray) -> tuple[float, np.ndarray]:
+    """Energy (eV) and forces (eV/Angstrom)."""
+    result = _point(z, pos)
     return HARTREE * result.get("energy"), -HARTREE / BOHR * result.get("gradient")
+
+
+def energy_of(z: np.ndarray, pos: np.ndarray, charge: int) -> float:
+    """Energy of an ion (eV)."""
+    return float(HARTREE * _point(z, pos, charge).get("energy"))
+
+
+def charges_of(z: np.ndarray, pos: np.ndarray) -> np.ndarray:
+    """Mulliken charges (e)."""
+    charges: np.ndarray = _point(z, pos).get("charges")
+    return charges
 
 
 def load(
