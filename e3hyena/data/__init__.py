@@ -1,6 +1,7 @@
 """Datasets and their order transforms, as PyG classes."""
 
 from e3hyena.data.catalogue import Entry
+from e3hyena.data.cumulenes import Cumulenes
 from e3hyena.data.extract import QM9Extract
 from e3hyena.data.extxyz import ExtXYZ
 from e3hyena.data.md17 import MD17Ethanol
@@ -31,6 +32,7 @@ __all__ = [
     "TARGETS",
     "BreadthFirstOrder",
     "CanonicalOrder",
+    "Cumulenes",
     "DistanceOrder",
     "Entry",
     "ExtXYZ",

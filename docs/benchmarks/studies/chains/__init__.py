@@ -58,12 +58,12 @@ class ChainsConfig(Config):
     tasks: list[str] = field(default_factory=lambda: list(TASKS))
     rows: list[str] = field(default_factory=lambda: list(ROWS))
     seeds: list[int] = field(default_factory=lambda: [0, 1])
-    steps: list[int] = field(default_factory=lambda: [400, 300, 900, 500])
+    steps: list[int] = field(default_factory=lambda: [300, 250, 600, 400])
     irreps: str = "16x0e + 16x1o + 16x2e"
     num_layers: int = 2
     cutoff: float = 3.0
     batch_size: int = 8
-    lr: float = 5e-3
+    lr: float = 8e-3
     jobs: int = 2
 
     def __post_init__(self) -> None:

@@ -92,7 +92,7 @@ def train(values: dict[str, Any], folder: Path) -> dict[str, Any]:
         lr=values["lr"],
         warmup=0.05,
         weight_decay=1e-4,
-        validations=8,
+        validations=4,
         averaging=0.99,
     )
 
