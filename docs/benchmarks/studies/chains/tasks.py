@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import pickle
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -22,6 +22,12 @@ TRAINED = (4, 5, 6, 7, 9, 10, 12, 13, 15, 16)
 UNSEEN = (8, 11, 14)
 LONGER = (17, 18, 19, 20)
 SEEDS = {"train": 0, "val": 1, "test": 2}
+SIZES = {  # of every length, in lengths
+    "torsion": {"train": 500, "val": 40, "test": 160},
+    "lengths": {"train": 60, "val": 5, "test": 16},
+    "pairs": {"train": 600, "val": 60, "test": 240},
+    "ends": {"train": 400, "val": 40, "test": 160},
+}
 
 Splits = dict[str, list[Data]]
 
@@ -88,19 +94,20 @@ def scan(num_carbons: int, *, starred: bool = False) -> list[Data]:
 
 
 def _one_length(root: Path) -> Splits:
-    sizes = {"train": 500, "val": 40, "test": 160}
-    return {split: graphs(load(root, split, C17, size)) for split, size in sizes.items()}
+    sizes = SIZES["torsion"].items()
+    return {split: graphs(load(root, split, C17, size)) for split, size in sizes}
 
 
 def _many_lengths(root: Path) -> Splits:
-    def several(split: str, numbers: Sequence[int], size: int) -> list[Data]:
+    def several(split: str, *numbers: int) -> list[Data]:
+        size = SIZES["lengths"][split]
         found = [graphs(load(root, split, number, size), starred=True) for number in numbers]
         return [graph for graphs in found for graph in graphs]
 
     return {
-        "train": several("train", TRAINED, 60),
-        "val": several("val", TRAINED, 5),
-        "test": several("test", (*TRAINED, *UNSEEN, *LONGER), 16),
+        "train": several("train", *TRAINED),
+        "val": several("val", *TRAINED),
+        "test": several("test", *TRAINED, *UNSEEN, *LONGER),
     }
 
 
@@ -116,7 +123,6 @@ def _kept(root: Path, name: str, make: Callable[[], Any]) -> Any:
 
 
 def _pairs(root: Path) -> Splits:
-    sizes = {"train": 600, "val": 60, "test": 240}
     return {
         split: [
             Data(
@@ -131,12 +137,11 @@ def _pairs(root: Path) -> Splits:
                 lambda size=size, split=split: pairs.draw(size, SEEDS[split]),
             )
         ]
-        for split, size in sizes.items()
+        for split, size in SIZES["pairs"].items()
     }
 
 
 def _ends(root: Path) -> Splits:
-    sizes = {"train": 400, "val": 40, "test": 160}
     return {
         split: [
             Data(
@@ -152,7 +157,7 @@ def _ends(root: Path) -> Splits:
                 lambda size=size, split=split: ends.draw(split == "test", size, SEEDS[split]),
             )
         ]
-        for split, size in sizes.items()
+        for split, size in SIZES["ends"].items()
     }
 
 
