@@ -26,7 +26,10 @@ for run in runs:
         what = label if len(lines) < 3 else f"C17H4, {label}"
         lines.append((what, *(f"{row['test'][metric]:.4f}" for row in rows), steps, minutes))
 widths = [max(map(len, column)) for column in zip(*lines, strict=True)]
-text = [" | ".join(cell.ljust(width) for cell, width in zip(line, widths)) for line in lines]
+text = [
+    " | ".join(cell.ljust(width) for cell, width in zip(line, widths, strict=True))
+    for line in lines
+]
 text.insert(1, "-|-".join("-" * width for width in widths))
 print("\n" + "\n".join(f"| {line} |" for line in text) + "\n")
 

@@ -44,7 +44,7 @@ class ChainsConfig(Config):
     steps : list of int
         Training steps, one number for each task.
     irreps : str
-        Hidden irreps.
+        Hidden irreps; without the last ones for pairs and ends.
     num_layers : int
         Depth. A local network reaches as many cutoffs.
     cutoff : float
@@ -52,13 +52,13 @@ class ChainsConfig(Config):
     batch_size : int
         Graphs per step.
     lr : float
-        Largest learning rate of AdamW; cosine schedule.
+        Largest learning rate of AdamW; cosine schedule. Larger for pairs and ends.
     """
 
     tasks: list[str] = field(default_factory=lambda: list(TASKS))
     rows: list[str] = field(default_factory=lambda: list(ROWS))
     seeds: list[int] = field(default_factory=lambda: [0, 1])
-    steps: list[int] = field(default_factory=lambda: [300, 250, 600, 400])
+    steps: list[int] = field(default_factory=lambda: [600, 400, 600, 250])
     irreps: str = "16x0e + 16x1o + 16x2e"
     num_layers: int = 2
     cutoff: float = 3.0
@@ -91,6 +91,7 @@ def list_cells(config: ChainsConfig) -> list[Cell]:
             "seed": seed,
             "steps": steps[task],
             **network,
+            **TASKS[task].settings,
         }
         found.append(Cell(f"{task}-{row}-{seed}", values, stage="train"))
     return found

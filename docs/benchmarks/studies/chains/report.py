@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from itertools import pairwise
 from statistics import mean
 from typing import Any
 
@@ -29,8 +30,9 @@ def render_torsion(report: Report) -> str:
     return _block(
         report,
         "torsion",
-        f"C17H4, {SIZES['torsion']['test']} unseen chains in groups of 8 torsions. Within groups: what is left when the "
-        "mean over a group is taken off, of energies and of the forces along the chain.",
+        f"C17H4, {SIZES['torsion']['test']} unseen chains in groups of 8 torsions. Within groups: "
+        "what is left when the mean over a group is taken off, of energies and of the forces "
+        "along the chain.",
         {
             "energy within groups, RMSE (eV)": lambda cell: cell["within"],
             "energy, MAE (eV)": lambda cell: cell["energy_mae"],
@@ -62,9 +64,10 @@ def render_lengths(report: Report) -> str:
     return _block(
         report,
         "lengths",
-        f"Trained on {SIZES['lengths']['train']} chains each of {_listed(tasks.TRAINED)} carbons; unseen are {_listed(tasks.UNSEEN)}, "
-        f"longer {_listed(tasks.LONGER)}. Energy: error within groups in percent of the barrier, mean "
-        "over the lengths; barrier: largest error of the energy between 0 and 90 degrees of the "
+        f"Trained on {SIZES['lengths']['train']} chains each of {_listed(tasks.TRAINED)} carbons; "
+        f"unseen are {_listed(tasks.UNSEEN)}, longer {_listed(tasks.LONGER)}. Energy: error within "
+        "groups in percent of the barrier, mean over the lengths; barrier: largest error of the "
+        "energy between 0 and 90 degrees of the "
         "straight chain, in percent.",
         {
             "energy, trained lengths (%)": within(tasks.TRAINED),
@@ -82,15 +85,15 @@ def render_pairs(report: Report) -> str:
     truth = report["truth"]["pairs"]["mean"]
     near, sizes = truth["steps"], SIZES["pairs"]
     columns: dict[str, Any] = {"beyond 4 Å, RMSE (eV)": lambda cell: cell["beyond"]}
-    for i, (low, high) in enumerate(zip(near, near[1:], strict=False)):
+    for i, (low, high) in enumerate(pairwise(near)):
         columns[f"{low}–{high} Å"] = lambda cell, i=i: cell["by_distance"][i]
     guess = [f"{value:.4f}" for value in (truth["beyond"], *truth["by_distance"])]
     return _block(
         report,
         "pairs",
         "Interaction of methylammonium, tetramethylammonium, nitrate and formamide, two at a time, "
-        f"closest atoms 3 to 15 Å apart; {sizes['train']} pairs of training, {sizes['test']} of test. "
-        "Messages within 4 Å; the mixers of sets have a range of 20 Å, which is how they know distances.",
+        f"closest atoms 3 to 15 Å apart; {sizes['train']} pairs of training, {sizes['test']} of "
+        "test. The mixers of sets have a range of 20 Å.",
         columns,
         ["mean of the training pairs", *guess, "", ""],
     )
@@ -144,11 +147,11 @@ def _block(
     steps = config["steps"][config["tasks"].index(task)]
     seeds = count_seeds({"cells": [cell for held in cells.values() for cell in held]}, "row")
     learned = "energies and forces" if TASKS[task].forces else "these labels alone"
-    cutoff = TASKS[task].network.get("cutoff", config["cutoff"])
+    config = {**config, **TASKS[task].settings}
     caption = (
         f"{about} Mean ± standard deviation over {seeds}. All rows: {config['irreps']}, "
-        f"{config['num_layers']} layers, messages within {cutoff:g} Å, {steps:,} steps of "
-        f"{config['batch_size']}, trained on {learned}. Minutes: processor time of a training, "
+        f"{config['num_layers']} layers, messages within {config['cutoff']:g} Å, {steps:,} steps "
+        f"of {config['batch_size']}, trained on {learned}. Minutes: processor time of a training, "
         f"{report['environment']['cpu']}."
     )
     return f"{caption}\n\n{table(['', *names, 'parameters', 'minutes'], [*lines, *more])}"
@@ -170,7 +173,7 @@ def draw(report: Report, figure: Any) -> None:
     torsion.plot(SCAN, truth["torsion"]["scan"][str(C17)], "k-", linewidth=4, alpha=0.25)
     barriers = {n: curve[-1] for n, curve in truth["lengths"]["scan"].items()}
     steps = truth["pairs"]["mean"]["steps"]
-    middles = [(low + high) / 2 for low, high in zip(steps, steps[1:], strict=False)]
+    middles = [(low + high) / 2 for low, high in pairwise(steps)]
     true = truth["ends"]["true"]
     ends.plot([min(true), max(true)], [min(true), max(true)], "k-", linewidth=4, alpha=0.25)
     for place, (row, label) in enumerate(report["labels"].items()):
@@ -191,7 +194,7 @@ def draw(report: Report, figure: Any) -> None:
     )
     lengths.axvspan(tasks.LONGER[0] - 0.5, tasks.LONGER[-1] + 0.5, color="gray", alpha=0.15)
     lengths.annotate("longer than trained", (tasks.LONGER[0] - 0.4, 1), fontsize="x-small")
-    pairs.axvline(TASKS["pairs"].network["cutoff"], color="gray", linestyle=":")
+    pairs.axvline(TASKS["pairs"].settings["cutoff"], color="gray", linestyle=":")
     pairs.set(xlabel="distance (Å; dotted: cutoff)", ylabel="RMSE (eV)", yscale="log")
     pairs.set_title("pairs of ions and molecules")
     ends.set(xlabel="charge of the far CH2 by GFN2-xTB (e)", ylabel="predicted (e)")

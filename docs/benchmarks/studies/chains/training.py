@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -12,9 +12,9 @@ from torch import Tensor, nn
 from torch_geometric.data import Data
 from torch_geometric.loader import DataLoader
 
-from benchmarks.data.chains import label, straight, turn, within_groups
 from benchmarks.harness.training import fit
-from benchmarks.studies.chains.tasks import C17, SCAN, TASKS, Splits, Task, scan
+from benchmarks.studies.chains.measures import TESTS, describe
+from benchmarks.studies.chains.tasks import TASKS, Task
 from e3hyena.models import HyenaNet, energy_and_forces
 
 
@@ -80,7 +80,9 @@ def train(values: dict[str, Any], folder: Path) -> dict[str, Any]:
         return error
 
     def validate(model: nn.Module) -> float:
-        return float(np.mean([float(loss(model, b).detach()) for b in DataLoader(ready["val"], 40)]))
+        return float(
+            np.mean([float(loss(model, b).detach()) for b in DataLoader(ready["val"], 40)])
+        )
 
     result = fit(
         model,
@@ -127,118 +129,6 @@ def _batches(graphs: list[Data], size: int) -> Iterator[Data]:
         yield from DataLoader(graphs, size, shuffle=True, drop_last=len(graphs) >= size)
 
 
-Predict = Callable[[list[Data]], tuple[np.ndarray, np.ndarray]]
-
-
-def _rms(values: Any) -> float:
-    return float(np.sqrt(np.mean(np.square(values))))
-
-
-def _column(graphs: list[Data], name: str) -> np.ndarray:
-    return np.array([graph[name] for graph in graphs])
-
-
-def _axial(force: np.ndarray, test: list[Data]) -> float:
-    """What differs within groups in the forces along the chain, which a turn leaves as they are."""
-    along = force.reshape(len(test), -1, 3)[:, :, 2].T
-    group = _column(test, "group")
-    return _rms([within_groups(values, group) for values in along])
-
-
-def _energies(graphs: list[Data]) -> np.ndarray:
-    return torch.cat([graph.y for graph in graphs]).numpy()
-
-
-def _torsion(test: list[Data], predict: Predict) -> dict[str, Any]:
-    energy, force = predict(test)
-    missed = energy - _energies(test)
-    true = torch.cat([graph.force for graph in test]).numpy()
-    turned = predict(scan(C17))[0]
-    return {
-        "within": _rms(within_groups(missed, _column(test, "group"))),
-        "energy_mae": float(np.abs(missed).mean()),
-        "force_mae": float(np.abs(force - true).mean()),
-        "force_within": _axial(force - true, test),
-        "scan": (turned - turned[0]).tolist(),
-    }
-
-
-def _lengths(test: list[Data], predict: Predict) -> dict[str, Any]:
-    """Errors within groups and of forces by the number of carbons, and barriers."""
-    found: dict[str, Any] = {"within": {}, "force_mae": {}, "barrier": {}}
-    for number in np.unique(_column(test, "number")).tolist():
-        chosen = [graph for graph in test if graph.number == number]
-        energy, force = predict(chosen)
-        missed = energy - _energies(chosen)
-        found["within"][str(number)] = _rms(within_groups(missed, _column(chosen, "group")))
-        true = torch.cat([graph.force for graph in chosen]).numpy()
-        found["force_mae"][str(number)] = float(np.abs(force - true).mean())
-        ends = predict([scan(number, starred=True)[i] for i in (0, -1)])[0]
-        found["barrier"][str(number)] = float(ends[1] - ends[0])
-    return found
-
-
-def _pairs(test: list[Data], predict: Predict) -> dict[str, Any]:
-    """Error of the interaction of pairs whose closest atoms are beyond the cutoff."""
-    missed = predict(test)[0] - _energies(test)
-    distance = _column(test, "distance")
-    steps = [3, 4, 6, 9, 12, 15]
-    near = [_rms(missed[(distance >= a) & (distance < b)]) for a, b in zip(steps, steps[1:])]
-    beyond = TASKS["pairs"].network["cutoff"]
-    return {"beyond": _rms(missed[distance > beyond]), "by_distance": near, "steps": steps}
-
-
-def _ends(test: list[Data], predict: Predict) -> dict[str, Any]:
-    """Error of the charge of the far CH2 and of the dipole of its charges about its carbon."""
-    charges, true = predict(test)[0].reshape(-1, 3), _energies(test).reshape(-1, 3)
-    missed = charges - true
-    arms = np.stack([(g.pos[-3:] - g.pos[-3]).numpy() for g in test])
-    dipole = np.einsum("ga,gax->gx", missed, arms)
-    return {
-        "charge": _rms(missed.sum(axis=1)),
-        "dipole": float(np.sqrt(np.square(dipole).sum(axis=1).mean())),
-        "predicted": charges.sum(axis=1).round(5).tolist(),
-    }
-
-
-TESTS = {"torsion": _torsion, "lengths": _lengths, "pairs": _pairs, "ends": _ends}
-
-
 def compute_labels(values: dict[str, Any], folder: Path) -> dict[str, Any]:
-    """All graphs of a task, kept for the trainings, and how much of them is beyond any guess."""
-    name = values["task"]
-    data: Splits = TASKS[name].load(data_folder(folder))
-    mean = torch.cat([graph.y for graph in data["train"]])
-    if name == "ends":
-        guess = mean.reshape(-1, 3).mean(dim=0).repeat(len(data["test"]))
-        true = _energies(data["test"]).reshape(-1, 3).sum(axis=1)
-        within = within_groups(true, _column(data["test"], "group"))
-        return {
-            "mean": _ends(data["test"], lambda _: (guess.numpy(), np.zeros(0))),
-            "floor": _rms(within),
-            "true": true.round(5).tolist(),
-        }
-    guess = mean.mean().expand(len(data["test"])).numpy()
-    if name == "pairs":
-        return {"mean": _pairs(data["test"], lambda _: (guess, np.zeros(0)))}
-    numbers = np.unique(_column(data["test"], "number")).tolist()
-    floors = {
-        str(n): _rms(
-            within_groups(
-                _energies([g for g in data["test"] if g.number == n]),
-                _column([g for g in data["test"] if g.number == n], "group"),
-            )
-        )
-        for n in numbers
-    }
-    curves = {}
-    for number in numbers:
-        z, pos = straight(number)
-        angles = SCAN if name == "torsion" else (SCAN[0], SCAN[-1])
-        energies = [label(z, turn(pos, angle))[0] for angle in angles]
-        curves[str(number)] = [energy - energies[0] for energy in energies]
-    found = {"floor": floors, "scan": curves}
-    if name == "torsion":
-        true = torch.cat([graph.force for graph in data["test"]]).numpy()
-        found["force_floor"] = _axial(true, data["test"])
-    return found
+    """All graphs of a task, kept for the trainings, and what they say."""
+    return describe(values["task"], TASKS[values["task"]].load(data_folder(folder)))
