@@ -9,6 +9,7 @@ Draws the chains of `benchmarks.data.chains`, labels them by GFN2-xTB with tblit
 import sys
 import tempfile
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
@@ -27,17 +28,18 @@ def build(folder: Path, out: Path = FILE) -> None:
     z, planar = straight(17)
     scan = np.stack([turn(planar, angle) for angle in range(0, 91, 5)])
     energy, force = (np.array(v) for v in zip(*(label(z, pos) for pos in scan), strict=True))
-    columns = {
+    columns: dict[str, Any] = {
         "pos": np.concatenate([*(part.pos for part in parts), scan]),
         "force": np.concatenate([*(part.force for part in parts), force]),
         "energy": np.concatenate([*(part.energy for part in parts), energy - energy[0]]),
     }
+    columns = {name: encode(column, DECIMALS[name]) for name, column in columns.items()}
     sizes = [*SIZES.values(), len(scan)]
     np.savez_compressed(
         out,
         z=z.astype(np.uint8),
         split=np.repeat(np.arange(len(SPLITS)), sizes).astype(np.uint8),
-        **{name: encode(column, DECIMALS[name]) for name, column in columns.items()},
+        **columns,
     )
 
 

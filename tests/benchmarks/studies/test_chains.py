@@ -32,7 +32,7 @@ def test_study(run_small: Any, monkeypatch: pytest.MonkeyPatch) -> None:
     cells = {(cell["task"], cell["row"]): cell for cell in report["cells"]}
     truth, local = report["truth"], cells["torsion", "local"]
     assert local["within"] == pytest.approx(truth["torsion"]["floor"]["17"], rel=1e-4)
-    assert local["force_within"] == pytest.approx(truth["torsion"]["force_floor"], rel=1e-4)
+    assert local["torque"] == pytest.approx(truth["torsion"]["torque"], rel=1e-4)
     assert np.ptp(local["scan"]) < 1e-5 < np.ptp(cells["torsion", "coordinate"]["scan"])
     far = cells["ends", "local"]["predicted"]
     assert np.ptp(far) < 1e-5 < np.ptp(cells["ends", "coordinate"]["predicted"])

@@ -24,11 +24,13 @@ def _column(graphs: list[Data], name: str) -> np.ndarray:
     return np.array([graph[name] for graph in graphs])
 
 
-def _axial(force: np.ndarray, test: list[Data]) -> float:
-    """What differs within groups in the forces along the chain, which a turn leaves as they are."""
-    along = force.reshape(len(test), -1, 3)[:, :, 2].T
-    group = _column(test, "group")
-    return _rms([within_groups(values, group) for values in along])
+def torque(force: np.ndarray, test: list[Data]) -> np.ndarray:
+    """That on the second half about the axis of a chain, minus the slope of energy with torsion."""
+    pos = torch.stack([graph.pos for graph in test]).numpy()
+    force = force.reshape(pos.shape)
+    half = (pos.shape[1] + 1) // 2
+    turning = pos[:, half:, 0] * force[:, half:, 1] - pos[:, half:, 1] * force[:, half:, 0]
+    return np.asarray(turning.sum(axis=1))
 
 
 def _energies(graphs: list[Data]) -> np.ndarray:
@@ -44,7 +46,7 @@ def _torsion(test: list[Data], predict: Predict) -> dict[str, Any]:
         "within": _rms(within_groups(missed, _column(test, "group"))),
         "energy_mae": float(np.abs(missed).mean()),
         "force_mae": float(np.abs(force - true).mean()),
-        "force_within": _axial(force - true, test),
+        "torque": _rms(torque(force - true, test)),
         "scan": (turned - turned[0]).tolist(),
     }
 
@@ -102,9 +104,9 @@ def describe(name: str, data: Splits) -> dict[str, Any]:
             "floor": _rms(within),
             "true": true.round(5).tolist(),
         }
-    guess = mean.mean().expand(len(data["test"])).numpy()
     if name == "pairs":
-        return {"mean": _pairs(data["test"], lambda _: (guess, np.zeros(0)))}
+        same = mean.mean().expand(len(data["test"])).numpy()
+        return {"mean": _pairs(data["test"], lambda _: (same, np.zeros(0)))}
     numbers = np.unique(_column(data["test"], "number")).tolist()
     floors = {
         str(n): _rms(
@@ -124,5 +126,5 @@ def describe(name: str, data: Splits) -> dict[str, Any]:
     found = {"floor": floors, "scan": curves}
     if name == "torsion":
         true = torch.cat([graph.force for graph in data["test"]]).numpy()
-        found["force_floor"] = _axial(true, data["test"])
+        found["torque"] = _rms(torque(true, data["test"]))
     return found

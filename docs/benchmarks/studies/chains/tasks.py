@@ -5,6 +5,7 @@ from __future__ import annotations
 import pickle
 from collections.abc import Callable
 from dataclasses import dataclass, field
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -137,7 +138,7 @@ def _pairs(root: Path) -> Splits:
             for z, pos, distance, energy in _kept(
                 root,
                 f"pairs-{split}-{size}",
-                lambda size=size, split=split: pairs.draw(size, SEEDS[split]),
+                partial(pairs.draw, size, SEEDS[split]),
             )
         ]
         for split, size in SIZES["pairs"].items()
@@ -157,7 +158,7 @@ def _ends(root: Path) -> Splits:
             for z, pos, charges, group in _kept(
                 root,
                 f"ends-{split}-{size}",
-                lambda size=size, split=split: ends.draw(split == "test", size, SEEDS[split]),
+                partial(ends.draw, split == "test", size, SEEDS[split]),
             )
         ]
         for split, size in SIZES["ends"].items()

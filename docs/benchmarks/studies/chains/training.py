@@ -24,18 +24,22 @@ def data_folder(folder: Path) -> Path:
 
 
 class Scale:
-    """Labels to the network's scale: less a constant per atom, over their deviation."""
+    """Labels to the network's scale: less a constant per atom (of its element), over what is left.
+
+    Energies are sums over atoms; charges are those of a far CH2, one carbon and two hydrogens.
+    """
 
     def __init__(self, train: list[Data], pool: str | None) -> None:
-        values = torch.cat([graph.y for graph in train])
-        sizes = torch.tensor([1.0 if pool is None else graph.num_nodes for graph in train])
-        self.per_atom = values.sum() / (3 * len(train) if pool is None else sizes.sum())
+        values = torch.stack([graph.y.mean() if pool else graph.y for graph in train])
+        self.shared = values.mean(dim=0)
+        if pool:
+            self.shared = values.sum() / sum(graph.num_nodes for graph in train)
         self.pool = pool
-        shifted = torch.cat([graph.y - self.shift(graph) for graph in train])
-        self.scale = float(shifted.std())
+        self.scale = float(torch.cat([graph.y - self.shift(graph) for graph in train]).std())
 
     def shift(self, graph: Data) -> Tensor:
-        return self.per_atom * (1 if self.pool is None else graph.num_nodes)
+        """What is added to an output of the network."""
+        return self.shared * (graph.num_nodes if self.pool else 1)
 
 
 def outputs(model: nn.Module, task: Task, batch: Data, *, grad: bool) -> tuple[Tensor, Any]:
@@ -95,7 +99,7 @@ def train(values: dict[str, Any], folder: Path) -> dict[str, Any]:
         warmup=0.05,
         weight_decay=1e-4,
         validations=4,
-        averaging=0.99,
+        averaging=min(0.99, 1 - 5 / values["steps"]),
     )
 
     def predict(graphs: list[Data]) -> tuple[np.ndarray, np.ndarray]:

@@ -1,6 +1,6 @@
 """What the demo has trained, in one table, and the energy of a chain against its torsion.
 
-``python docs/examples/demo.py runs/demo runs/demo_chain``
+``python docs/demo.py runs/demo runs/demo_chain``
 """
 
 import sys
