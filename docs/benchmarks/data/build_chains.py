@@ -13,11 +13,9 @@ from typing import Any
 
 import numpy as np
 
+from benchmarks.data.build_extract import encode
 from benchmarks.data.chains import label, load, straight, turn
 from e3hyena.data.cumulenes import DECIMALS, FILE, SPLITS
-from e3hyena.data.fixed_point import encode
-
-__all__ = ["build"]
 
 SIZES = {"train": 500, "val": 40, "test": 160}
 

@@ -11,20 +11,6 @@ import numpy as np
 from e3hyena._extras import require
 from e3hyena.training.files import atomic_path
 
-__all__ = [
-    "SPLITS",
-    "Chains",
-    "charges_of",
-    "draw",
-    "energy_of",
-    "floor",
-    "label",
-    "load",
-    "straight",
-    "turn",
-    "within_groups",
-]
-
 SPLITS = {"train": 1000, "val": 100, "test": 200}
 GROUP = 8  # structures of a group: they differ in their torsion alone
 CC, CH, HCC = 1.28, 1.09, 121.5  # Angstrom, degrees

@@ -9,8 +9,6 @@ import numpy as np
 
 from benchmarks.data.chains import DISPLACEMENT, HCC, charges_of, straight
 
-__all__ = ["GROUPS", "Ended", "build", "draw"]
-
 # Atomic numbers, and places along and across the bond to the chain (Angstrom); all are planar.
 GROUPS = {
     "H": [(1, 1.09, 0.0)],

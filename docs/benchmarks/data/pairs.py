@@ -10,8 +10,6 @@ import numpy as np
 from benchmarks.data.chains import energy_of
 from e3hyena._extras import require
 
-__all__ = ["MONOMERS", "Pair", "apart", "draw", "monomer"]
-
 MONOMERS = {  # SMILES and charge
     "methylammonium": ("C[NH3+]", 1),
     "tetramethylammonium": ("C[N+](C)(C)C", 1),

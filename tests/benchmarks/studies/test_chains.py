@@ -43,7 +43,8 @@ def test_study(run_small: Any, monkeypatch: pytest.MonkeyPatch) -> None:
 def test_cells() -> None:
     cells = list_cells(ChainsConfig())
     assert len({cell.name for cell in cells}) == len(cells) == 2 * 4 * len(ROWS) + 4
-    options = {cell.config.get("row"): cell.config.get("mixer_options") for cell in cells[4:9]}
+    found = [cell.config for cell in cells if cell.name.startswith("pairs")]
+    options = {config["row"]: config["mixer_options"] for config in found}
     assert options["coordinate"] == {"range": 20.0} and options["query_key"] == {}
     with pytest.raises(ValueError, match="unknown"):
         ChainsConfig(rows=["gravity"])
