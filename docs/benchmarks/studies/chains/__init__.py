@@ -25,7 +25,7 @@ from e3hyena.registry import MIXERS
 ROWS = {
     "local": Row("messages alone", None),
     **known("coordinate", "attention", "linear_attention"),
-    "query_key": Row("`query_key`, order: from end to end", "query_key"),
+    "query_key": Row("`query_key`, atoms in order, end to end", "query_key"),
 }
 
 
