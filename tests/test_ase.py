@@ -64,7 +64,7 @@ def test_energies_in_kcal_become_ev(finished_forces, ethanol, tmp_path):
 
 
 def test_forces_equal_finite_differences(ethanol):
-    forces, differences = gradient_test(ethanol, indices=[0, 2, 5])
+    forces, differences = gradient_test(ethanol, indices=[0, 5])
     assert np.abs(forces - differences).max() < 1e-6 * np.abs(forces).max()
 
 

@@ -6,7 +6,7 @@ import pytest
 from benchmarks.studies import path
 
 
-@pytest.mark.parametrize("cutoff", [None, 3.0])
+@pytest.mark.parametrize("cutoff", [None, pytest.param(3.0, marks=pytest.mark.slow)])
 def test_coordinate_is_smooth_and_index_mixers_jump(cutoff: float | None, run_small: Any) -> None:
     report, page = run_small(path.STUDY, cutoff=cutoff, points=61)
     curves = report["curves"]

@@ -34,7 +34,10 @@ class Model(nn.Module):
 
 
 @pytest.mark.parametrize("name", CASES)
-@pytest.mark.parametrize("swapped", [False, True], ids=["before", "after"])
+@pytest.mark.parametrize(
+    "swapped",
+    [pytest.param(False, marks=pytest.mark.slow, id="before"), pytest.param(True, id="after")],
+)
 def test_small_model(name: str, swapped: bool) -> None:
     case = CASES[name]
     model = Model(case, swapped=swapped)
