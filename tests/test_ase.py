@@ -76,6 +76,7 @@ def test_an_optimiser_relaxes_a_molecule(ethanol):
     assert np.abs(ethanol.get_forces()).max() < 0.1
 
 
+@pytest.mark.slow
 def test_dynamics_conserve_energy(ethanol):
     """The drift falls with the square of the time step: nothing but the integrator makes it."""
     BFGS(ethanol, logfile=None).run(fmax=0.05, steps=100)

@@ -45,7 +45,13 @@ def check(net: nn.Module, seeds: int = 2) -> None:
 
 
 class TestSymmetry:
-    @pytest.mark.parametrize("mixer", MIXERS)
+    @pytest.mark.parametrize(
+        "mixer",
+        [
+            pytest.param(m, marks=[pytest.mark.slow] * (m in ("filter", "attention")))
+            for m in MIXERS
+        ],
+    )
     def test_euclidean_also_after_training(self, mixer: str | None) -> None:
         net = build("0e + 1o + 2e", mixer)
         check(net)
