@@ -19,7 +19,19 @@ def check_heads(heads: int | None, num_channels: int, *, default: int) -> int:
 
 
 class HeadsMixer(RangedMixer):
-    """Base of the mixers that compare whole heads."""
+    """Base of the mixers that compare whole heads.
+
+    Parameters
+    ----------
+    hidden : ChannelIrreps
+        Channels and per-channel irreps.
+    heads : int, optional
+        Number of heads, a divisor of the channels. Default: the largest up to ``default_heads``.
+    tensor_product_gating : bool
+        Combine the result with the query by a tensor product, as Hyena does.
+    range : float, optional
+        Radius beyond which a token hears nobody; None: it hears its whole graph.
+    """
 
     default_heads: ClassVar[int] = 8
 
