@@ -39,8 +39,8 @@ SIGNATURES = {
     ),
     "HyenaNet.forward": (
         HyenaNet.forward,
-        "(self, z, pos, batch=None, *, edge_index=None, features=None, cell=None, pbc=None, "
-        "shifts=None)",
+        "(self, z, pos, batch=None, *, ptr=None, edge_index=None, features=None, cell=None, "
+        "pbc=None, shifts=None)",
     ),
     "LocalGlobalBlock": (
         LocalGlobalBlock,

@@ -1,7 +1,5 @@
 """Atoms in, irreps out."""
 
-from __future__ import annotations
-
 import warnings
 from collections.abc import Mapping
 from typing import Any
