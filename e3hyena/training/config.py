@@ -9,7 +9,7 @@ from e3hyena.training.files import read_text, write_text
 
 # Fields that a continued run may change: where and how it runs, not what it computes.
 RUNTIME_FIELDS = frozenset(
-    {"output", "checkpoint_minutes", "accelerator", "threads", "tensorboard"}
+    {"output", "checkpoint_minutes", "accelerator", "threads", "compile", "tensorboard"}
 )
 
 
@@ -203,6 +203,9 @@ class TrainConfig:
     threads : int, optional
         CPU threads; null: torch's choice, one per core. Small networks gain little from a second
         one, and lose much by it where other programs use the cores.
+    compile : bool
+        Compile the network with torch.compile, at its first step (a minute or more): for energies
+        and properties, with the mixer coordinate or none.
     tensorboard : bool
         Also write the learning curve for TensorBoard, beside metrics.csv.
     data : DataConfig
@@ -223,6 +226,7 @@ class TrainConfig:
     checkpoint_minutes: float = 5.0
     accelerator: Literal["auto", "cpu", "gpu"] = "auto"
     threads: int | None = None
+    compile: bool = False
     tensorboard: bool = False
     data: DataConfig = field(default_factory=DataConfig)
     model: ModelConfig = field(default_factory=ModelConfig)
