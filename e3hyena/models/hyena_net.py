@@ -8,7 +8,6 @@ from typing import Any
 
 from e3nn import o3
 from torch import Tensor, nn
-from torch_geometric.utils import scatter
 
 from e3hyena.irreps import IrrepsLike, TokenLayout, parse_irreps
 from e3hyena.mixers import MIXERS
@@ -229,8 +228,7 @@ class HyenaNet(nn.Module):
                 x = layer(x, working, edge_index, segments, offset)
             y = self.readout(x, working, segments)
             if self.pool is not None:
-                number = segments.num_graphs
-                y = scatter(y, segments.index, dim=0, dim_size=number, reduce=self.pool)
+                y = segments.pool(y, self.pool)
             return y.to(pos.dtype)
 
     def reached(self) -> Kinds:

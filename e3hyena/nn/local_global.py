@@ -106,7 +106,10 @@ class LocalGlobalBlock(nn.Module):
         with full_precision(x):
             y = to_working(x, self)
             if self.norm is not None:
-                message = self.interaction(self.norm(y), edge_index=edge_index, **arguments)
+                interaction = self.interaction
+                if isinstance(batch, Segments):
+                    interaction = batch.across(interaction)
+                message = interaction(self.norm(y), edge_index=edge_index, **arguments)
                 self._check(message, y)
                 y = y + message
             return self.block(y, batch).to(x.dtype)

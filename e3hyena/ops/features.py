@@ -52,7 +52,8 @@ def features(coordinate: Tensor, x: Tensor, frequencies: Tensor, degree: int) ->
 
 def by_head(x: Tensor, heads: int) -> Tensor:
     """``(C, d, B, N)`` -> ``(H, B, (C/H) d, N)``."""
-    return x.reshape(heads, -1, *x.shape[2:]).transpose(1, 2)
+    rows = len(x) // heads * x.shape[1]
+    return x.reshape(heads, rows, *x.shape[2:]).transpose(1, 2)
 
 
 def _square(x: Tensor) -> Tensor:

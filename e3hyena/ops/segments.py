@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Any, Generic, TypeVar
 
 import torch
 from torch import Tensor
+from torch_geometric.utils import scatter
 
 if TYPE_CHECKING:
     from e3hyena.ops.window import Window
@@ -68,6 +69,9 @@ class DenseGroup:
 class Segments:
     """The graphs of a packed batch.
 
+    What a token needs to know of others goes through :meth:`across`, :meth:`pool` and
+    :meth:`mean`, which :mod:`e3hyena.parallel` overrides where they are in another process.
+
     Parameters
     ----------
     lengths : tuple of int
@@ -93,6 +97,18 @@ class Segments:
         segments = copy.copy(self)
         segments.window = window
         return segments
+
+    def across(self, module: Callable[..., Any]) -> Callable[..., Any]:
+        """A module in which tokens hear of each other, as it is to be called."""
+        return module
+
+    def pool(self, x: Tensor, reduce: str) -> Tensor:
+        """Sum or mean of every graph, ``(T, n)`` -> ``(num_graphs, n)``."""
+        return scatter(x, self.index, dim=0, dim_size=self.num_graphs, reduce=reduce)
+
+    def mean(self, x: Tensor) -> Tensor:
+        """Mean over the graph, for every token, ``(T, n)``."""
+        return self.pool(x, "mean").index_select(0, self.index)
 
     @classmethod
     def build(
