@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Any
 
 from torch import Tensor, nn
@@ -106,7 +107,7 @@ class LocalGlobalBlock(nn.Module):
         with full_precision(x):
             y = to_working(x, self)
             if self.norm is not None:
-                interaction = self.interaction
+                interaction: Callable[..., Tensor] = self.interaction
                 if isinstance(batch, Segments):
                     interaction = batch.across(interaction)
                 message = interaction(self.norm(y), edge_index=edge_index, **arguments)

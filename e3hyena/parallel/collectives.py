@@ -2,10 +2,9 @@ r"""Collectives that can be differentiated any number of times.
 
 A value is *sharded*, every process has its own, or *replicated*, all have the same; so is its
 gradient. What is differentiated is the sum over the processes of what is sharded, and once what is
-replicated. Between the two stand :func:`replicate` and :func:`add`, each the gradient of the other,
-and :func:`exchange` is its own. ``torch.distributed.nn.functional.all_reduce`` takes every result
-for sharded instead, so that the gradient of a loss that all processes share is too large by their
-number.
+replicated. Between the two stand :func:`replicate` and :func:`add`, each the gradient of the other;
+:func:`exchange` is its own. ``torch.distributed.nn.functional.all_reduce`` takes every result for
+sharded instead: the gradient of a loss that all processes share is too large by their number.
 
 Autograd runs backward nodes in the reverse order of their making, so the processes meet in the same
 order whatever else each of them computes.
@@ -24,9 +23,9 @@ Group = dist.ProcessGroup
 
 
 def replicate(group: Group, *xs: Tensor) -> tuple[Tensor, ...]:
-    """Replicated values, to be used by every process with what is its own; no message.
+    """Replicated values, each process to use them with what is its own; no message.
 
-    The gradients are summed over the processes, all in one message.
+    Their gradients are summed over the processes, all in one message.
     """
     out: tuple[Tensor, ...] = _Replicate.apply(group, *xs)
     return out
@@ -39,16 +38,7 @@ def add(group: Group, *xs: Tensor) -> tuple[Tensor, ...]:
 
 
 def exchange(group: Group, x: Tensor, sends: Sequence[int], receives: Sequence[int]) -> Tensor:
-    """All-to-all: ``sends[r]`` entries of x ``(n,)`` go to process r, ``receives[r]`` come from it.
-
-    Examples
-    --------
-    Each of two processes keeps one number and sends two to the other:
-
-    >>> sends = [1, 2] if rank == 0 else [2, 1]  # doctest: +SKIP
-    >>> exchange(group, torch.arange(3.0), sends, sends).shape  # doctest: +SKIP
-    torch.Size([3])
-    """
+    """All-to-all: ``sends[r]`` entries of x ``(n,)`` go to process r, ``receives[r]`` come back."""
     out: Tensor = _Exchange.apply(group, x, list(sends), list(receives))
     return out
 
@@ -61,7 +51,7 @@ class _Replicate(torch.autograd.Function):
 
     @staticmethod
     def backward(ctx: Any, *grads: Tensor) -> tuple[Any, ...]:
-        return (None, *add(ctx.group, *grads))
+        return None, *add(ctx.group, *grads)
 
 
 class _Add(torch.autograd.Function):
@@ -75,14 +65,12 @@ class _Add(torch.autograd.Function):
 
     @staticmethod
     def backward(ctx: Any, *grads: Tensor) -> tuple[Any, ...]:
-        return (None, *replicate(ctx.group, *grads))
+        return None, *replicate(ctx.group, *grads)
 
 
 class _Exchange(torch.autograd.Function):
     @staticmethod
-    def forward(
-        ctx: Any, group: Group, x: Tensor, sends: list[int], receives: list[int]
-    ) -> Tensor:
+    def forward(ctx: Any, group: Group, x: Tensor, sends: Any, receives: Any) -> Tensor:
         ctx.given = group, receives, sends
         out = x.new_empty(sum(receives))
         dist.all_to_all_single(out, x.contiguous(), receives, sends, group=group)

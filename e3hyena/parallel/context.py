@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import torch
 import torch.distributed as dist
 from torch import Tensor, nn
 from torch.distributed.device_mesh import DeviceMesh
@@ -17,19 +16,16 @@ from e3hyena.parallel.shard import Shard
 
 
 class ContextParallel(nn.Module):
-    """Context parallelism: every process holds some tokens of one structure, all weights.
+    """Every process holds some tokens of one structure, and all weights.
 
-    As :class:`torch.nn.parallel.DistributedDataParallel` it wraps a model that every process has
-    built alike, and parameters keep their names below ``module.``; here it is the structure that is
-    split, and gradients are those of one process that holds it whole. Results are sharded like the
-    tokens, or, where :class:`HyenaNet` pools, the same in every process. Differentiate the same
-    function in all of them: a sum over one's own tokens counts as a term of the sum over all, a
-    pooled result counts once. Any order of derivatives, forces and their training included.
+    As :class:`torch.nn.parallel.DistributedDataParallel` it wraps a model that all processes have
+    built alike; here the structure is split, and gradients are those of one process that holds it
+    whole. Results are sharded as the tokens are, or, where :class:`HyenaNet` pools, the same in
+    every process. Differentiate the same function in all of them, as often as you like: a sum over
+    the own tokens counts as a term of the sum over all, a pooled result counts once.
 
-    Mixers of sets exchange sums that do not grow with the structure, mixers of sequences swap token
-    shards for channel shards and back, and local interactions fetch the features of neighbours in
-    other processes. For data parallelism on top, wrap the result in
-    ``DistributedDataParallel`` over the other axis of a two-dimensional mesh.
+    For data parallelism on top, wrap the result in ``DistributedDataParallel`` over the other axis
+    of a two-dimensional mesh.
 
     Parameters
     ----------
@@ -49,52 +45,40 @@ class ContextParallel(nn.Module):
     --------
     In every process of ``torchrun --nproc-per-node 4 script.py``, after ``init_process_group``:
 
-    >>> net = ContextParallel(HyenaNet("0e", cutoff=5.0), init_device_mesh("cpu", (4,)))
-    ... # doctest: +SKIP
+    >>> net = ContextParallel(HyenaNet("0e", cutoff=5.0), mesh)  # doctest: +SKIP
     >>> energy = net(shard(z), shard(pos))  # the energy of all atoms  # doctest: +SKIP
     """
 
     def __init__(self, module: nn.Module, mesh: DeviceMesh | Group | None = None) -> None:
         super().__init__()
         if not isinstance(module, HyenaNet | HyenaBlock | HyenaOperator):
-            raise TypeError(
-                f"the module is a {type(module).__name__}; wanted HyenaNet, HyenaBlock or "
-                "HyenaOperator, whose tokens know how to exchange what they need"
-            )
+            known = "HyenaNet, HyenaBlock or HyenaOperator"
+            raise TypeError(f"the module is a {type(module).__name__}; wanted a {known}")
         check_shards(module)
         if isinstance(mesh, DeviceMesh) and mesh.ndim != 1:
             raise ValueError(f"the mesh has {mesh.ndim} dimensions; take one of them, mesh['name']")
-        found = mesh.get_group() if isinstance(mesh, DeviceMesh) else mesh
         self.module = module
-        self.group: Group = dist.group.WORLD if found is None else found
+        group = mesh.get_group() if isinstance(mesh, DeviceMesh) else mesh or dist.group.WORLD
+        assert group is not None
+        self.group: Group = group
 
     def forward(self, *operands: Tensor | None, **arguments: Tensor) -> Tensor:
-        """What the module computes of its operands, of which a process gives its own tokens.
+        """What the module computes; a process gives, and gets, the rows of its own tokens.
 
-        Parameters
-        ----------
-        *operands : Tensor
-            z and pos of a :class:`HyenaNet`, x of the others: rows of one structure without
-            periodic cell; the processes have as many as they like, in the order of their ranks.
-        **arguments : Tensor
-            ``features`` of a :class:`HyenaNet`.
-
-        Returns
-        -------
-        Tensor
-            Per token: that of the own tokens. Pooled: that of the structure.
+        Operands are z and pos of a :class:`HyenaNet` (with ``features``), x of the others: of one
+        structure without periodic cell, in the order of the ranks, any number of rows in each.
         """
         module, given = self.module, [x for x in operands if x is not None]
-        if len(given) > 1 + isinstance(module, HyenaNet) or arguments.keys() - {"features"}:
+        if len(given) != 1 + isinstance(module, HyenaNet) or arguments.keys() - {"features"}:
             raise ValueError(
-                f"{len(given)} operands and {', '.join(arguments) or 'no'} arguments: one structure "
-                "is sharded, so give z and pos (and features), or x; no batch, edges or cell"
+                f"got {len(given)} operands and {', '.join(arguments) or 'no'} arguments: one "
+                "structure is sharded; give z and pos (and features), or x: no batch, edges or cell"
             )
         segments = Shard(len(given[-1]), self.group, given[-1].device)
         if isinstance(module, HyenaNet) and module.cutoff is not None:
             arguments["edge_index"] = segments.edges(given[-1], module.cutoff)
-        weights = {name: w for name, w in module.named_parameters() if w.requires_grad}
-        if weights:
-            weights = dict(zip(weights, replicate(self.group, *weights.values()), strict=True))
-        out: Tensor = functional_call(module, weights, (*given,), {**arguments, "batch": segments})
+        own = {name: w for name, w in module.named_parameters() if w.requires_grad}
+        weights = replicate(self.group, *own.values()) if own else ()
+        named = dict(zip(own, weights, strict=True))
+        out: Tensor = functional_call(module, named, (*given,), {**arguments, "batch": segments})
         return out

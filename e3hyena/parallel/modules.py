@@ -10,6 +10,7 @@ from torch import Tensor, nn
 from torch.func import functional_call
 
 from e3hyena.mixers import Mixer
+from e3hyena.mixers.attention import Attention
 from e3hyena.mixers.coordinate import Coordinate
 from e3hyena.mixers.filter import Filter
 from e3hyena.mixers.linear_attention import LinearAttention
@@ -22,27 +23,28 @@ from e3hyena.ops.segments import Segments
 from e3hyena.ops.set_conv_formula import Kernel
 from e3hyena.parallel.shard import Shard
 
-# Which axis of a parameter counts channels; the others are whole in every process.
-_CHANNELS: dict[type, dict[str, int]] = {
-    QueryKey: {"weight": 1},
-    Filter: {"weight": 1, "mlp.2.weight": 0, "mlp.2.bias": 0, "log_decay": 0},
-    ShortConv: {"weight": 1},
+# Which operands are looked at, and which axis of a parameter counts channels.
+_CHANNELS: dict[type, tuple[list[int], dict[str, int]]] = {
+    QueryKey: ([0, 1], {"weight": 1}),
+    Filter: ([1, 2], {"weight": 1, "mlp.2.weight": 0, "mlp.2.bias": 0, "log_decay": 0}),
+    ShortConv: ([0], {"weight": 1}),
 }
 
 
-def index_module(module: nn.Module, shard: Shard, *operands: Any) -> Tensor:
+def by_channel(module: nn.Module, shard: Shard, *operands: Any) -> Tensor:
     """Channels are independent: all tokens of some of them, as ever; two all-to-alls."""
-    tensors = operands[:-1]  # the last one is the shard
-    channels = len(tensors[0])
-    whole = Segments((shard.total,), shard.device)
-    xs = shard.to_channels(torch.cat(tensors, dim=1)).split([x.shape[1] for x in tensors], dim=1)
-    own = {name: weight for name, weight in module.named_parameters()}
-    for name, axis in _CHANNELS[type(module)].items():
-        per_channel = own[name].unflatten(axis, (channels, -1))
-        parts = per_channel.split(shard.shares(channels), dim=axis)
-        own[name] = parts[shard.rank].flatten(axis, axis + 1)
-    y = functional_call(module, own, (*(x.contiguous() for x in xs), whole))
-    return shard.to_tokens(y, channels)
+    places, axes = _CHANNELS[type(module)]
+    *xs, _ = operands  # the last one is the shard
+    channels, whole = len(xs[0]), Segments((shard.total,), shard.device)
+    sizes = [xs[place].shape[1] for place in places]
+    mine = shard.to_channels(torch.cat([xs[place] for place in places], dim=1))
+    parts = dict(zip(places, mine.split(sizes, dim=1), strict=True))
+    given = [parts.get(place, parts[places[0]]).contiguous() for place in range(len(xs))]
+    own: dict[str, Tensor] = dict(module.named_parameters())
+    for name, axis in axes.items():
+        shares = own[name].unflatten(axis, (channels, -1)).split(shard.shares(channels), dim=axis)
+        own[name] = shares[shard.rank].flatten(axis, axis + 1)
+    return shard.to_tokens(functional_call(module, own, (*given, whole)), channels)
 
 
 def coordinate(
@@ -69,7 +71,7 @@ def linear_attention(
 
 
 def interaction(
-    module: Interaction, shard: Shard, x: Tensor, pos: Tensor, edge_index: Tensor
+    module: Interaction, shard: Shard, x: Tensor, edge_index: Tensor, pos: Tensor, offset: None
 ) -> Tensor:
     """Features and positions of neighbours in other processes come first; one all-to-all."""
     halo = shard.halo.fetch(torch.cat([x, pos.to(x.dtype)], dim=1))
@@ -79,37 +81,26 @@ def interaction(
 
 
 SHARDED: dict[type, Callable[..., Tensor]] = {
-    **dict.fromkeys(_CHANNELS, index_module),
+    **dict.fromkeys(_CHANNELS, by_channel),
     Coordinate: coordinate,
     LinearAttention: linear_attention,
-    Interaction: lambda module, shard, x, edge_index, pos, offset=None: interaction(
-        module, shard, x, pos, edge_index
-    ),
+    Interaction: interaction,
 }
 
 
 def check_shards(model: nn.Module) -> None:
-    """Refuse a model with a part that does not shard.
-
-    Raises
-    ------
-    ValueError
-        That says which part, and why.
-    """
+    """Raise a ValueError that says which part of a model does not shard, and why."""
     for name, module in model.named_modules():
-        what, why = f"{name or 'the model'} ({type(module).__name__})", ""
+        why = ""
         if isinstance(module, RangedMixer) and module.falloff is not None:
-            why = "hears the pairs of a range, which are not exchanged; leave the range out"
-        elif isinstance(module, SE3Hyena) or (
-            isinstance(module, Mixer) and type(module) not in SHARDED
-        ):
+            why = "hears the pairs of a range, which are not exchanged: leave the range out"
+        elif isinstance(module, Attention):
             why = (
-                "compares every token with every other one, so each process would need them all "
-                "(N^2 work, and no sum that adds up over parts)"
-                if type(module).__name__ == "Attention"
-                else "has no way to exchange what its tokens hear; add one to SHARDED"
+                "compares every token with every other one, and no sum over parts stands for that: "
+                "use coordinate, linear_attention, query_key or filter"
             )
-            names = ", ".join(t.__name__ for t in SHARDED if issubclass(t, Mixer))
-            why += f"; use one of {names}"
+        elif isinstance(module, Mixer | SE3Hyena) and type(module) not in SHARDED:
+            why = "has no way to reach tokens of other processes (e3hyena.parallel.modules.SHARDED)"
         if why:
-            raise ValueError(f"{what} does not shard: it {why}")
+            what = f"{name or 'the model'} ({type(module).__name__})"
+            raise ValueError(f"{what} does not shard over processes: it {why}")

@@ -16,51 +16,27 @@ from e3hyena.parallel.collectives import Group, add, exchange, replicate
 
 
 def shard(x: Tensor, group: Group | None = None) -> Tensor:
-    """This process's rows of what all processes hold whole: an equal share, in order.
-
-    Parameters
-    ----------
-    x : Tensor
-        ``(num_tokens, ...)``.
-    group : ProcessGroup, optional
-        By default all processes.
-    """
+    """This process's equal share of the rows of x, ``(num_tokens, ...)``, which all have whole."""
     return x.tensor_split(dist.get_world_size(group))[dist.get_rank(group)]
 
 
 class Shard(Segments):
     """One graph, whose tokens lie in the processes of a group, in the order of the ranks.
 
-    Every process must make it at the same time.
-
-    Parameters
-    ----------
-    num_tokens : int
-        Of this process; may be zero, and may differ.
-    group : ProcessGroup
-    device : torch.device
-        Where the tokens are.
-
-    Attributes
-    ----------
-    counts : list of int
-        Tokens of every process.
+    All processes make it together, each from its own number of tokens, which may be zero.
     """
 
-    halo: Halo
+    counts: list[int]  # tokens of every process
+    halo: Halo  # tokens of others that mine hear of, see `edges`
 
     def __init__(self, num_tokens: int, group: Group, device: torch.device) -> None:
         super().__init__((num_tokens,), device)
-        self.group = group
         self.rank, self.world = dist.get_rank(group), dist.get_world_size(group)
+        self.group, self.ones = group, [1] * self.world
+        self.swap = functools.partial(exchange, group)
         mine = torch.full((self.world,), num_tokens, device=device)
-        self.counts: list[int] = self.swap(mine, [1] * self.world, [1] * self.world).tolist()
-        self.total = sum(self.counts)
-        self.first = sum(self.counts[: self.rank])
-
-    def swap(self, x: Tensor, sends: list[int], receives: list[int]) -> Tensor:
-        """See :func:`~e3hyena.parallel.collectives.exchange`."""
-        return exchange(self.group, x, sends, receives)
+        self.counts = self.swap(mine, self.ones, self.ones).tolist()
+        self.total, self.first = sum(self.counts), sum(self.counts[: self.rank])
 
     def across(self, module: Callable[..., Any]) -> Callable[..., Any]:
         """A module of :mod:`e3hyena.parallel.modules`, with messages."""
@@ -69,7 +45,7 @@ class Shard(Segments):
         return functools.partial(SHARDED[type(module)], module, self)
 
     def add(self, *xs: Tensor) -> tuple[Tensor, ...]:
-        """Sums over the processes, each of which goes on with tokens of its own; one message."""
+        """Sums over the processes, each of which goes on with its own tokens; one message."""
         return replicate(self.group, *add(self.group, *xs))
 
     def pool(self, x: Tensor, reduce: str) -> Tensor:
@@ -83,13 +59,12 @@ class Shard(Segments):
         return mean.expand(len(x), -1)
 
     def to_channels(self, x: Tensor) -> Tensor:
-        """All channels of my tokens for all tokens of my channels: ``(C, d, T)`` of both."""
-        d, channels = x.shape[1], self.shares(len(x))
-        mine = channels[self.rank]
-        sends = [share * d * x.shape[2] for share in channels]
-        receives = [mine * d * count for count in self.counts]
+        """All channels of my tokens -> all tokens of my channels, ``(C, d, T)`` both."""
+        d, shares = x.shape[1], self.shares(len(x))
+        shapes = [(shares[self.rank], d, count) for count in self.counts]
+        sends = [share * d * x.shape[2] for share in shares]
+        receives = [d * shares[self.rank] * count for count in self.counts]
         parts = self.swap(x.reshape(-1), sends, receives).split(receives)
-        shapes = [(mine, d, count) for count in self.counts]
         return torch.cat([p.view(s) for p, s in zip(parts, shapes, strict=True)], dim=2)
 
     def to_tokens(self, y: Tensor, channels: int) -> Tensor:
@@ -110,51 +85,43 @@ class Shard(Segments):
         return [channels // self.world + (r < channels % self.world) for r in range(self.world)]
 
     def edges(self, pos: Tensor, cutoff: float) -> Tensor:
-        """Edges to my tokens; sources beyond mine number the rows of :attr:`halo`, which is set.
+        """Edges to my tokens; sources beyond mine number the rows of :attr:`halo`, now known.
 
-        Positions of all tokens come to every process, features of the halo only. Tokens that lie
-        near each other should be in one process: sort a large structure in space.
+        Positions of all tokens come to every process, features of the halo only. It is small where
+        tokens of a process are near each other: sort a large structure in space.
         """
-        mine, sizes = len(pos), [3 * count for count in self.counts]
-        everybody = pos.detach().reshape(-1).repeat(self.world)
+        mine, pos = len(pos), pos.detach()
+        sizes = [3 * count for count in self.counts]
+        everybody = pos.reshape(-1).repeat(self.world)
         points = self.swap(everybody, [3 * mine] * self.world, sizes).view(-1, 3)
-        inside = points.new_zeros(self.total, dtype=torch.bool)
+        near = points.new_zeros(0, dtype=torch.long)
         if mine:
-            low, high = pos.detach().amin(dim=0) - cutoff, pos.detach().amax(dim=0) + cutoff
+            low, high = pos.amin(dim=0) - cutoff, pos.amax(dim=0) + cutoff
             inside = ((points >= low) & (points <= high)).all(dim=1)
             inside[self.first : self.first + mine] = False
-        near = inside.nonzero().squeeze(1)
-        edge_index, _ = neighbours(torch.cat([pos.detach(), points[near]]), cutoff)
+            near = inside.nonzero().squeeze(1)
+        edge_index, _ = neighbours(torch.cat([pos, points[near]]), cutoff)
         source, target = edge_index[:, edge_index[1] < mine]
         used = torch.unique(source[source >= mine])
         self.halo = Halo(self, near[used - mine])
-        return torch.stack(
-            [torch.where(source < mine, source, torch.searchsorted(used, source) + mine), target]
-        )
+        places = torch.searchsorted(used, source) + mine
+        return torch.stack([torch.where(source < mine, source, places), target])
 
 
 class Halo:
-    """Tokens of other processes that mine hear of.
-
-    Parameters
-    ----------
-    whole : Shard
-    wanted : Tensor
-        Which, numbered through all processes, rising, ``(H,)``.
-    """
+    """Tokens of other processes, numbered through all of them, rising, ``(H,)``."""
 
     def __init__(self, whole: Shard, wanted: Tensor) -> None:
         self.swap = whole.swap
         ends = torch.tensor(whole.counts, device=wanted.device).cumsum(0)
         owner = torch.searchsorted(ends, wanted, right=True)
-        asked, ones = torch.bincount(owner, minlength=whole.world), [1] * whole.world
+        asked = torch.bincount(owner, minlength=whole.world)
         self.receives: list[int] = asked.tolist()
-        self.sends: list[int] = self.swap(asked, ones, ones).tolist()
+        self.sends: list[int] = self.swap(asked, whole.ones, whole.ones).tolist()
         self.rows = self.swap(wanted, self.receives, self.sends) - whole.first
 
     def fetch(self, x: Tensor) -> Tensor:
         """Features of my tokens ``(T, n)`` -> those of the halo, ``(H, n)``."""
-        sends, receives = ([x.shape[1] * n for n in sizes] for sizes in (self.sends, self.receives))
-        return self.swap(x.index_select(0, self.rows).reshape(-1), sends, receives).view(
-            -1, x.shape[1]
-        )
+        n = x.shape[1]
+        sends, receives = ([n * count for count in part] for part in (self.sends, self.receives))
+        return self.swap(x.index_select(0, self.rows).reshape(-1), sends, receives).view(-1, n)

@@ -11,7 +11,7 @@ __all__ = ["DataConfig", "ModelConfig", "OptimConfig", "TrainConfig"]
 
 # Fields that a continued run may change: where and how it runs, not what it computes.
 RUNTIME_FIELDS = frozenset(
-    {"output", "checkpoint_minutes", "accelerator", "threads", "tensorboard"}
+    {"output", "checkpoint_minutes", "accelerator", "devices", "nodes", "threads", "tensorboard"}
 )
 
 
@@ -130,7 +130,7 @@ class OptimConfig:
     epochs : int
         Passes over the training set.
     batch_size : int
-        Molecules per step.
+        Molecules per step, of all processes together.
     lr : float
         Largest learning rate.
     weight_decay : float
@@ -208,9 +208,14 @@ class TrainConfig:
         Longest time between two checkpoints (minutes); there is one after every epoch anyway.
     accelerator : {"auto", "cpu", "gpu"}
         Where to train.
+    devices : int
+        Processes of this machine that share every batch, one per GPU. The result is that of one.
+    nodes : int
+        Machines that do, with a common folder `output`: the same command on each, with NODE_RANK
+        (0, 1, ...), MASTER_ADDR and MASTER_PORT of the first in the environment.
     threads : int, optional
-        CPU threads; null: torch's choice, one per core. Small networks gain little from a second
-        one, and lose much by it where other programs use the cores.
+        CPU threads of a process; null: torch's choice, one per core. Small networks gain little
+        from a second one, and lose much by it where other programs use the cores.
     tensorboard : bool
         Also write the learning curve for TensorBoard, beside metrics.csv.
     data : DataConfig
@@ -230,6 +235,8 @@ class TrainConfig:
     max_minutes: float | None = None
     checkpoint_minutes: float = 5.0
     accelerator: Literal["auto", "cpu", "gpu"] = "auto"
+    devices: int = 1
+    nodes: int = 1
     threads: int | None = None
     tensorboard: bool = False
     data: DataConfig = field(default_factory=DataConfig)
@@ -246,6 +253,8 @@ class TrainConfig:
         _check(
             self.threads is None or self.threads > 0, "threads", self.threads, "positive, or null"
         )
+        for name in ("devices", "nodes"):
+            _check(getattr(self, name) > 0, name, getattr(self, name), "positive")
         _check(self.extend >= 0, "extend", self.extend, "a number of epochs, 0 or more")
         if self.extend and self.max_minutes is not None:
             raise ValueError(

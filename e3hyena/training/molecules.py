@@ -8,6 +8,7 @@ from torch import Tensor
 from torch_geometric.data import Data
 
 from e3hyena.data.targets import Target
+from e3hyena.training.processes import ALONE, Share
 
 __all__ = ["Batch", "EvalLoader", "Molecules", "TrainLoader", "lattices"]
 
@@ -154,18 +155,21 @@ class EvalLoader:
     molecules : Molecules
     batch_size : int
         Molecules per batch; the last one may be smaller.
+    share : Share
+        Which part of every batch is given; it may be empty.
     """
 
-    def __init__(self, molecules: Molecules, batch_size: int) -> None:
+    def __init__(self, molecules: Molecules, batch_size: int, share: Share = ALONE) -> None:
         self.molecules = molecules
         self.batch_size = batch_size
+        self.share = share
 
     def __len__(self) -> int:
         return -(-self.molecules.num_graphs // self.batch_size)
 
     def __iter__(self) -> Iterator[Batch]:
         for part in torch.arange(self.molecules.num_graphs, device="cpu").split(self.batch_size):
-            yield self.molecules.select(part)
+            yield self.molecules.select(self.share.of(part))
 
 
 class TrainLoader:
@@ -180,12 +184,17 @@ class TrainLoader:
     batch_size : int
         Molecules per batch; the last batch of a pass may be smaller.
     seed : int
+    share : Share
+        Which part of every batch is given; it may be empty.
     """
 
-    def __init__(self, molecules: Molecules, batch_size: int, seed: int) -> None:
+    def __init__(
+        self, molecules: Molecules, batch_size: int, seed: int, share: Share = ALONE
+    ) -> None:
         self.molecules = molecules
         self.batch_size = batch_size
         self.seed = seed
+        self.share = share
         self.step = 0
 
     def __len__(self) -> int:
@@ -200,7 +209,7 @@ class TrainLoader:
         )
         for part in order.split(self.batch_size)[first:]:
             self.step += 1
-            yield self.molecules.select(part)
+            yield self.molecules.select(self.share.of(part))
 
     def state_dict(self) -> dict[str, int]:
         """Batches given so far."""

@@ -12,7 +12,6 @@ from e3hyena.training.tasks import errors, metric_labels
 __all__ = [
     "fit_part",
     "labels_of",
-    "mean_present",
     "outputs_of",
     "part_errors",
     "present",
@@ -112,11 +111,6 @@ def _fit_atoms(label: Tensor, z: Tensor, scalar: bool) -> Scaling:
 def present(label: Tensor) -> Tensor:
     """Which rows (n,) of labels (n, dim) are whole."""
     return ~label.isnan().any(dim=-1)
-
-
-def mean_present(values: Tensor, there: Tensor) -> Tensor:
-    """Mean of the values (n,) that are there; 0 of none."""
-    return torch.where(there, values, 0.0).sum() / there.sum().clamp(min=1)
 
 
 def part_errors(
