@@ -6,8 +6,7 @@ replicated. Between the two stand :func:`replicate` and :func:`add`, each the gr
 :func:`exchange` is its own. ``torch.distributed.nn.functional.all_reduce`` takes every result for
 sharded instead: the gradient of a loss that all processes share is too large by their number.
 
-Autograd runs backward nodes in the reverse order of their making, so the processes meet in the same
-order whatever else each of them computes.
+Autograd runs nodes in the reverse order of their making, so all processes meet in the same order.
 """
 
 from __future__ import annotations

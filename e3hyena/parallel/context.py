@@ -35,11 +35,9 @@ class ContextParallel(nn.Module):
 
     Raises
     ------
-    TypeError
-        If the module is another one.
-    ValueError
-        If a part of it does not shard (``attention``, mixers with a range), or the mesh has several
-        dimensions; in the call, if there are fewer channels than processes.
+    TypeError, ValueError
+        If the module is another one, or a part of it does not shard (``attention``, mixers with a
+        range); in the call, if there are fewer channels than processes.
 
     Examples
     --------
@@ -52,8 +50,8 @@ class ContextParallel(nn.Module):
     def __init__(self, module: nn.Module, mesh: DeviceMesh | Group | None = None) -> None:
         super().__init__()
         if not isinstance(module, HyenaNet | HyenaBlock | HyenaOperator):
-            known = "HyenaNet, HyenaBlock or HyenaOperator"
-            raise TypeError(f"the module is a {type(module).__name__}; wanted a {known}")
+            given = type(module).__name__
+            raise TypeError(f"got a {given}; wanted a HyenaNet, HyenaBlock or HyenaOperator")
         check_shards(module)
         if isinstance(mesh, DeviceMesh) and mesh.ndim != 1:
             raise ValueError(f"the mesh has {mesh.ndim} dimensions; take one of them, mesh['name']")

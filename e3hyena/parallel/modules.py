@@ -95,12 +95,9 @@ def check_shards(model: nn.Module) -> None:
         if isinstance(module, RangedMixer) and module.falloff is not None:
             why = "hears the pairs of a range, which are not exchanged: leave the range out"
         elif isinstance(module, Attention):
-            why = (
-                "compares every token with every other one, and no sum over parts stands for that: "
-                "use coordinate, linear_attention, query_key or filter"
-            )
+            why = "compares every token with every other one, and no sum stands for that: "
+            why += "use coordinate, linear_attention, query_key or filter"
         elif isinstance(module, Mixer | SE3Hyena) and type(module) not in SHARDED:
             why = "has no way to reach tokens of other processes (e3hyena.parallel.modules.SHARDED)"
         if why:
-            what = f"{name or 'the model'} ({type(module).__name__})"
-            raise ValueError(f"{what} does not shard over processes: it {why}")
+            raise ValueError(f"{name} ({type(module).__name__}) does not shard: it {why}")

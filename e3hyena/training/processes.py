@@ -17,6 +17,7 @@ from e3hyena.training.config import TrainConfig
 
 __all__ = ["ALONE", "Share", "in_processes", "node", "placed"]
 
+PLACE = ("NODE_RANK", "MASTER_ADDR", "MASTER_PORT")  # what several machines are told
 TIMEOUT = timedelta(minutes=10)  # a process that waits as long for another gives up
 
 
@@ -62,7 +63,12 @@ def placed(config: TrainConfig, device: str) -> dict[str, Any]:
 
 def node(config: TrainConfig) -> int:
     """Which of the machines this is; the first one evaluates and writes."""
-    return int(os.environ.get("NODE_RANK", "0")) if config.nodes > 1 else 0
+    if config.nodes > 1 and (missing := [name for name in PLACE if name not in os.environ]):
+        raise ValueError(
+            f"nodes = {config.nodes}, but the environment does not say {', '.join(missing)}: set "
+            "NODE_RANK to 0, 1, ... and MASTER_ADDR and MASTER_PORT to those of the first machine"
+        )
+    return int(os.environ["NODE_RANK"]) if config.nodes > 1 else 0
 
 
 def in_processes(config: TrainConfig, work: Callable[..., None], *arguments: Any) -> None:
@@ -77,13 +83,13 @@ def in_processes(config: TrainConfig, work: Callable[..., None], *arguments: Any
     if world == 1:
         return work(*arguments, ALONE)
     ports: Any = require("lightning.fabric.plugins.environments.lightning", "train")
-    place = {"MASTER_ADDR": "127.0.0.1", "MASTER_PORT": str(ports.find_free_network_port())}
-    place = {"NODE_RANK": str(node(config)), **place}
+    here = "0", "127.0.0.1", str(ports.find_free_network_port())
+    place = dict(zip(PLACE, here, strict=True))
     if config.nodes > 1:
-        place |= {name: os.environ.get(name, value) for name, value in place.items()}
+        place = {name: os.environ[name] for name in PLACE}
     logging.getLogger("torch.multiprocessing.spawn").setLevel(logging.ERROR)
-    errors = multiprocessing.get_context("spawn").SimpleQueue()
-    given = place, errors, config, work, arguments
+    errors, theirs = multiprocessing.get_context("spawn").Pipe(duplex=False)
+    given = place, theirs, config, work, arguments
     context: Any = multiprocessing.spawn(_process, given, number, join=False, daemon=True)
     try:
         while not context.join():
@@ -96,7 +102,7 @@ def in_processes(config: TrainConfig, work: Callable[..., None], *arguments: Any
                     f"{signal.Signals(-process.exitcode).name} (no memory left?): the last "
                     "checkpoint is intact, and the same command continues"
                 ) from end
-        raise (RuntimeError(str(end)) if errors.empty() else errors.get()) from end
+        raise (errors.recv() if errors.poll() else RuntimeError(str(end))) from end
 
 
 def _process(
@@ -111,5 +117,5 @@ def _process(
     try:
         work(*arguments, Share(rank, config.devices * config.nodes))
     except Exception as error:
-        errors.put(error)
+        errors.send(error)
         raise

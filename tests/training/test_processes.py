@@ -114,7 +114,7 @@ def children(pid: int) -> list[int]:
 @pytest.mark.slow
 @pytest.mark.skipif(not Path("/proc/self/task").exists(), reason="needs /proc")
 def test_a_killed_process_ends_the_job_and_one_process_continues(tiny, tmp_path):
-    config = tiny(devices=2)
+    config = tiny(devices=2, threads=1)
     config = replace(config, optim=replace(config.optim, epochs=40))
     config.save(tmp_path / "config.yaml")
     process = subprocess.Popen(
@@ -142,6 +142,13 @@ def test_a_killed_process_ends_the_job_and_one_process_continues(tiny, tmp_path)
     whole = train(replace(config, output=str(tmp_path / "whole"), devices=1))
     expected = whole["rows"]["model"]["test"]
     assert results["rows"]["model"]["test"] == pytest.approx(expected, rel=1e-3)
+
+
+def test_machines_must_know_of_each_other(tiny, monkeypatch):
+    monkeypatch.setenv("NODE_RANK", "1")
+    monkeypatch.delenv("MASTER_ADDR", raising=False)
+    with pytest.raises(ValueError, match="nodes = 2, .* does not say MASTER_ADDR"):
+        train(tiny(nodes=2))
 
 
 @pytest.mark.slow
