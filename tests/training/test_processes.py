@@ -147,7 +147,7 @@ def test_a_killed_process_ends_the_job_and_one_process_continues(tiny, tmp_path)
 def test_machines_must_know_of_each_other(tiny, monkeypatch):
     monkeypatch.setenv("NODE_RANK", "1")
     monkeypatch.delenv("MASTER_ADDR", raising=False)
-    with pytest.raises(ValueError, match="nodes = 2, .* does not say MASTER_ADDR"):
+    with pytest.raises(ValueError, match=r"nodes = 2, .* does not say MASTER_ADDR"):
         train(tiny(nodes=2))
 
 
