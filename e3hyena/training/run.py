@@ -26,8 +26,6 @@ from e3hyena.training.processes import node
 from e3hyena.training.report import environment, render_table
 from e3hyena.training.tasks import metric_labels
 
-__all__ = ["train"]
-
 
 def train(config: TrainConfig) -> dict[str, Any]:
     """Train, evaluate, and write everything into ``config.output``.

@@ -7,22 +7,11 @@ from e3hyena._extras import require
 
 pl: Any = require("lightning.pytorch", "train")
 
-__all__ = ["Clock"]
-
 
 class Clock(pl.Callback):
     """Counts the seconds of a training through all its interruptions, and ends it at its limit.
 
     All processes have the time of the first.
-
-    Parameters
-    ----------
-    total_steps : int
-        Steps of the whole training.
-    max_seconds : float, optional
-        Time limit (seconds), validations included.
-    first_steps : int, optional
-        Steps of the training before it was extended, if it was.
     """
 
     def __init__(
@@ -51,7 +40,6 @@ class Clock(pl.Callback):
         self._last = now
 
     def on_train_start(self, trainer: Any, module: Any) -> None:
-        """Start counting."""
         self._last = time.perf_counter()
 
     def on_train_batch_end(self, trainer: Any, *_: Any) -> None:
@@ -62,13 +50,10 @@ class Clock(pl.Callback):
             trainer.should_stop = True
 
     def on_validation_end(self, trainer: Any, module: Any) -> None:
-        """Count the validation."""
         self._tick(trainer)
 
     def state_dict(self) -> dict[str, float]:
-        """Seconds so far."""
         return {"seconds": self.seconds}
 
     def load_state_dict(self, state: dict[str, float]) -> None:
-        """Continue counting."""
         self.seconds = state["seconds"]
