@@ -15,10 +15,8 @@ from torch import Tensor, multiprocessing
 from e3hyena._extras import require
 from e3hyena.training.config import TrainConfig
 
-__all__ = ["ALONE", "Share", "in_processes", "node", "placed"]
-
-PLACE = ("NODE_RANK", "MASTER_ADDR", "MASTER_PORT")  # what several machines are told
 TIMEOUT = timedelta(minutes=10)  # a process that waits as long for another gives up
+PLACE = ("NODE_RANK", "MASTER_ADDR", "MASTER_PORT")  # what several machines are told
 
 
 class Share(NamedTuple):
@@ -72,35 +70,29 @@ def node(config: TrainConfig) -> int:
 
 
 def in_processes(config: TrainConfig, work: Callable[..., None], *arguments: Any) -> None:
-    """Call ``work(*arguments, share)`` in every process of this machine; if one ends, all do.
-
-    Raises
-    ------
-    RuntimeError
-        If a process is killed. What a process raises is raised here.
-    """
-    number, world = config.devices, config.devices * config.nodes
-    if world == 1:
+    """Call ``work(*arguments, share)`` in every process of this machine; if one ends, all do."""
+    if config.devices * config.nodes == 1:
         return work(*arguments, ALONE)
-    ports: Any = require("lightning.fabric.plugins.environments.lightning", "train")
-    here = "0", "127.0.0.1", str(ports.find_free_network_port())
-    place = dict(zip(PLACE, here, strict=True))
-    if config.nodes > 1:
-        place = {name: os.environ[name] for name in PLACE}
+    place = {name: os.environ[name] for name in PLACE if config.nodes > 1}
+    if not place:
+        ports: Any = require("lightning.fabric.plugins.environments.lightning", "train")
+        here = "0", "127.0.0.1", str(ports.find_free_network_port())
+        place = dict(zip(PLACE, here, strict=True))
     logging.getLogger("torch.multiprocessing.spawn").setLevel(logging.ERROR)
     errors, theirs = multiprocessing.get_context("spawn").Pipe(duplex=False)
     given = place, theirs, config, work, arguments
-    context: Any = multiprocessing.spawn(_process, given, number, join=False, daemon=True)
+    context: Any = multiprocessing.spawn(_process, given, config.devices, join=False, daemon=True)
     try:
         while not context.join():
             pass
     except (multiprocessing.ProcessExitedException, multiprocessing.ProcessRaisedException) as end:
         for rank, process in enumerate(context.processes):
-            if -(process.exitcode or 0) in set(signal.Signals) - {signal.SIGTERM}:
+            number = -(process.exitcode or 0)
+            if number > 0 and number != signal.SIGTERM:  # which ends the others
                 raise RuntimeError(
-                    f"process {rank} of {number} was ended by "
-                    f"{signal.Signals(-process.exitcode).name} (no memory left?): the last "
-                    "checkpoint is intact, and the same command continues"
+                    f"process {rank} of {config.devices} was ended by "
+                    f"{signal.Signals(number).name} (no memory left?): the last checkpoint is "
+                    "intact, and the same command continues"
                 ) from end
         raise (errors.recv() if errors.poll() else RuntimeError(str(end))) from end
 
@@ -109,8 +101,8 @@ def _process(
     local: int, place: dict[str, str], errors: Any, config: TrainConfig, work: Any, arguments: Any
 ) -> None:
     signal.signal(signal.SIGINT, signal.SIG_DFL)  # who started it says so
-    warnings.simplefilter("ignore", DeprecationWarning)
-    warnings.simplefilter("ignore", FutureWarning)
+    for category in (DeprecationWarning, FutureWarning):
+        warnings.simplefilter("ignore", category)
     os.environ.update(place, LOCAL_RANK=str(local))
     torch.set_num_threads(config.threads or max(1, (os.cpu_count() or 1) // config.devices))
     rank = int(place["NODE_RANK"]) * config.devices + local
