@@ -10,7 +10,8 @@ from torch.distributed.device_mesh import init_device_mesh
 from torch.nn.parallel import DistributedDataParallel
 
 from e3hyena import HyenaBlock, HyenaNet, HyenaOperator, SE3Hyena
-from e3hyena.parallel import ContextParallel
+from e3hyena.models import energy_and_forces
+from e3hyena.parallel import ContextParallel, shard
 from tests.parallel.processes import in_processes
 
 MIXERS = ["query_key", "filter", "coordinate", "linear_attention"]
@@ -129,8 +130,8 @@ def test_what_does_not_shard_says_so(model, kind, message):
         ContextParallel(model)
 
 
-def refusals() -> list[str]:
-    """Errors of calls that cannot be."""
+def calls() -> list[str]:
+    """Errors of calls that cannot be; forces are those of one process."""
     found = []
     for model, arguments in [
         (HyenaOperator("0e + 1o"), [torch.randn(4, 4)]),  # one channel
@@ -140,12 +141,19 @@ def refusals() -> list[str]:
         with pytest.raises(ValueError) as error:
             ContextParallel(model)(*arguments)
         found.append(str(error.value))
+    draw = torch.Generator().manual_seed(1)
+    pos, z = 3 * torch.rand(9, 3, generator=draw).double(), torch.ones(9).long()
+    own = net("coordinate", num_layers=1)
+    energy, forces = energy_and_forces(ContextParallel(own), shard(z), shard(pos))
+    whole, all_forces = energy_and_forces(own, z, pos)
+    torch.testing.assert_close(energy, whole)
+    torch.testing.assert_close(forces, shard(all_forces))
     return found
 
 
 @pytest.mark.slow
-def test_calls_that_cannot_be():
-    for channels, operands, missing in in_processes(2, refusals):
+def test_calls_that_cannot_be_and_forces():
+    for channels, operands, missing in in_processes(2, calls):
         assert "1 channels cannot be shared by 2 processes" in channels
         assert "got 2 operands" in operands and "no batch" in operands
         assert "got 1 operands" in missing
