@@ -24,7 +24,7 @@ def check_atoms(z: Tensor, pos: Tensor) -> None:
         )
     if z.is_floating_point():
         raise TypeError(f"atomic numbers are {z.dtype}; convert them to torch.long")
-    if pos.is_meta or z.is_meta:
+    if pos.is_meta or z.is_meta or torch.compiler.is_compiling():
         return
     if not torch.isfinite(pos).all():
         rows = (~torch.isfinite(pos)).any(dim=1).nonzero().squeeze(1).tolist()

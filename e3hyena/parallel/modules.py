@@ -70,14 +70,11 @@ def linear_attention(
     return (moments / scale @ queries).reshape(v.shape)
 
 
-def interaction(
-    module: Interaction, shard: Shard, x: Tensor, edge_index: Tensor, pos: Tensor, offset: None
-) -> Tensor:
-    """Features and positions of neighbours in other processes come first; one all-to-all."""
-    halo = shard.halo.fetch(torch.cat([x, pos.to(x.dtype)], dim=1))
-    theirs, there = halo.split([x.shape[1], 3], dim=1)
-    here = torch.cat([pos, there.to(pos.dtype)])
-    return module(torch.cat([x, theirs]), here, edge_index)[: len(x)]
+def interaction(module: Interaction, shard: Shard, x: Tensor, **arguments: Any) -> Tensor:
+    """Features of neighbours in other processes come first; one all-to-all."""
+    here = shard.around(x)
+    arguments["pos"] = here.new_empty(len(here), 3)  # the geometry of the edges is known
+    return module(here, **arguments)[: len(x)]
 
 
 SHARDED: dict[type, Callable[..., Tensor]] = {

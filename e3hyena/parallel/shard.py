@@ -44,6 +44,10 @@ class Shard(Segments):
 
         return functools.partial(SHARDED[type(module)], module, self)
 
+    def around(self, x: Tensor) -> Tensor:
+        """Rows of my tokens, and of the halo; one all-to-all."""
+        return torch.cat([x, self.halo.fetch(x)])
+
     def add(self, *xs: Tensor) -> tuple[Tensor, ...]:
         """Sums over the processes, each of which goes on with its own tokens; one message."""
         return replicate(self.group, *add(self.group, *xs))

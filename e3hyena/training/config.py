@@ -9,7 +9,8 @@ from e3hyena.training.files import read_text, write_text
 
 # Fields that a continued run may change: where and how it runs, not what it computes.
 RUNTIME_FIELDS = frozenset(
-    {"output", "checkpoint_minutes", "accelerator", "devices", "nodes", "threads", "tensorboard"}
+    {"output", "checkpoint_minutes", "accelerator", "devices", "nodes", "threads", "compile"}
+    | {"tensorboard"}
 )
 
 
@@ -208,6 +209,9 @@ class TrainConfig:
     threads : int, optional
         CPU threads of a process; null: torch's choice, one per core. Small networks gain little
         from a second one, and lose much by it where other programs use the cores.
+    compile : bool
+        Compile the network with torch.compile, at its first step (a minute or more): for energies
+        and properties, with the mixer coordinate or none.
     tensorboard : bool
         Also write the learning curve for TensorBoard, beside metrics.csv.
     data : DataConfig
@@ -230,6 +234,7 @@ class TrainConfig:
     devices: int = 1
     nodes: int = 1
     threads: int | None = None
+    compile: bool = False
     tensorboard: bool = False
     data: DataConfig = field(default_factory=DataConfig)
     model: ModelConfig = field(default_factory=ModelConfig)

@@ -134,6 +134,7 @@ def test_several_train_report_and_predict(tiny, tmp_path):
     torch.testing.assert_close(values["charges"], found.atoms["charges"][0], atol=1e-5, rtol=1e-4)
 
 
+@pytest.mark.slow
 def test_charges_beat_the_mean_of_their_element(tiny):
     config = tiny(task="charges", optim=OptimConfig(epochs=20, batch_size=4, lr=1e-2))
     rows = train(config)["rows"]

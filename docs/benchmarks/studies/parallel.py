@@ -299,7 +299,7 @@ def render_large(report: Report) -> str:
         [
             f"`{row['mixer']}`",
             str(row["processes"]),
-            f"fails: {row['failed']}"
+            f"fails: {_reason(row['failed'])}"
             if "failed" in row
             else f"{row['mebibytes']:.0f} MiB a process, {row['seconds']:.0f} s",
         ]
@@ -310,6 +310,10 @@ def render_large(report: Report) -> str:
         f"have more than {config['cap']} MiB of data.\n\n"
         + table(["mixer", "processes", "what happens"], lines)
     )
+
+
+def _reason(error: str) -> str:
+    return "no memory left" if "can't allocate memory" in error else error
 
 
 def render_far(report: Report) -> str:
@@ -345,9 +349,9 @@ def draw(report: Report, figure: Any) -> None:
         for place, term in enumerate(("computing", "bytes", "starts")):
             values = [1e3 * f[term] for f in found]
             axes.plot([f["gpus"] for f in found], values, label=term, **style(place))
-        axes.set_title(f"{mixer}, {tokens:,} tokens")
+        axes.set_title(mixer)
         axes.set_xlabel("GPUs")
-    panels[0].set_ylabel("ms, forward and backward")
+    panels[0].set_ylabel(f"ms, forward and backward,\n{tokens:,} tokens")
     finish(figure, panels)
 
 
