@@ -49,7 +49,7 @@ test-all: $(READY)  ## run all tests
 	$(TESTS) -m "slow or not slow" $(ARGS)
 
 bench: $(READY)  ## measure speed and memory, rewrite the tables in README and docs (20 minutes)
-	for what in operator ragged convolution block sets gridding transforms memory pages swap; do \
+	for what in operator ragged convolution block sets gridding transforms memory pages swap parallel; do \
 	  $(BIN)/python docs/benchmarks $$what --fresh true $(PUBLISH) || exit 1; done
 
 experiments: $(READY)  ## run or continue the comparisons and rewrite their tables and plots (hours)

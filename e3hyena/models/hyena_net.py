@@ -7,7 +7,6 @@ from typing import Any
 import torch
 from e3nn import o3
 from torch import Tensor, nn
-from torch_geometric.utils import scatter
 
 from e3hyena.irreps import IrrepsLike, TokenLayout, parse_irreps
 from e3hyena.mixers import MIXERS
@@ -244,13 +243,13 @@ class HyenaNet(nn.Module):
         geometry = None
         if self.cutoff is not None and layers:  # the same for all of them
             assert edge_index is not None
-            geometry = layers[0].geometry(pos, edge_index, offset)
+            geometry = layers[0].geometry(segments.around(pos), edge_index, offset)
         for layer in layers:
             x = layer(x, pos, edge_index, segments, geometry)
         y = self.readout(x, pos, segments)
         if self.pool is None:
             return y
-        return scatter(y, segments.index, dim=0, dim_size=segments.num_graphs, reduce=self.pool)
+        return segments.pool(y, self.pool)
 
     def compile_layers(self, **options: Any) -> None:
         """Compile all but the reading of a batch: one graph, for batches of any size.

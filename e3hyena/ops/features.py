@@ -41,7 +41,8 @@ def _scales(
 
 def by_head(x: Tensor, heads: int) -> Tensor:
     """``(C, d, B, N)`` -> ``(H, B, (C/H) d, N)``."""
-    return x.reshape(heads, -1, *x.shape[2:]).transpose(1, 2)
+    rows = len(x) // heads * x.shape[1]
+    return x.reshape(heads, rows, *x.shape[2:]).transpose(1, 2)
 
 
 def _square(x: Tensor) -> Tensor:

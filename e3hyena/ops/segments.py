@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Any, Generic, TypeVar
 
 import torch
 from torch import Tensor
+from torch_geometric.utils import scatter
 
 from e3hyena.ops.backends import launches
 
@@ -55,7 +56,11 @@ class DenseGroup:
 
 
 class Segments:
-    """The graphs of a packed batch."""
+    """The graphs of a packed batch.
+
+    What a token needs to know of others goes through :meth:`across`, :meth:`around`,
+    :meth:`pool` and :meth:`mean`, which :mod:`e3hyena.parallel` overrides where they are elsewhere.
+    """
 
     window: Window | None = None  # whom a token hears, for the mixers that have a range
 
@@ -81,6 +86,22 @@ class Segments:
         segments = copy.copy(self)
         segments.window = window
         return segments
+
+    def across(self, module: Callable[..., Any]) -> Callable[..., Any]:
+        """A module in which tokens hear of each other, as it is to be called."""
+        return module
+
+    def around(self, x: Tensor) -> Tensor:
+        """Rows of the tokens, and of those elsewhere to which there are edges."""
+        return x
+
+    def pool(self, x: Tensor, reduce: str) -> Tensor:
+        """Sum or mean of every graph, ``(T, n)`` -> ``(num_graphs, n)``."""
+        return scatter(x, self.index, dim=0, dim_size=self.num_graphs, reduce=reduce)
+
+    def mean(self, x: Tensor) -> Tensor:
+        """Mean over the graph, for every token, ``(T, n)``."""
+        return self.pool(x, "mean").index_select(0, self.index)
 
     @classmethod
     def build(

@@ -22,7 +22,6 @@ from e3hyena.training.load import load_split
 from e3hyena.training.parts import (
     fit_part,
     labels_of,
-    mean_present,
     outputs_of,
     to_labels,
     to_properties,
@@ -67,8 +66,6 @@ def test_missing_labels_do_not_count():
         label[[0, 2]], z[[0, 3]], torch.tensor([0, 1]), per_atom=False, summed=False
     )
     assert all(torch.equal(a, b) for a, b in zip(found, known, strict=True))
-    values, there = torch.tensor([1.0, float("nan"), 3.0]), torch.tensor([True, False, True])
-    assert mean_present(values, there) == 2.0 and mean_present(values, ~there & False) == 0.0
 
 
 def test_the_gradient_of_a_missing_label_is_nothing(tmp_path):
