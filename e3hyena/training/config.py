@@ -11,7 +11,7 @@ __all__ = ["DataConfig", "ModelConfig", "OptimConfig", "TrainConfig"]
 
 # Fields that a continued run may change: where and how it runs, not what it computes.
 RUNTIME_FIELDS = frozenset(
-    {"output", "checkpoint_minutes", "accelerator", "threads", "tensorboard"}
+    {"output", "checkpoint_minutes", "accelerator", "threads", "logger"}
 )
 
 
@@ -211,8 +211,9 @@ class TrainConfig:
     threads : int, optional
         CPU threads; null: torch's choice, one per core. Small networks gain little from a second
         one, and lose much by it where other programs use the cores.
-    tensorboard : bool
-        Also write the learning curve for TensorBoard, beside metrics.csv.
+    logger : {"tensorboard", "wandb"}, optional
+        Where else the learning curve goes, beside metrics.csv: files for TensorBoard, or Weights &
+        Biases (WANDB_MODE=offline keeps it on this machine). null: nowhere.
     data : DataConfig
         Which molecules are used.
     model : ModelConfig
@@ -231,7 +232,7 @@ class TrainConfig:
     checkpoint_minutes: float = 5.0
     accelerator: Literal["auto", "cpu", "gpu"] = "auto"
     threads: int | None = None
-    tensorboard: bool = False
+    logger: Literal["tensorboard", "wandb"] | None = None
     data: DataConfig = field(default_factory=DataConfig)
     model: ModelConfig = field(default_factory=ModelConfig)
     optim: OptimConfig = field(default_factory=OptimConfig)

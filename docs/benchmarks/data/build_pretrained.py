@@ -161,7 +161,7 @@ def config(folder: Path, seed: int) -> TrainConfig:
             "threads": 1,
             "data": {"source": "own", "root": str(folder), "options": {"targets": TARGETS}},
             "model": {"irreps_hidden": "32x0e + 32x1o", "num_layers": 2, "cutoff": 3.0},
-            "optim": {"epochs": 20, "batch_size": 32, "lr": 4e-3},
+            "optim": {"epochs": 20, "batch_size": 16, "lr": 3e-3, "ema_decay": 0.995},
         }
     )
 
