@@ -1,9 +1,12 @@
 """The documentation site: `make docs`."""
 
+import os
 import shutil
 from pathlib import Path
 
 import e3hyena
+from e3hyena.cli import COMMANDS
+from e3hyena.cli.command import build_parser
 
 HERE = Path(__file__).parent
 ROOT = HERE.parent
@@ -15,10 +18,21 @@ for page in ("CHANGELOG.md", "CONTRIBUTING.md"):
     if (ROOT / page).exists():
         shutil.copy(ROOT / page, HERE / page.lower())
 
+# The reference of the command line is what every command says of itself.
+os.environ["COLUMNS"] = "92"
+everything, commands = build_parser(["--print_completion"], COMMANDS, "e3hyena", "")
+lines = ["# Command line", "", "What `e3hyena COMMAND --help` prints.", ""]
+for path, (command, parser) in commands.items():
+    parser.prog = " ".join(["e3hyena", *path])
+    lines += [f"## {parser.prog}", "", command.help, "", "```text", parser.format_help(), "```", ""]
+(HERE / "command-line.md").write_text("\n".join(lines), encoding="utf-8")
+
 project = "e3hyena"
 author = "The e3hyena developers"
+copyright = "2026, the e3hyena developers, MIT licence"
 version = release = e3hyena.__version__
 extensions = ["myst_nb", "numpydoc", "sphinx.ext.autodoc", "sphinx.ext.autosummary"]
+extensions += ["sphinx.ext.mathjax", "sphinx-mathjax-offline"]  # no other server is asked
 exclude_patterns = [
     "_build",
     "benchmarks",

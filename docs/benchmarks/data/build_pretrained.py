@@ -161,7 +161,7 @@ def config(folder: Path, seed: int) -> TrainConfig:
             "threads": 1,
             "data": {"source": "own", "root": str(folder), "options": {"targets": TARGETS}},
             "model": {"irreps_hidden": "32x0e + 32x1o", "num_layers": 2, "cutoff": 3.0},
-            "optim": {"epochs": 20, "batch_size": 16, "lr": 3e-3, "ema_decay": 0.995},
+            "optim": {"epochs": 10, "batch_size": 16, "lr": 3e-3, "ema_decay": 0.995},
         }
     )
 
@@ -174,6 +174,9 @@ def main(folder: Path) -> None:
             write(folder / f"{split}.extxyz", split, size)
     for seed in SEEDS:
         train(config(folder, seed))
+    from benchmarks.data.pack_pretrained import pack
+
+    pack(folder)
 
 
 if __name__ == "__main__":
