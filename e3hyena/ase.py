@@ -125,7 +125,11 @@ class HyenaCalculator(calculator.Calculator):
         super().calculate(atoms, properties, system_changes)
         (structure,) = as_structures(self.atoms)
         infos = [info for _, info in self.models.values()]
-        for info in [*infos, self.ensemble and self.ensemble.info]:
+        if self.ensemble is not None:
+            infos.append(self.ensemble.info)
+            if outside := self.ensemble.outside(structure):
+                structure = structure._replace(notes=(outside,))
+        for info in infos:
             if info is not None:
                 check_structure(structure, info)
         if structure.notes not in self._warned:

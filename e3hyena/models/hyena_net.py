@@ -182,8 +182,8 @@ class HyenaNet(nn.Module):
         Parameters
         ----------
         z : Tensor, Data, Batch or None
-            Atomic numbers, ``(num_atoms,)``, integer; None for points that are no atoms. A `Data` or
-            `Batch` of PyG alone stands for its ``z``, ``pos``, ``batch``, ``cell`` and ``pbc``.
+            Atomic numbers, ``(num_atoms,)``, integer; None for points that are no atoms. A `Data`
+            or `Batch` of PyG alone stands for its ``z``, ``pos``, ``batch``, ``cell``, ``pbc``.
         pos : Tensor
             Positions, ``(num_atoms, 3)``; Angstrom by convention.
         batch : Tensor, optional

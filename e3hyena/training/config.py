@@ -10,9 +10,7 @@ from e3hyena.training.files import read_text, write_text
 __all__ = ["DataConfig", "ModelConfig", "OptimConfig", "TrainConfig"]
 
 # Fields that a continued run may change: where and how it runs, not what it computes.
-RUNTIME_FIELDS = frozenset(
-    {"output", "checkpoint_minutes", "accelerator", "threads", "logger"}
-)
+RUNTIME_FIELDS = frozenset({"output", "checkpoint_minutes", "accelerator", "threads", "logger"})
 
 
 def _check(condition: bool, field_name: str, value: object, wanted: str) -> None:

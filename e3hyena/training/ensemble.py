@@ -2,12 +2,13 @@
 
 from collections.abc import Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, cast
 
 import torch
 from torch import Tensor, nn
 
 from e3hyena.data.targets import Target
+from e3hyena.models import HyenaNet
 from e3hyena.training.checkpoint import ModelInfo, load_model
 from e3hyena.training.files import read_json
 from e3hyena.training.predictor import Predictor
@@ -54,6 +55,11 @@ class Ensemble(nn.Module):
     def task(self) -> Target:
         """What is predicted."""
         return self.info.task
+
+    @property
+    def pairs(self) -> list[tuple[HyenaNet, ModelInfo]]:
+        """Every network and what its file says."""
+        return [(one.model, one.info) for one in cast(list[Predictor], list(self.members))]
 
     def forward(
         self, z: Tensor, pos: Tensor, batch: Tensor | None = None, **arguments: Tensor

@@ -143,7 +143,7 @@ def _pool(task: Target, wanted: str | None) -> str | None:
 
 def _moments(task: Target, pool: str | None) -> dict[str, str]:
     """Charges for dipoles that are pooled after the network, where no atom has vectors beside."""
-    kinds = {per_atom: "" for per_atom in (True, False)}
+    kinds = {True: "", False: ""}
     for part in task.each:
         kinds[part.per_atom] += f" {part.irreps}"
     wanted = pool is None and "1o" in kinds[False] and "1o" not in kinds[True]

@@ -5,6 +5,7 @@ import io
 import json
 import os
 import warnings
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -268,7 +269,7 @@ def predict(
     device = device_of(accelerator)
     loaded = load(checkpoint)
     ensemble = loaded if isinstance(loaded, Ensemble) else None
-    members = [(one.model, one.info) for one in ensemble.members] if ensemble else [loaded]
+    members = loaded.pairs if isinstance(loaded, Ensemble) else [loaded]
     model, info = members[0]
     structures = as_structures(molecules)
     if not structures:
@@ -296,7 +297,8 @@ def predict(
         answers = [
             predict_parts(*member, flat, batch_size=batch_size, device=device) for member in members
         ]
-        found, doubts = answers[0], {}
+        found: Sequence[Tensor] = answers[0]
+        doubts: dict[str, Tensor] = {}
         if ensemble is not None:
             found, doubtful = zip(*ensemble.combine(answers), strict=True)
             doubts = dict(zip((part.name for part in info.task.each), doubtful, strict=True))

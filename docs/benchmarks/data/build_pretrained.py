@@ -2,10 +2,11 @@
 
 ``PYTHONPATH=docs python -m benchmarks.data.build_pretrained [FOLDER]``
 
-Two thirds of the molecules are of the embedded extract of QM9. The others are drawn: two pieces joined by
-a bond (molecules of the extract, common groups of medicinal chemistry), up to 18 atoms besides
-hydrogens, some with sulfur or chlorine, some zwitterions, relaxed by MMFF94. Half of all positions
-are shaken. FOLDER (default ``runs/pretrained``) holds labels and runs; what is there is kept.
+Two thirds of the molecules are of the embedded extract of QM9. The others are drawn: two pieces
+joined by a bond (molecules of the extract, common groups of medicinal chemistry), up to 18 atoms
+besides hydrogens, some with sulfur or chlorine, some zwitterions, relaxed by MMFF94. Half of all
+positions are shaken. FOLDER (default ``runs/pretrained``) holds labels and runs; what is there is
+kept.
 """
 
 import sys
@@ -71,7 +72,8 @@ def _join(first: Any, second: Any, rng: np.random.Generator) -> Any:
     """Two molecules with a bond in the place of two hydrogens, or None."""
     chem = require("rdkit.Chem", "chem")
     ends = [
-        [atom.GetIdx() for atom in one.GetAtoms() if atom.GetTotalNumHs()] for one in (first, second)
+        [atom.GetIdx() for atom in one.GetAtoms() if atom.GetTotalNumHs()]
+        for one in (first, second)
     ]
     if not all(ends):
         return None
@@ -90,7 +92,6 @@ def _join(first: Any, second: Any, rng: np.random.Generator) -> Any:
 
 def molecules(split: str, size: int) -> Iterator[tuple[str, np.ndarray, np.ndarray]]:
     """Name, atomic numbers and positions (Angstrom), drawn anew the same way."""
-    seed = list(SIZES).index(split)
     rng = np.random.default_rng(list(SIZES).index(split))
     extract = QM9Extract(split)
     pieces = [molecule.smiles for molecule in extract]
@@ -120,7 +121,7 @@ def labels(z: np.ndarray, pos: np.ndarray) -> tuple[np.ndarray, np.ndarray, floa
     calculator.set("verbosity", 0)
     result = calculator.singlepoint()
     energies, occupied = result.get("orbital-energies"), result.get("orbital-occupations")
-    last = int(round(occupied.sum() / 2))
+    last = round(float(occupied.sum()) / 2)
     gap = HARTREE * (energies[last] - energies[last - 1])
     return DEBYE * result.get("dipole"), result.get("charges"), float(gap)
 
@@ -161,7 +162,7 @@ def config(folder: Path, seed: int) -> TrainConfig:
             "threads": 1,
             "data": {"source": "own", "root": str(folder), "options": {"targets": TARGETS}},
             "model": {"irreps_hidden": "32x0e + 32x1o", "num_layers": 2, "cutoff": 3.0},
-            "optim": {"epochs": 10, "batch_size": 16, "lr": 3e-3, "ema_decay": 0.995},
+            "optim": {"epochs": 9, "batch_size": 16, "lr": 3e-3, "ema_decay": 0.995},
         }
     )
 

@@ -82,7 +82,10 @@ def compare(model: Ensemble, structures: list[Structure]) -> list[dict[str, Any]
         rows.append(
             {name: (row[name], doubts[name]) for name in HEADS}
             | {"name": structure.name, "known": known}
-            | {"dipole_length": float(columns["dipole"][i].norm()), "gap_value": float(columns["gap"][i])}
+            | {
+                "dipole_length": float(columns["dipole"][i].norm()),
+                "gap_value": float(columns["gap"][i]),
+            }
         )
     return rows
 
@@ -115,24 +118,30 @@ def card(folder: Path, model: Ensemble) -> str:
     errors = [
         f"| {title} | {len(rows)} | "
         + " | ".join(
-            f"{joined(rows, name, 0).mean():.3f} ({100 * share(rows, name):.0f} %)" for name in HEADS
+            f"{joined(rows, name, 0).mean():.3f} ({100 * share(rows, name):.0f} %)"
+            for name in HEADS
         )
         + " |"
         for title, rows in groups.items()
     ]
     guesses = " | ".join(f"{guess[metrics[name]]:.3f}" for name in HEADS)
     sizes = f"{SIZES['train']:,} for training, {SIZES['val']:,} for choosing and calibration"
-    return CARD.format(
-        parameters=f"{sum(p.numel() for p in model.members[0].parameters()):,}",
-        max_atoms=model.limits["max_atoms"],
-        sizes=sizes,
-        heavy=MAX_HEAVY,
-        shake=SHAKE,
-        test=len(test),
-        heads=" | ".join(HEADS.values()),
-        errors="\n".join(errors),
-        guesses=guesses,
-        named="\n".join(named_rows(compare(model, labelled(NAMED)))),
+    return (
+        Path(__file__)
+        .with_name("pretrained_card.md")
+        .read_text(encoding="utf-8")
+        .format(
+            parameters=f"{sum(p.numel() for p in model.members[0].parameters()):,}",
+            max_atoms=model.limits["max_atoms"],
+            sizes=sizes,
+            heavy=MAX_HEAVY,
+            shake=SHAKE,
+            test=len(test),
+            heads=" | ".join(HEADS.values()),
+            errors="\n".join(errors),
+            guesses=guesses,
+            named="\n".join(named_rows(compare(model, labelled(NAMED)))),
+        )
     )
 
 
@@ -154,64 +163,3 @@ def named_rows(rows: list[dict[str, Any]]) -> list[str]:
         f"{row['gap'][1][0]:.2f} | {row['known']['gap']:.2f} | {row['charges'][0].mean():.3f} |"
         for row in rows
     ]
-
-
-CARD = """\
-# The pretrained networks
-
-Dipole vector, partial charges and gap of neutral organic molecules, as GFN2-xTB has them, in milliseconds. They come
-with the package: `e3hyena predict --pretrained molecules.sdf`, or
-
-```python
-from e3hyena import load_pretrained
-
-model = load_pretrained()
-print(model.predict("molecules.sdf").to_table())  # files, ASE atoms, graphs of PyG
-found = model(z, pos, batch)  # tensors: found["dipole"] (debye), found["dipole_doubt"], ...
-```
-
-`e3hyena.ase.HyenaCalculator("pretrained")` gives ASE `dipole` and `charges`.
-
-- **What**: three `HyenaNet` of {parameters} parameters that differ in their seed; their mean is the answer. The *doubt*
-  beside it is made of their spread, scaled on molecules kept for it so that nine of ten errors are below.
-- **For**: closed-shell, neutral molecules of H, C, N, O, F, S and Cl with all hydrogens, up to {max_atoms} atoms. Other
-  elements are refused. Charges, missing hydrogens, odd numbers of electrons and larger molecules are answered, and
-  marked in the column `outside`: there neither value nor doubt is worth anything.
-- **Not for**: publication in place of GFN2-xTB itself, which takes milliseconds too; energies; reactions.
-
-## Errors on molecules never seen
-
-Mean error; in brackets, how many errors are below the doubt (90 % were aimed at).
-
-| {test:,} test molecules | molecules | {heads} |
-|---|---|---|---|---|
-{errors}
-| guessing the mean, all test molecules | {test:,} | {guesses} |
-
-The medicines are a short list of well-known ones, with geometries by RDKit. Larger than most training molecules, they
-show what to expect on your own.
-
-## Beside GFN2-xTB
-
-Geometries by RDKit, as `e3hyena predict --pretrained` makes them of a SMILES. Glycine (both forms) and aspirin were
-kept out of the training.
-
-| | dipole (D) | GFN2-xTB | gap (eV) | GFN2-xTB | charges, mean error (e) |
-|---|---|---|---|---|---|
-{named}
-
-## Data and training
-
-{sizes}, {test:,} for the test. Two thirds are molecules of the embedded extract of QM9 (its split is kept), one third
-was drawn: two pieces joined by a bond (molecules of QM9, common groups of medicinal chemistry), up to {heavy} atoms
-besides hydrogens, with sulfur and chlorine, a fifth of them zwitterions, relaxed by MMFF94. Half of all positions are
-shaken by {shake} Angstrom. Labels: GFN2-xTB single points by tblite, no solvent, gap of the orbitals. From labels to
-this card, resumable, an hour on two idle cores:
-
-    pip install 'e3hyena[train,chem,label]'
-    PYTHONPATH=docs OMP_NUM_THREADS=1 python -m benchmarks.data.build_pretrained
-
-## Licence
-
-MIT, as the package. Molecules and geometries of QM9: see `e3hyena/data/files/README.md`.
-"""
