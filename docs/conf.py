@@ -1,6 +1,5 @@
 """The documentation site: `make docs`."""
 
-import os
 import shutil
 from pathlib import Path
 
@@ -19,12 +18,21 @@ for page in ("CHANGELOG.md", "CONTRIBUTING.md"):
         shutil.copy(ROOT / page, HERE / page.lower())
 
 # The reference of the command line is what every command says of itself.
-os.environ["COLUMNS"] = "92"
-everything, commands = build_parser(["--print_completion"], COMMANDS, "e3hyena", "")
-lines = ["# Command line", "", "What `e3hyena COMMAND --help` prints.", ""]
-for path, (command, parser) in commands.items():
-    parser.prog = " ".join(["e3hyena", *path])
-    lines += [f"## {parser.prog}", "", command.help, "", "```text", parser.format_help(), "```", ""]
+lines = ["# Command line", ""]
+for path, (command, parser) in build_parser(["--print_completion"], COMMANDS, "e3hyena", "")[
+    1
+].items():
+    lines += [f"## e3hyena {' '.join(path)}", "", command.help, ""]
+    for group in parser._action_groups:
+        said = [one for one in group._group_actions if one.help and not isinstance(one.help, bool)]
+        said = [one for one in said if one.dest not in ("help", "print_config")]
+        if group.title not in ("options", "positional arguments") and len(said) > 1:
+            lines += [f"**{group.title}**", ""]
+        for action in said:
+            names = ", ".join(f"`{name}`" for name in action.option_strings) or f"`{action.dest}`"
+            unset = action.default in (None, False, "==SUPPRESS==")
+            known = "" if unset else f" = `{action.default}`"
+            lines += [f"{names}{known}", f": {' '.join(action.help.split())}", ""]
 (HERE / "command-line.md").write_text("\n".join(lines), encoding="utf-8")
 
 project = "e3hyena"

@@ -77,7 +77,10 @@ def _run(options: dict[str, Any]) -> None:
         sys.stdout.write(text)
     else:
         write_text(output, text)
-        print(f"written: {output} ({predictions.task.name} in {predictions.task.unit})")
+        said = [f"{part.quantity} in {part.unit}" for part in predictions.task.each]
+        if predictions.forces is not None:
+            said.append(f"forces in {predictions.task.unit}/Angstrom")
+        print(f"written: {output} ({', '.join(said)})")
 
 
 COMMAND = Command("Predict properties of molecules in files with a trained network.", _add, _run)
