@@ -123,6 +123,7 @@ def card(folder: Path, model: Ensemble) -> str:
         )
         + " |"
         for title, rows in groups.items()
+        if rows
     ]
     guesses = " | ".join(f"{guess[metrics[name]]:.3f}" for name in HEADS)
     sizes = f"{SIZES['train']:,} for training, {SIZES['val']:,} for choosing and calibration"
