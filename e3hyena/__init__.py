@@ -15,14 +15,9 @@ if TYPE_CHECKING:
 
 __version__ = "0.1.0"
 __all__ = [
-    "HyenaBlock",
-    "HyenaNet",
-    "HyenaOperator",
-    "LocalGlobalBlock",
-    "SE3Hyena",
-    "__version__",
+    "HyenaBlock", "HyenaNet", "HyenaOperator", "LocalGlobalBlock", "SE3Hyena", "__version__",
     "load_pretrained",
-]
+]  # fmt: skip
 
 # Imported when first asked for, so that the command line answers without loading torch.
 _HOMES = {

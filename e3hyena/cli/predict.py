@@ -6,8 +6,6 @@ from typing import Any
 
 from e3hyena.cli.command import Command
 
-__all__ = ["COMMAND"]
-
 
 def _add(parser: Any, arguments: Sequence[str]) -> None:
     parser.add_argument(

@@ -27,15 +27,7 @@ def of_data(
 
 
 def check_atoms(z: Tensor | None, pos: Tensor | None) -> tuple[Tensor, Tensor]:
-    """Atomic numbers, 0 for points, and positions; refuse atoms that are none.
-
-    Raises
-    ------
-    ValueError
-        If shapes do not fit, positions are not finite or elements unknown.
-    TypeError
-        If atomic numbers are no integers.
-    """
+    """Atomic numbers, 0 for points, and positions; refuse atoms that are none."""
     if pos is None:
         raise ValueError("there are no positions; give z and pos, or a Data with them")
     points = z is None
@@ -63,14 +55,7 @@ def check_atoms(z: Tensor | None, pos: Tensor | None) -> tuple[Tensor, Tensor]:
 def check_periodic(
     net: HyenaNet, cells: Cells | None, edge_index: Tensor | None, shifts: Tensor | None
 ) -> None:
-    """Refuse a periodic cell where a result would depend on how the cell is drawn.
-
-    Raises
-    ------
-    ValueError
-        If the network has no cutoff, depends on the order of the atoms or gives something that
-        needs an origin; if edges come without shifts, or shifts without edges or cell.
-    """
+    """Refuse a periodic cell where a result would depend on how the cell is drawn."""
     if cells is None:
         raise ValueError("shifts came without a periodic cell; pass cell=, or leave them out")
     if net.cutoff is None:

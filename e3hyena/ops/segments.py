@@ -38,17 +38,7 @@ class _computed_once(Generic[Value]):
 
 @dataclass(frozen=True)
 class DenseGroup:
-    """Graphs handled together as one dense ``(C, d, B, N)`` tensor.
-
-    Attributes
-    ----------
-    lengths : tuple of int
-        The B true lengths.
-    size : int
-        N, at least the largest length.
-    graphs : tuple of int
-        Which graphs of the batch these are.
-    """
+    """Graphs of these B true lengths, together as one dense ``(C, d, B, N)`` tensor of `size` N."""
 
     lengths: tuple[int, ...]
     size: int
@@ -66,21 +56,7 @@ class DenseGroup:
 
 
 class Segments:
-    """The graphs of a packed batch.
-
-    Parameters
-    ----------
-    lengths : tuple of int
-        Number of tokens of every graph; zero is legal.
-    device : torch.device
-        Where the tokens are.
-
-    Examples
-    --------
-    >>> segments = Segments.build(5, batch=torch.tensor([0, 0, 2, 2, 2]))
-    >>> segments.lengths, segments.index.tolist()
-    ((2, 0, 3), [0, 0, 2, 2, 2])
-    """
+    """The graphs of a packed batch."""
 
     window: Window | None = None  # whom a token hears, for the mixers that have a range
 
@@ -106,14 +82,6 @@ class Segments:
         """Read PyG's ``batch`` (sorted graph index per token) or ``ptr`` (offsets); check both.
 
         The last of ``num_graphs`` may be empty.
-
-        Raises
-        ------
-        ValueError
-            If ``batch`` is unsorted, negative or of the wrong length, if ``ptr`` does not start at
-            0, decreases or does not end at ``num_tokens``, or if both are given and disagree.
-        TypeError
-            If they are not integer tensors.
         """
         if isinstance(batch, Segments):
             if sum(batch.lengths) != num_tokens:

@@ -31,21 +31,10 @@ _HOMES = {
 }
 
 __all__ = [
-    "PRESETS",
-    "DataConfig",
-    "Ensemble",
-    "ModelConfig",
-    "ModelInfo",
-    "OptimConfig",
-    "Predictor",
-    "TrainConfig",
-    "load_model",
-    "load_predictor",
-    "load_pretrained",
-    "predict",
-    "save_model",
+    "PRESETS", "DataConfig", "Ensemble", "ModelConfig", "ModelInfo", "OptimConfig", "Predictor",
+    "TrainConfig", "load_model", "load_predictor", "load_pretrained", "predict", "save_model",
     "train",
-]
+]  # fmt: skip
 
 
 def __getattr__(name: str) -> Any:

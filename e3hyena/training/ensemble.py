@@ -17,7 +17,6 @@ if TYPE_CHECKING:
     from e3hyena.data.structures import Structure
     from e3hyena.training.prediction import Predictions
 
-__all__ = ["PRETRAINED", "Ensemble", "load_pretrained"]
 
 PRETRAINED = Path(__file__).parent / "pretrained"
 

@@ -14,8 +14,6 @@ from e3hyena.training.parts import outputs_of, to_properties
 if TYPE_CHECKING:
     from e3hyena.training.prediction import Predictions
 
-__all__ = ["Predictor", "load_predictor"]
-
 
 class Predictor(nn.Module):
     """A network and its scaling: atoms in, the property in its unit out.

@@ -9,7 +9,6 @@ from e3hyena.training.callbacks.history import History
 
 pl: Any = require("lightning.pytorch", "train")
 
-__all__ = ["LOGGERS", "Log"]
 
 # The package, its class in Lightning, and the arguments for a folder.
 LOGGERS: dict[str, tuple[str, str, Any]] = {
@@ -30,19 +29,6 @@ class Log(pl.Callback):
     """Hands every row of the history to a logger, x axis: steps.
 
     A continued training writes its earlier rows anew, so that each is there once.
-
-    Parameters
-    ----------
-    name : {"tensorboard", "wandb"}
-    folder : Path
-        Of the training; ``tensorboard --logdir`` takes it, or a folder above.
-    history : History
-        Must come earlier among the callbacks.
-
-    Raises
-    ------
-    ImportError
-        If the extra ``tensorboard`` or ``wandb`` is not installed.
     """
 
     def __init__(self, name: str, folder: Path, history: History) -> None:
@@ -53,7 +39,6 @@ class Log(pl.Callback):
         self._logger: Any = None
 
     def on_train_start(self, trainer: Any, module: Any) -> None:
-        """Begin with what is known."""
         shutil.rmtree(self.folder / "tensorboard", ignore_errors=True)
         loggers = require("lightning.pytorch.loggers", "train")
         self._logger = getattr(loggers, self.kind)(**self.arguments(self.folder))
@@ -61,7 +46,6 @@ class Log(pl.Callback):
             self._write(row)
 
     def on_train_epoch_end(self, trainer: Any, module: Any) -> None:
-        """Add the newest row."""
         self._write(self.history.rows[-1])
 
     def _write(self, row: dict[str, float]) -> None:
@@ -70,12 +54,10 @@ class Log(pl.Callback):
         self._logger.save()
 
     def on_fit_end(self, trainer: Any, module: Any) -> None:
-        """Close the files."""
         if self._logger is not None:
             self._logger.finalize("success")
             if self.kind == "WandbLogger":
                 self._logger.experiment.finish()
 
     def on_exception(self, trainer: Any, module: Any, exception: BaseException) -> None:
-        """Close the files before the error is shown."""
         self.on_fit_end(trainer, module)
