@@ -34,7 +34,7 @@ class Ensemble(nn.Module):
     ----------
     members : sequence of Predictor
     limits : dict
-        ``"calibration"``, q and c by quantity, and ``"max_atoms"`` of the training molecules.
+        ``"calibration"``, q and c by quantity, and ``"atoms"``, the sizes of training molecules.
 
     Attributes
     ----------
@@ -97,8 +97,9 @@ class Ensemble(nn.Module):
         """In which ways a molecule is unlike the training data; empty if in none that is known."""
         numbers = structure.atoms.numbers
         remarks = list(structure.notes)
-        if len(numbers) > self.limits["max_atoms"]:
-            remarks.append(f"{len(numbers)} atoms, trained on up to {self.limits['max_atoms']}")
+        fewest, most = self.limits["atoms"]
+        if not fewest <= len(numbers) <= most:
+            remarks.append(f"{len(numbers)} atoms, trained on {fewest} to {most}")
         if numbers.sum() % 2:
             remarks.append("an odd number of electrons: an ion or a radical")
         return "; ".join(remarks)
@@ -107,7 +108,7 @@ class Ensemble(nn.Module):
 def load_pretrained() -> Ensemble:
     """The trained networks of the package: dipole vector, partial charges and gap by GFN2-xTB.
 
-    For neutral molecules of H, C, N, O, F, S and Cl up to about 40 atoms; errors, data and licence
+    For neutral molecules of H, C, N, O, F, S and Cl of about 10 to 40 atoms; errors, data and licence
     stand in the card, ``README.md`` in the folder `PRETRAINED`.
 
     Returns

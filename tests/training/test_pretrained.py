@@ -35,7 +35,8 @@ def test_values_and_doubts_beside_gfn2(model):
 
     from e3hyena.data.readers.smiles import from_smiles
 
-    structures = [from_smiles(smiles) for smiles in (ASPIRIN, "[NH3+]CC(=O)[O-]", "O", "CCO")]
+    known = (ASPIRIN, "[NH3+]CC(=O)[O-]", "CC(=O)Nc1ccc(O)cc1", "CCCO")
+    structures = [from_smiles(smiles) for smiles in known]
     found = predict(model, structures)
     columns, close = found.columns(), 0
     for i, structure in enumerate(structures):
@@ -45,10 +46,10 @@ def test_values_and_doubts_beside_gfn2(model):
             abs(float(columns["gap"][i]) - gap),
         )
         doubts = [float(found.doubts[name][i]) for name in ("dipole", "gap")]
-        assert all(error < 4 * doubt for error, doubt in zip(errors, doubts, strict=True))
+        assert errors[0] < 2 * doubts[0] and errors[0] < 1
         close += sum(error < doubt for error, doubt in zip(errors, doubts, strict=True))
         assert np.abs(found.atoms["charges"][i][:, 0].numpy() - charges).mean() < 0.05
-    assert close >= 5
+    assert close >= 6
     assert found.outside == ["", "", "", ""]
 
 
@@ -79,7 +80,7 @@ def test_what_lies_outside_of_the_data_is_marked_or_refused(model, tmp_path):
     assert "odd number of electrons" in found.outside[0]
     assert "charge" in found.outside[1]
     assert "182 atoms" in found.outside[2]
-    assert "no hydrogens" in found.outside[3] and not found.outside[4]
+    assert "no hydrogens" in found.outside[3] and "3 atoms" in found.outside[4]
     for salt in ("NaCl", "SiH4"):
         with pytest.raises(ValueError, match="was not in the training set"):
             predict("pretrained", molecule(salt))
@@ -93,7 +94,7 @@ def test_command_writes_every_property_with_its_doubt(tmp_path, capsys):
     assert main([*words, "--output", str(tmp_path / "two.json")]) == 0
     content = json.loads((tmp_path / "two.json").read_text())
     water = content["predictions"][1]
-    assert len(water["charges"]) == len(water["charges_doubt"]) == 3 and water["outside"] == ""
+    assert len(water["charges"]) == len(water["charges_doubt"]) == 3 and "3 atoms" in water["outside"]
     assert main([*words, "--output", str(tmp_path / "two.xyz")]) == 0
     assert "predicted_gap_doubt" in (tmp_path / "two.xyz").read_text()
     assert main(["predict", "--pretrained"]) == 2
