@@ -50,7 +50,7 @@ def test_values_and_doubts_beside_gfn2(model):
         close += sum(error < doubt for error, doubt in zip(errors, doubts, strict=True))
         assert np.abs(found.atoms["charges"][i][:, 0].numpy() - charges).mean() < 0.05
     assert close >= 6
-    assert found.outside == ["", "", "", ""]
+    assert [bool(one) for one in found.outside] == [False, True, False, False]  # ten atoms
 
 
 def test_the_mean_of_the_members_turns_with_the_molecule(model):
@@ -94,7 +94,9 @@ def test_command_writes_every_property_with_its_doubt(tmp_path, capsys):
     assert main([*words, "--output", str(tmp_path / "two.json")]) == 0
     content = json.loads((tmp_path / "two.json").read_text())
     water = content["predictions"][1]
-    assert len(water["charges"]) == len(water["charges_doubt"]) == 3 and "3 atoms" in water["outside"]
+    assert (
+        len(water["charges"]) == len(water["charges_doubt"]) == 3 and "3 atoms" in water["outside"]
+    )
     assert main([*words, "--output", str(tmp_path / "two.xyz")]) == 0
     assert "predicted_gap_doubt" in (tmp_path / "two.xyz").read_text()
     assert main(["predict", "--pretrained"]) == 2
@@ -104,9 +106,12 @@ def test_command_writes_every_property_with_its_doubt(tmp_path, capsys):
 def test_calculator(model):
     from e3hyena.ase import HyenaCalculator
 
-    atoms = molecule("H2O")
+    atoms = molecule("C3H9N")
     atoms.calc = HyenaCalculator("pretrained")
-    assert np.linalg.norm(atoms.get_dipole_moment()) / ase.units.Debye == pytest.approx(2, abs=0.8)
-    assert atoms.get_charges()[0] < -0.2 < 0.1 < atoms.get_charges()[1]
+    assert np.linalg.norm(atoms.get_dipole_moment()) / ase.units.Debye == pytest.approx(
+        0.7, abs=0.6
+    )
+    charges = dict(zip(atoms.get_chemical_symbols(), atoms.get_charges(), strict=True))
+    assert charges["N"] < -0.05 < charges["H"]
     with pytest.warns(UserWarning, match="odd number of electrons"):
         atoms.calc.calculate(ase.Atoms("NH4", molecule("CH4").positions))
