@@ -1,5 +1,6 @@
 """``e3hyena predict``."""
 
+import argparse
 import sys
 from collections.abc import Sequence
 from typing import Any
@@ -55,7 +56,7 @@ def _run(options: dict[str, Any]) -> None:
         options["files"].insert(0, options["checkpoint"])
         options["checkpoint"] = load_pretrained()
     if not options["files"]:
-        raise ValueError("there are no molecules: name a file or more after the network")
+        raise argparse.ArgumentError(None, "the following arguments are required: files")
     output = None if options["output"] is None else Path(options["output"])
     if output is not None:
         if output.resolve() in {Path(file).resolve() for file in options["files"]}:

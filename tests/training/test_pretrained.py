@@ -100,7 +100,7 @@ def test_command_writes_every_property_with_its_doubt(tmp_path, capsys):
     assert main([*words, "--output", str(tmp_path / "two.xyz")]) == 0
     assert "predicted_gap_doubt" in (tmp_path / "two.xyz").read_text()
     assert main(["predict", "--pretrained"]) == 2
-    assert main(["predict", "nothing.pt"]) == 1
+    assert main(["predict", "nothing.pt"]) == 2
 
 
 def test_calculator(model):

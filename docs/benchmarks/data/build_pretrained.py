@@ -159,6 +159,7 @@ def config(folder: Path, seed: int) -> TrainConfig:
             "task": "dipole, charges, gap",
             "output": str(folder / f"seed{seed}"),
             "seed": seed,
+            "extend": 8,
             "threads": 1,
             "data": {"source": "own", "root": str(folder), "options": {"targets": TARGETS}},
             "model": {"irreps_hidden": "32x0e + 32x1o", "num_layers": 2, "cutoff": 3.0},
