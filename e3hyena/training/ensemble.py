@@ -108,8 +108,8 @@ class Ensemble(nn.Module):
 def load_pretrained() -> Ensemble:
     """The trained networks of the package: dipole vector, partial charges and gap by GFN2-xTB.
 
-    For neutral molecules of H, C, N, O, F, S and Cl of about 10 to 40 atoms; errors, data and licence
-    stand in the card, ``README.md`` in the folder `PRETRAINED`.
+    For neutral molecules of H, C, N, O, F, S and Cl of about 10 to 40 atoms; errors, data and
+    licence stand in the card, ``README.md`` in the folder `PRETRAINED`.
 
     Returns
     -------
