@@ -6,6 +6,7 @@ import warnings
 from collections.abc import Mapping
 from typing import Any
 
+import torch
 from e3nn import o3
 from torch import Tensor, nn
 from torch_geometric.data import Data
@@ -13,11 +14,10 @@ from torch_geometric.utils import scatter
 
 from e3hyena.irreps import IrrepsLike, TokenLayout, parse_irreps
 from e3hyena.mixers import MIXERS
+from e3hyena.models.hyena_layer import HyenaLayer
 from e3hyena.models.inputs import check_atoms, check_periodic, of_data
 from e3hyena.nn.embedding import AtomEmbedding, ElementEmbedding
-from e3hyena.nn.interaction import Interaction
 from e3hyena.nn.linear import Linear
-from e3hyena.nn.local_global import LocalGlobalBlock
 from e3hyena.nn.precision import to_working
 from e3hyena.nn.reach import Kinds, fewest, kinds, listed, on_the_way, warn_of_zeros, with_kinds
 from e3hyena.nn.readout import MomentReadout, centred
@@ -168,8 +168,9 @@ class HyenaNet(nn.Module):
         self,
         z: Tensor | Data | None,
         pos: Tensor | None = None,
-        batch: Tensor | None = None,
+        batch: Tensor | Segments | None = None,
         *,
+        ptr: Tensor | None = None,
         batch_size: int | None = None,
         edge_index: Tensor | None = None,
         features: Tensor | None = None,
@@ -187,7 +188,11 @@ class HyenaNet(nn.Module):
         pos : Tensor
             Positions, ``(num_atoms, 3)``; Angstrom by convention.
         batch : Tensor, optional
-            Graph of every atom, ``(num_atoms,)``, sorted.
+            Graph of every atom, ``(num_atoms,)``, sorted. `Segments` are graphs that were read
+            before; then neither they nor the atoms are looked at again.
+        ptr : Tensor, optional
+            Offsets of the graphs, ``(num_graphs + 1,)``, as PyG's batches have them. With it and
+            ``edge_index`` the network compiles in one graph.
         batch_size : int, optional
             Number of graphs, where the last ones may be empty.
         edge_index : Tensor, optional
@@ -211,19 +216,16 @@ class HyenaNet(nn.Module):
         """
         if isinstance(z, Data):
             z, pos, batch, batch_size, cell, pbc = of_data(z, batch_size, cell, pbc)
-        z, pos = check_atoms(z, pos)
+        z, pos = check_atoms(z, pos, look=not isinstance(batch, Segments))
         self._check_features(len(z), features)
-        segments = Segments.build(len(z), batch, device=pos.device, num_graphs=batch_size)
+        segments = Segments.build(len(z), batch, ptr, pos.device, batch_size)
         with full_precision(pos):
             working = to_working(pos, self)
             cells = Cells.build(cell, pbc, segments, working)
             if cells is not None or shifts is not None:
                 check_periodic(self, cells, edge_index, shifts)
             offset = None
-            if self.cutoff is None:
-                x = self.embedding(z, centred(working, segments))
-            else:
-                x = self.embedding(z)
+            if self.cutoff is not None:
                 if edge_index is None:
                     edge_index, shifts = neighbours(working, self.cutoff, segments, cell=cells)
                 if cells is not None and shifts is not None:
@@ -231,16 +233,52 @@ class HyenaNet(nn.Module):
                     offset = cells.offsets(shifts, graph)
             if self.range is not None:
                 segments = segments.within(Window(working, self.range, segments, cells))
-            if self.embed_features is not None:
-                assert features is not None
-                x = x + self.embed_features(features.to(x.dtype))
-            for layer in self.layers:
-                x = layer(x, working, edge_index, segments, offset)
-            y = self.readout(x, working, segments)
-            if self.pool is not None:
-                number = segments.num_graphs
-                y = scatter(y, segments.index, dim=0, dim_size=number, reduce=self.pool)
+            y = self._through(z, working, edge_index, segments, offset, features)
             return y.to(pos.dtype)
+
+    def _through(
+        self,
+        z: Tensor,
+        pos: Tensor,
+        edge_index: Tensor | None,
+        segments: Segments,
+        offset: Tensor | None,
+        features: Tensor | None,
+    ) -> Tensor:
+        """Embedding, all layers, readout and pooling, of a batch that was read."""
+        x = self.embedding(z) if self.cutoff else self.embedding(z, centred(pos, segments))
+        if self.embed_features is not None:
+            assert features is not None
+            x = x + self.embed_features(features.to(x.dtype))
+        layers = self._layers()
+        geometry = None
+        if self.cutoff is not None and layers:  # the same for all of them
+            assert edge_index is not None
+            geometry = layers[0].geometry(pos, edge_index, offset)
+        for layer in layers:
+            x = layer(x, pos, edge_index, segments, geometry)
+        y = self.readout(x, pos, segments)
+        if self.pool is None:
+            return y
+        return scatter(y, segments.index, dim=0, dim_size=segments.num_graphs, reduce=self.pool)
+
+    def compile_layers(self, **options: Any) -> None:
+        """Compile all but the reading of a batch: one graph, for batches of any size.
+
+        ``options`` are those of ``torch.compile``. Not for mixers that need sizes on the host.
+        """
+        if self.mixer_name not in ("coordinate", None) or self.follows_order or self.range:
+            raise ValueError(
+                f"mixer={self.mixer_name!r} with these options would be compiled anew for every "
+                "batch: take mixer='coordinate', without range and short_conv, or None"
+            )
+        compiled = torch.compile(self._through, fullgraph=True, dynamic=True, **options)
+
+        def through(z: Tensor, pos: Tensor, edges: Any, segments: Segments, *rest: Any) -> Any:
+            graphs = Segments.described(segments.ptr, segments.index, len(z))
+            return compiled(z, pos, edges, graphs, *rest)
+
+        self._through = through  # type: ignore[method-assign, assignment]
 
     def reached(self) -> Kinds:
         """Kinds of irreps in the output that are not always zero."""
@@ -318,31 +356,3 @@ def _warn_of_order(what: str) -> None:
             stacklevel=3,
         )
         _warned.append(what)
-
-
-class HyenaLayer(LocalGlobalBlock):
-    """:class:`LocalGlobalBlock` around an :class:`Interaction`."""
-
-    def __init__(
-        self, irreps: o3.Irreps, *, cutoff: float | None, mixer: str | None, **options: Any
-    ) -> None:
-        interaction = None if cutoff is None else Interaction(irreps, cutoff=cutoff)
-        super().__init__(irreps, interaction, mixer=mixer, **options)
-
-    def forward(  # type: ignore[override]
-        self,
-        x: Tensor,
-        pos: Tensor,
-        edge_index: Tensor | None,
-        segments: Segments,
-        offset: Tensor | None = None,
-    ) -> Tensor:
-        """``(T, irreps.dim)`` -> the same."""
-        return super().forward(x, edge_index, segments, pos=pos, offset=offset)
-
-    def reached(self, given: Kinds) -> Kinds:
-        """Kinds of irreps that are not zero after the layer, for atoms of the given kinds."""
-        if self.norm is not None:
-            assert isinstance(self.interaction, Interaction)
-            given = given | self.interaction.reached(given)
-        return self.block.reached(given)

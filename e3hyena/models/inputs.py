@@ -26,7 +26,9 @@ def of_data(
     return data.get("z"), data.get("pos"), data.get("batch"), batch_size, cell, pbc
 
 
-def check_atoms(z: Tensor | None, pos: Tensor | None) -> tuple[Tensor, Tensor]:
+def check_atoms(
+    z: Tensor | None, pos: Tensor | None, *, look: bool = True
+) -> tuple[Tensor, Tensor]:
     """Atomic numbers, 0 for points, and positions; refuse atoms that are none."""
     if pos is None:
         raise ValueError("there are no positions; give z and pos, or a Data with them")
@@ -39,7 +41,7 @@ def check_atoms(z: Tensor | None, pos: Tensor | None) -> tuple[Tensor, Tensor]:
         )
     if z.is_floating_point():
         raise TypeError(f"atomic numbers are {z.dtype}; convert them to torch.long")
-    if pos.is_meta or z.is_meta:
+    if not look or pos.is_meta or z.is_meta or torch.compiler.is_compiling():
         return z, pos
     if not torch.isfinite(pos).all():
         rows = (~torch.isfinite(pos)).any(dim=1).nonzero().squeeze(1).tolist()

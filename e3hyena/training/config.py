@@ -8,7 +8,9 @@ from e3hyena.registry import CATALOGUE, MIXERS, ORDERS, Registry
 from e3hyena.training.files import read_text, write_text
 
 # Fields that a continued run may change: where and how it runs, not what it computes.
-RUNTIME_FIELDS = frozenset({"output", "checkpoint_minutes", "accelerator", "threads", "logger"})
+RUNTIME_FIELDS = frozenset(
+    {"output", "checkpoint_minutes", "accelerator", "threads", "compile", "logger"}
+)
 
 
 def _check(condition: bool, field_name: str, value: object, wanted: str) -> None:
@@ -201,6 +203,9 @@ class TrainConfig:
     threads : int, optional
         CPU threads; null: torch's choice, one per core. Small networks gain little from a second
         one, and lose much by it where other programs use the cores.
+    compile : bool
+        Compile the network with torch.compile, at its first step (a minute or more): for energies
+        and properties, with the mixer coordinate or none.
     logger : {"tensorboard", "wandb"}, optional
         Where else the learning curve goes, beside metrics.csv: files for TensorBoard, or Weights &
         Biases (WANDB_MODE=offline keeps it on this machine). null: nowhere.
@@ -222,6 +227,7 @@ class TrainConfig:
     checkpoint_minutes: float = 5.0
     accelerator: Literal["auto", "cpu", "gpu"] = "auto"
     threads: int | None = None
+    compile: bool = False
     logger: Literal["tensorboard", "wandb"] | None = None
     data: DataConfig = field(default_factory=DataConfig)
     model: ModelConfig = field(default_factory=ModelConfig)

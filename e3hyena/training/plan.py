@@ -67,6 +67,8 @@ class Plan:
                     f"the weights of init = {self.config.init!r} do not fit this network; that one "
                     f"has {'; '.join(found)}"
                 ) from error
+        if self.config.compile:
+            model.compile_layers()  # at the first step
         return model
 
 
@@ -82,6 +84,11 @@ def resolve(config: TrainConfig) -> Plan:
         raise ValueError(
             f"data.order = {data.order!r}: forces need an energy that is smooth in the positions, "
             "and the order jumps where atoms swap their places; use null, or given for a chain"
+        )
+    if config.compile and task.has_forces:
+        raise ValueError(
+            "compile with forces: torch cannot compile the second derivatives that training on "
+            "forces needs; leave compile out"
         )
     arguments = {
         "irreps_out": task.irreps,

@@ -158,7 +158,7 @@ def test_wrong_options() -> None:
         ScalingConfig(lengths=[8, 4])
     if not torch.cuda.is_available():
         with pytest.raises(ValueError, match="sees no GPU"):
-            ScalingConfig(device="cuda")
+            STUDY.run(ScalingConfig(device="cuda"))
     with pytest.raises(ValueError, match="atention"):
         ScalingConfig(rows=["atention"])
 
