@@ -39,8 +39,8 @@ SIGNATURES = {
     ),
     "HyenaNet.forward": (
         HyenaNet.forward,
-        "(self, z, pos=None, batch=None, *, batch_size=None, edge_index=None, features=None, "
-        "cell=None, pbc=None, shifts=None)",
+        "(self, z, pos=None, batch=None, *, ptr=None, batch_size=None, edge_index=None, "
+        "features=None, cell=None, pbc=None, shifts=None)",
     ),
     "LocalGlobalBlock": (
         LocalGlobalBlock,
