@@ -110,8 +110,12 @@ class Segments:
         batch: Tensor | Segments | None = None,
         ptr: Tensor | None = None,
         device: torch.device | str = "cpu",
+        num_graphs: int | None = None,
     ) -> Segments:
-        """Read PyG's ``batch`` (sorted graph index per token) or ``ptr`` (offsets); check both."""
+        """Read PyG's ``batch`` (sorted graph index per token) or ``ptr`` (offsets); check both.
+
+        The last of ``num_graphs`` may be empty.
+        """
         if torch.compiler.is_compiling() and ptr is not None:
             return cls.described(ptr, batch if isinstance(batch, Tensor) else None, num_tokens)
         if isinstance(batch, Segments):
@@ -130,7 +134,10 @@ class Segments:
                 raise ValueError("batch and ptr name different graphs; pass one of them")
             return cls(lengths, device)
         assert batch is not None
-        return cls(_lengths_from_batch(batch, num_tokens), device)
+        lengths = _lengths_from_batch(batch, num_tokens)
+        if num_graphs is not None and num_graphs < len(lengths):
+            raise ValueError(f"batch names graph {len(lengths) - 1}, of {num_graphs}")
+        return cls(_pad(lengths, num_graphs or 0), device)
 
     @_computed_once
     def lengths(self) -> tuple[int, ...]:

@@ -10,7 +10,7 @@ from e3hyena.training.files import read_text, write_text
 # Fields that a continued run may change: where and how it runs, not what it computes.
 RUNTIME_FIELDS = frozenset(
     {"output", "checkpoint_minutes", "accelerator", "devices", "nodes", "threads", "compile"}
-    | {"tensorboard"}
+    | {"logger"}
 )
 
 
@@ -212,8 +212,9 @@ class TrainConfig:
     compile : bool
         Compile the network with torch.compile, at its first step (a minute or more): for energies
         and properties, with the mixer coordinate or none.
-    tensorboard : bool
-        Also write the learning curve for TensorBoard, beside metrics.csv.
+    logger : {"tensorboard", "wandb"}, optional
+        Where else the learning curve goes, beside metrics.csv: files for TensorBoard, or Weights &
+        Biases (WANDB_MODE=offline keeps it on this machine). null: nowhere.
     data : DataConfig
         Which molecules are used.
     model : ModelConfig
@@ -235,7 +236,7 @@ class TrainConfig:
     nodes: int = 1
     threads: int | None = None
     compile: bool = False
-    tensorboard: bool = False
+    logger: Literal["tensorboard", "wandb"] | None = None
     data: DataConfig = field(default_factory=DataConfig)
     model: ModelConfig = field(default_factory=ModelConfig)
     optim: OptimConfig = field(default_factory=OptimConfig)

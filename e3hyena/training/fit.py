@@ -12,8 +12,8 @@ from e3hyena.training.callbacks.best import KeepBest
 from e3hyena.training.callbacks.clock import Clock
 from e3hyena.training.callbacks.ema import WeightAverage
 from e3hyena.training.callbacks.history import History
+from e3hyena.training.callbacks.logger import Log
 from e3hyena.training.callbacks.progress import Progress
-from e3hyena.training.callbacks.tensorboard import TensorBoard
 from e3hyena.training.checkpoint import ModelInfo
 from e3hyena.training.files import read_json, write_json
 from e3hyena.training.module import ForceRegression, PartsRegression, Regression
@@ -81,7 +81,7 @@ def _train(
     )
     shown = [
         KeepBest(folder / "model.pt", info, history, average),
-        *([TensorBoard(folder / "tensorboard", history)] if config.tensorboard else []),
+        *([Log(config.logger, folder, history)] if config.logger else []),
         Progress(plan.title, clock, history, epochs),
     ]
     callbacks = [

@@ -141,3 +141,11 @@ def test_charges_beat_the_mean_of_their_element(tiny):
     assert rows["model"]["test"]["mae"] < 0.8 * rows["mean_predictor"]["test"]["mae"]
     molecules = load_split(config.data, resolve(config).task, "test")
     assert molecules.label.shape == (6, 0) and len(molecules.atom_label) == len(molecules.z)
+
+
+def test_dipoles_beside_other_quantities_have_charges():
+    from e3hyena.training.plan import resolve
+
+    both = resolve(TrainConfig(task="dipole, gap"))
+    assert both.model["pool"] is None and both.build_model().readout.num_moments == 1
+    assert "moments" not in resolve(TrainConfig(task="dipole")).model
