@@ -263,10 +263,15 @@ def test_altered_json_is_noticed(tmp_path):
 def test_altered_text_is_noticed(tmp_path):
     path = tmp_path / "a.yaml"
     write_text(path, "seed: 1\n", sealed=True)
-    assert read_text(path).startswith("seed: 1\n# sha256 ")
-    path.write_text(path.read_text().replace("1\n", "2\n", 1))
-    with pytest.raises(ValueError, match="delete its last line"):
-        read_text(path)
+    seal, text, again = whole = read_text(path).splitlines(keepends=True)
+    assert seal.startswith("# sha256 ") and (text, again) == ("seed: 1\n", seal)
+    for lines in (whole[1:], whole[:-1]):  # early files have the last one only
+        path.write_text("".join(lines))
+        assert read_text(path) == "".join(lines)
+    for lines in ([seal, "seed: 2\n", seal], [seal], [seal, "seed: 2\n"], ["seed: 2\n", seal]):
+        path.write_text("".join(lines))
+        with pytest.raises(ValueError, match="delete the lines '# sha256' at its beginning"):
+            read_text(path)
     path.write_text("seed: 2\n")
     assert read_text(path) == "seed: 2\n"
 
