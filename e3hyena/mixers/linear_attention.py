@@ -45,7 +45,7 @@ class LinearAttention(HeadsMixer):
             q_heads, k_heads, v_heads = (
                 x.reshape(self.heads, width, b, n).transpose(1, 2) for x in qkv
             )
-            sizes = q.new_tensor(group.lengths)[:, None, None]
+            sizes = torch.tensor(group.lengths, dtype=q.dtype, device=q.device)[:, None, None]
             moments = v_heads @ k_heads.transpose(2, 3) / (sizes * width**0.5)
             parts.append((moments @ q_heads).transpose(1, 2).reshape(c, d, b, n))
         return dense.scatter(parts, v)

@@ -47,7 +47,7 @@ def features(coordinate: Tensor, x: Tensor, frequencies: Tensor, degree: int) ->
         for part, value in zip(parts, [modes**-0.5] * 3 + [rows**-0.5] * 2, strict=False)
         for _ in range(part.shape[2])
     ]
-    return torch.cat(parts, dim=2) * x.new_tensor(scales)[:, None]
+    return torch.cat(parts, dim=2) * torch.tensor(scales, dtype=x.dtype, device=x.device)[:, None]
 
 
 def by_head(x: Tensor, heads: int) -> Tensor:
@@ -59,7 +59,9 @@ def _square(x: Tensor) -> Tensor:
     """Symmetric square of every channel, an orthonormal basis of it."""
     d = x.shape[1]
     first, second = zip(*pairs(d), strict=True)
-    scale = x.new_tensor([1.0 if i == j else 2**0.5 for i, j in pairs(d)])
+    scale = torch.tensor(
+        [1.0 if i == j else 2**0.5 for i, j in pairs(d)], dtype=x.dtype, device=x.device
+    )
     norm = (d + x.square().sum(dim=1, keepdim=True)).rsqrt()
     return (x * norm)[:, list(first)] * x[:, list(second)] * scale[:, None, None]
 
