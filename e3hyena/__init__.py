@@ -14,13 +14,8 @@ if TYPE_CHECKING:
 
 __version__ = "0.1.0"
 __all__ = [
-    "HyenaBlock",
-    "HyenaNet",
-    "HyenaOperator",
-    "LocalGlobalBlock",
-    "SE3Hyena",
-    "__version__",
-]
+    "HyenaBlock", "HyenaNet", "HyenaOperator", "LocalGlobalBlock", "SE3Hyena", "__version__",
+]  # fmt: skip
 
 # Imported when first asked for, so that the command line answers without loading torch.
 _HOMES = {

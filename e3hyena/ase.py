@@ -1,7 +1,5 @@
 """A calculator for ASE: trained networks in optimisers and molecular dynamics."""
 
-from __future__ import annotations
-
 import copy
 import os
 from typing import Any

@@ -1,7 +1,5 @@
 """What studies of operators share: passes, a check of the long convolution, peak memory."""
 
-from __future__ import annotations
-
 import math
 from collections.abc import Callable, Mapping
 from typing import Any
@@ -75,13 +73,7 @@ def operands(
 
 
 def check_convolution(irreps: str, length: int = 96) -> None:
-    """Refuse to report on a wrong result.
-
-    Raises
-    ------
-    RuntimeError
-        If the long convolution disagrees with its plain-loop reference.
-    """
+    """Refuse to report on a wrong result."""
     given = operands(irreps, length, QueryKey(ChannelIrreps(irreps)).paths)
     expected = naive.tensor_product_long_conv(*given)
     error = relative_error([tensor_product_long_conv(*given)], [expected])

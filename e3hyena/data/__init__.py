@@ -24,26 +24,8 @@ from e3hyena.data.targets import FORCES, TARGETS, Target
 from e3hyena.registry import CATALOGUE
 
 __all__ = [
-    "CATALOGUE",
-    "FORCES",
-    "ORDERS",
-    "QM9",
-    "TARGETS",
-    "BreadthFirstOrder",
-    "CanonicalOrder",
-    "DistanceOrder",
-    "Entry",
-    "ExtXYZ",
-    "GivenOrder",
-    "MD17Ethanol",
-    "OrderTransform",
-    "OwnMolecules",
-    "QM9Extract",
-    "RDKitOrder",
-    "ResidueOrder",
-    "SpectralOrder",
-    "Target",
-    "restore_order",
-    "standard_split",
-    "symmetry_classes",
-]
+    "CATALOGUE", "FORCES", "ORDERS", "QM9", "TARGETS", "BreadthFirstOrder", "CanonicalOrder",
+    "DistanceOrder", "Entry", "ExtXYZ", "GivenOrder", "MD17Ethanol", "OrderTransform",
+    "OwnMolecules", "QM9Extract", "RDKitOrder", "ResidueOrder", "SpectralOrder", "Target",
+    "restore_order", "standard_split", "symmetry_classes",
+]  # fmt: skip

@@ -1,7 +1,5 @@
 """Hyena's filter on learned invariant coordinates: a long convolution for sets."""
 
-from __future__ import annotations
-
 from typing import ClassVar
 
 import torch

@@ -1,7 +1,5 @@
 """Hyena proper: an implicit filter over the index, with tensor-product gating."""
 
-from __future__ import annotations
-
 from typing import ClassVar
 
 import torch

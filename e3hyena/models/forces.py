@@ -1,7 +1,5 @@
 """Conservative forces and stress: derivatives of a predicted energy."""
 
-from __future__ import annotations
-
 from collections.abc import Iterator
 from contextlib import contextmanager, nullcontext
 from typing import Any
@@ -36,12 +34,8 @@ def energy_and_forces(
     model : nn.Module
         ``model(z, pos, batch, **arguments)`` gives ``(num_graphs, 1)``, such as a
         :class:`HyenaNet` with ``irreps_out="0e"``.
-    z : Tensor
-        Atomic numbers, ``(num_atoms,)``.
-    pos : Tensor
-        Positions, ``(num_atoms, 3)``.
-    batch : Tensor, optional
-        Graph of every atom, ``(num_atoms,)``.
+    z, pos, batch : Tensor
+        Atomic numbers, positions ``(num_atoms, 3)``, and graph of every atom (optional).
     create_graph : bool
         Keep what is needed to differentiate the forces again: True to train on them. Attention
         is computed without torch's fused kernels then, which have no second derivative.
@@ -109,17 +103,13 @@ def energy_forces_stress(
         As in :func:`energy_and_forces`.
     cell : Tensor
         Rows are lattice vectors, ``(num_graphs, 3, 3)``, or ``(3, 3)`` for all graphs.
-    create_graph : bool
-        Keep what is needed to differentiate forces and stress again: True to train on them.
-    **arguments
-        Passed on to the model, such as ``pbc``, or ``edge_index`` with ``shifts``.
+    create_graph, **arguments
+        As in :func:`energy_and_forces`; such as ``pbc``, or ``edge_index`` with ``shifts``.
 
     Returns
     -------
-    energy : Tensor
-        ``(num_graphs, 1)``.
-    forces : Tensor
-        ``(num_atoms, 3)``, in units of the energy over units of ``pos``.
+    energy, forces : Tensor
+        As of :func:`energy_and_forces`.
     stress : Tensor
         ``(num_graphs, 3, 3)``, symmetric, in units of the energy over those of ``pos`` cubed.
 

@@ -16,15 +16,7 @@ if TYPE_CHECKING:
 
 
 def check_atoms(z: Tensor, pos: Tensor) -> None:
-    """Refuse atoms that are none.
-
-    Raises
-    ------
-    ValueError
-        If shapes do not fit, positions are not finite or elements unknown.
-    TypeError
-        If atomic numbers are no integers.
-    """
+    """Refuse atoms that are none."""
     if pos.dim() != 2 or pos.shape[1] != 3 or z.shape != pos.shape[:1]:
         raise ValueError(
             f"z has shape {tuple(z.shape)} and pos {tuple(pos.shape)}; "
@@ -47,14 +39,7 @@ def check_atoms(z: Tensor, pos: Tensor) -> None:
 def check_periodic(
     net: HyenaNet, cells: Cells | None, edge_index: Tensor | None, shifts: Tensor | None
 ) -> None:
-    """Refuse a periodic cell where a result would depend on how the cell is drawn.
-
-    Raises
-    ------
-    ValueError
-        If the network has no cutoff, depends on the order of the atoms or gives something that
-        needs an origin; if edges come without shifts, or shifts without edges or cell.
-    """
+    """Refuse a periodic cell where a result would depend on how the cell is drawn."""
     if cells is None:
         raise ValueError("shifts came without a periodic cell; pass cell=, or leave them out")
     if net.cutoff is None:

@@ -1,7 +1,5 @@
 """Equivariant gate: invariants decide how much of every irrep passes."""
 
-from __future__ import annotations
-
 import math
 
 import torch

@@ -1,7 +1,5 @@
 """Local message passing: tensor products with spherical harmonics of the edges, summed."""
 
-from __future__ import annotations
-
 import math
 
 import torch
@@ -136,25 +134,18 @@ class Interaction(nn.Module):
     def forward(
         self, x: Tensor, pos: Tensor, edge_index: Tensor, offset: Tensor | None = None
     ) -> Tensor:
-        """Sum the messages.
+        r"""Sum the messages; ``(num_atoms, irreps.dim)`` -> the same.
 
         Parameters
         ----------
-        x : Tensor
-            Features, ``(num_atoms, irreps.dim)``.
-        pos : Tensor
-            Positions, ``(num_atoms, 3)``.
+        x, pos : Tensor
+            Features, and positions, ``(num_atoms, 3)``.
         edge_index : Tensor
             Sources j and targets i, ``(2, num_edges)``, as from
             :func:`~e3hyena.ops.neighbours.neighbours`; in any order.
         offset : Tensor, optional
             What is added to :math:`r_j - r_i`, ``(num_edges, 3)``: whole lattice vectors, where j
             is an image in another cell.
-
-        Returns
-        -------
-        Tensor
-            ``(num_atoms, irreps.dim)``, dtype of ``x``.
         """
         self._check(x, pos, edge_index, offset)
         with full_precision(x):

@@ -1,7 +1,5 @@
 """Linear maps between irreps: one matrix product per kind of irrep."""
 
-from __future__ import annotations
-
 from typing import Any, NamedTuple
 
 import torch

@@ -1,7 +1,5 @@
 """Equivariant root-mean-square norm."""
 
-from __future__ import annotations
-
 import torch
 from torch import Tensor, nn
 

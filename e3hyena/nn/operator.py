@@ -1,7 +1,5 @@
 """The Hyena operator over any e3nn irreps."""
 
-from __future__ import annotations
-
 import warnings
 from collections.abc import Mapping
 from typing import Any
@@ -87,9 +85,7 @@ class HyenaOperator(nn.Module):
     ) -> None:
         super().__init__()
         self.irreps_in = parse_irreps(irreps_in, "irreps_in")
-        self.irreps_out = (
-            self.irreps_in if irreps_out is None else parse_irreps(irreps_out, "irreps_out")
-        )
+        self.irreps_out = parse_irreps(irreps_out, "irreps_out", self.irreps_in)
         if irreps_hidden is None:
             irreps_hidden = default_hidden(self.irreps_in)
         hidden = ChannelIrreps(parse_irreps(irreps_hidden, "irreps_hidden"))

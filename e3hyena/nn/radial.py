@@ -1,7 +1,5 @@
 """Smooth radial functions of finite range."""
 
-from __future__ import annotations
-
 import math
 
 import torch
@@ -33,28 +31,9 @@ class RadialBasis(nn.Module):
     :math:`\sigma = 0.93` makes :math:`\langle e_n^2\rangle = 1` for neighbours spread evenly over
     the sphere (4 % more at n = 1, 3 % less at n = 2). No learned parameters.
 
-    Parameters
-    ----------
-    num_basis : int
-        N, the number of functions.
-    cutoff : float
-        :math:`r_c`, in the unit of the distances.
-
-    Raises
-    ------
-    ValueError
-        If ``num_basis`` or ``cutoff`` is not positive.
-
     References
     ----------
     Gasteiger, Groß, Günnemann, Directional Message Passing for Molecular Graphs, 2020.
-
-    Examples
-    --------
-    >>> RadialBasis(2, cutoff=3.0)(torch.tensor([0.0, 1.0, 2.0]))
-    tensor([[ 3.3618,  6.7236],
-            [ 2.7255,  2.7255],
-            [ 0.7392, -0.7392]])
     """
 
     def __init__(self, num_basis: int, cutoff: float) -> None:

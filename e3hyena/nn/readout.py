@@ -1,7 +1,5 @@
 """From token features to properties, with the moments that need an origin."""
 
-from __future__ import annotations
-
 import torch
 from e3nn import o3
 from torch import Tensor, nn
@@ -30,19 +28,6 @@ class MomentReadout(nn.Module):
     Since the charges add up to nothing, the dipole does not depend on the origin. ``f`` and ``c``
     are outputs of one feed-forward network, to which :class:`~e3hyena.nn.products.Products` are
     added where the property holds irreps that the features do not. The last weights start small.
-
-    Parameters
-    ----------
-    irreps_in, irreps_out : o3.Irreps or str
-        Irreps of the token features and of the property.
-    moments : o3.Irreps or str
-        Kinds of irreps that have a moment, of natural parity :math:`p = (-1)^l`, l > 0;
-        multiplicities do not matter.
-
-    Raises
-    ------
-    ValueError
-        If ``moments`` holds other kinds.
     """
 
     def __init__(

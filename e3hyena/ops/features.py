@@ -1,7 +1,5 @@
 """Features of tokens whose products make a kernel: Fourier modes and tensor powers."""
 
-from __future__ import annotations
-
 import torch
 from torch import Tensor
 
@@ -13,26 +11,8 @@ def features(coordinate: Tensor, x: Tensor, frequencies: Tensor, degree: int) ->
               \;\oplus\; \tfrac{1}{\sqrt D}\, x \;\oplus\;
               \tfrac{1}{\sqrt D}\bigoplus_c \frac{x_c \otimes x_c}{\sqrt{d + |x_c|^2}}
 
-    Parameters
-    ----------
-    coordinate : Tensor
-        ``(H, B, N)``.
-    x : Tensor
-        ``(C, d, B, N)``; a head owns C/H channels, D = d C/H rows.
-    frequencies : Tensor
-        ``(H, M - 1)``.
-    degree : int
-        Largest tensor power: 0, 1 or 2.
-
-    Returns
-    -------
-    Tensor
-        ``(H, B, F, N)``.
-
-    Examples
-    --------
-    >>> features(torch.randn(4, 2, 9), torch.randn(8, 4, 2, 9), torch.ones(4, 2), 1).shape
-    torch.Size([4, 2, 13, 9])
+    Of ``coordinate`` ``(H, B, N)``, ``x`` ``(C, d, B, N)``, ``frequencies`` ``(H, M - 1)`` and the
+    largest tensor power, ``degree``: ``(H, B, F, N)``. A head owns D = d C/H rows.
     """
     heads, modes = frequencies.shape[0], frequencies.shape[1] + 1
     angle = frequencies[:, None, :, None] * coordinate[:, :, None]

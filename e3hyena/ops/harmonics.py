@@ -1,7 +1,5 @@
 """Solid harmonics: spherical harmonics as polynomials, smooth at the origin."""
 
-from __future__ import annotations
-
 import torch
 from e3nn import o3
 from torch import Tensor
@@ -11,22 +9,7 @@ from torch import Tensor
 def solid_harmonics(vectors: Tensor, degrees: list[int]) -> Tensor:
     r"""Real solid harmonics :math:`|r|^l Y_l(r/|r|)`, one degree after the other.
 
-    Parameters
-    ----------
-    vectors : Tensor
-        Shape ``(T, 3)``.
-    degrees : list of int
-        The degrees l.
-
-    Returns
-    -------
-    Tensor
-        Shape ``(T, sum(2l+1))``, component normalised on the unit sphere.
-
-    Examples
-    --------
-    >>> solid_harmonics(torch.tensor([[0.0, 0.0, 2.0]]), [0, 1])
-    tensor([[1.0000, 0.0000, 0.0000, 3.4641]])
+    Of ``(T, 3)``: ``(T, sum(2l+1))``, component normalised on the unit sphere.
     """
     return o3.spherical_harmonics(degrees, vectors, normalize=False, normalization="component")
 
@@ -36,19 +19,8 @@ def weighted_harmonics(
 ) -> Tensor:
     """Weights times the harmonic of their degree, in the order of some irreps.
 
-    Parameters
-    ----------
-    weights : Tensor
-        Shape ``(T, W)``, one per copy of the entries that take part.
-    harmonics : list of Tensor
-        Harmonics by degree, each ``(T, 2l+1)``.
-    entries : list of (int, int, bool)
-        Multiplicity, degree, and whether the entry takes part; the others are zero.
-
-    Returns
-    -------
-    Tensor
-        Shape ``(T, sum(mul * (2l+1)))``.
+    Entries are (multiplicity, degree, whether it takes part); of ``(T, W)`` weights, one per copy
+    that takes part, and harmonics ``(T, 2l+1)`` by degree: ``(T, sum(mul * (2l+1)))``.
 
     Examples
     --------

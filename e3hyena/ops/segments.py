@@ -7,6 +7,7 @@ dense axis gather graphs of equal length (or of similar length, padded) into ``(
 from __future__ import annotations
 
 import copy
+import itertools
 from collections import defaultdict
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -38,17 +39,7 @@ class _computed_once(Generic[Value]):
 
 @dataclass(frozen=True)
 class DenseGroup:
-    """Graphs handled together as one dense ``(C, d, B, N)`` tensor.
-
-    Attributes
-    ----------
-    lengths : tuple of int
-        The B true lengths.
-    size : int
-        N, at least the largest length.
-    graphs : tuple of int
-        Which graphs of the batch these are.
-    """
+    """Graphs of these B true lengths, together as one dense ``(C, d, B, N)`` tensor of `size` N."""
 
     lengths: tuple[int, ...]
     size: int
@@ -66,21 +57,7 @@ class DenseGroup:
 
 
 class Segments:
-    """The graphs of a packed batch.
-
-    Parameters
-    ----------
-    lengths : tuple of int
-        Number of tokens of every graph; zero is legal.
-    device : torch.device
-        Where the tokens are.
-
-    Examples
-    --------
-    >>> segments = Segments.build(5, batch=torch.tensor([0, 0, 2, 2, 2]))
-    >>> segments.lengths, segments.index.tolist()
-    ((2, 0, 3), [0, 0, 2, 2, 2])
-    """
+    """The graphs of a packed batch."""
 
     window: Window | None = None  # whom a token hears, for the mixers that have a range
 
@@ -102,16 +79,7 @@ class Segments:
         ptr: Tensor | None = None,
         device: torch.device | str = "cpu",
     ) -> Segments:
-        """Read PyG's ``batch`` (sorted graph index per token) or ``ptr`` (offsets); check both.
-
-        Raises
-        ------
-        ValueError
-            If ``batch`` is unsorted, negative or of the wrong length, if ``ptr`` does not start at
-            0, decreases or does not end at ``num_tokens``, or if both are given and disagree.
-        TypeError
-            If they are not integer tensors.
-        """
+        """Read PyG's ``batch`` (sorted graph index per token) or ``ptr`` (offsets); check both."""
         if isinstance(batch, Segments):
             if sum(batch.lengths) != num_tokens:
                 raise ValueError(f"segments of {sum(batch.lengths)} tokens for {num_tokens} tokens")
@@ -268,11 +236,13 @@ def _lengths_from_batch(batch: Tensor, num_tokens: int) -> tuple[int, ...]:
 
 def _lengths_from_ptr(ptr: Tensor, num_tokens: int) -> tuple[int, ...]:
     _check_integer("ptr", ptr)
-    if not len(ptr) or ptr[0] != 0 or ptr[-1] != num_tokens or (ptr[1:] < ptr[:-1]).any():
+    ends = ptr.tolist()  # once; nothing is computed on the device, or under torch.func
+    lengths = tuple(end - start for start, end in itertools.pairwise(ends))
+    if not ends or ends[0] != 0 or ends[-1] != num_tokens or min(lengths, default=0) < 0:
         raise ValueError(
-            f"ptr={ptr.tolist()[:8]}... must rise from 0 to the number of tokens, {num_tokens}"
+            f"ptr={ends[:8]}... must rise from 0 to the number of tokens, {num_tokens}"
         )
-    return tuple((ptr[1:] - ptr[:-1]).tolist())
+    return lengths
 
 
 def _check_integer(name: str, value: Tensor) -> None:

@@ -13,8 +13,6 @@ gradient another and the gradient of that a third, all on packed tokens. Otherwi
 gradients beyond the second, torch differentiates :mod:`e3hyena.ops.set_conv_formula`.
 """
 
-from __future__ import annotations
-
 from collections.abc import Sequence
 from typing import Any
 
@@ -37,35 +35,10 @@ def set_conv(
 ) -> Tensor:  # fmt: skip
     """Convolve within every graph.
 
-    Parameters
-    ----------
-    a, b, weight : Tensor
-        Query coordinates, key coordinates and positive weights of tokens, ``(H, T)``.
-    q, k, z : Tensor
-        Queries, keys and values, ``(C, d, T)``.
-    frequencies : Tensor
-        ``(H, M - 1)``; a further one is zero.
-    taps : Tensor
-        h: real parts for M modes, imaginary ones for those but the first, a gain per tensor power,
-        for every row, ``(2 M - 1 + degree, C, d)``.
-    powers : Tensor
-        :math:`c_k`, ``(K + 1, H)``.
-    segments : Segments
-        The graphs.
-    degree : int
-        Largest tensor power among the features: 0, 1 or 2.
-
-    Returns
-    -------
-    Tensor
-        ``(C, d, T)``.
-
-    Examples
-    --------
-    >>> a, b, w, q, k, z = torch.rand(3, 4, 9).unbind() + torch.rand(3, 8, 4, 9).unbind()
-    >>> parameters = torch.ones(4, 2), torch.ones(6, 8, 4), torch.ones(3, 4)
-    >>> set_conv(a, b, w, q, k, z, *parameters, Segments((4, 5)), degree=1).shape
-    torch.Size([8, 4, 9])
+    Query coordinates ``a``, key coordinates ``b`` and positive ``weight`` are ``(H, T)``; ``q, k,
+    z`` and the result ``(C, d, T)``; ``frequencies`` ``(H, M - 1)``, a further one is zero;
+    ``powers`` :math:`c_k`, ``(K + 1, H)``. ``taps``, ``(2 M - 1 + degree, C, d)``, are h for every
+    row: real parts of M modes, imaginary ones of those but the first, a gain per tensor power.
     """
     operands = a, b, weight, q, k, z, frequencies, taps, powers
     small = max(segments.lengths, default=0) <= LARGEST

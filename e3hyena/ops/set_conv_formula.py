@@ -1,7 +1,5 @@
 """The long convolution between coordinates in torch, on graphs of similar size side by side."""
 
-from __future__ import annotations
-
 from collections.abc import Callable
 from typing import Any
 

@@ -28,19 +28,9 @@ _HOMES = {
 }
 
 __all__ = [
-    "PRESETS",
-    "DataConfig",
-    "ModelConfig",
-    "ModelInfo",
-    "OptimConfig",
-    "Predictor",
-    "TrainConfig",
-    "load_model",
-    "load_predictor",
-    "predict",
-    "save_model",
-    "train",
-]
+    "PRESETS", "DataConfig", "ModelConfig", "ModelInfo", "OptimConfig", "Predictor",
+    "TrainConfig", "load_model", "load_predictor", "predict", "save_model", "train",
+]  # fmt: skip
 
 
 def __getattr__(name: str) -> Any:

@@ -7,8 +7,6 @@ from typing import Any, Literal
 from e3hyena.registry import CATALOGUE, MIXERS, ORDERS, Registry
 from e3hyena.training.files import read_text, write_text
 
-__all__ = ["DataConfig", "ModelConfig", "OptimConfig", "TrainConfig"]
-
 # Fields that a continued run may change: where and how it runs, not what it computes.
 RUNTIME_FIELDS = frozenset(
     {"output", "checkpoint_minutes", "accelerator", "threads", "tensorboard"}
@@ -65,15 +63,13 @@ class DataConfig:
     order: str | None = None
 
     def __post_init__(self) -> None:
-        _check(
-            self.source in CATALOGUE, "data.source", self.source, f"one of {', '.join(CATALOGUE)}"
-        )
+        known = f"one of {', '.join(CATALOGUE)}"
+        _check(self.source in CATALOGUE, "data.source", self.source, known)
         _check_name(ORDERS, "data.order", self.order)
         for split in ("train", "val", "test"):
             size = getattr(self, f"{split}_size")
-            _check(
-                size is None or size > 0, f"data.{split}_size", size, "positive, or null for all"
-            )
+            right = size is None or size > 0
+            _check(right, f"data.{split}_size", size, "positive, or null for all")
 
 
 @dataclass
@@ -113,12 +109,8 @@ class ModelConfig:
     def __post_init__(self) -> None:
         _check_name(MIXERS, "model.mixer", self.mixer)
         _check(self.num_layers > 0, "model.num_layers", self.num_layers, "positive")
-        _check(
-            self.cutoff is None or self.cutoff > 0,
-            "model.cutoff",
-            self.cutoff,
-            "a positive length in angstrom, or null for no message passing",
-        )
+        wanted = "a positive length in angstrom, or null for no message passing"
+        _check(self.cutoff is None or self.cutoff > 0, "model.cutoff", self.cutoff, wanted)
 
 
 @dataclass
@@ -237,15 +229,9 @@ class TrainConfig:
     optim: OptimConfig = field(default_factory=OptimConfig)
 
     def __post_init__(self) -> None:
-        _check(
-            self.max_minutes is None or self.max_minutes > 0,
-            "max_minutes",
-            self.max_minutes,
-            "positive, or null for no limit",
-        )
-        _check(
-            self.threads is None or self.threads > 0, "threads", self.threads, "positive, or null"
-        )
+        limit, threads = self.max_minutes, self.threads
+        _check(limit is None or limit > 0, "max_minutes", limit, "positive, or null for no limit")
+        _check(threads is None or threads > 0, "threads", threads, "positive, or null")
         _check(self.extend >= 0, "extend", self.extend, "a number of epochs, 0 or more")
         if self.extend and self.max_minutes is not None:
             raise ValueError(
@@ -290,14 +276,8 @@ class TrainConfig:
         except Exception as error:
             reason = " ".join(str(error).split())
             raise ValueError(f"the configuration does not hold: {reason}") from error
-        return cls(
-            **{
-                **checked,
-                "data": DataConfig(**checked["data"]),
-                "model": ModelConfig(**checked["model"]),
-                "optim": OptimConfig(**checked["optim"]),
-            }
-        )
+        groups = {"data": DataConfig, "model": ModelConfig, "optim": OptimConfig}
+        return cls(**{**checked, **{name: kind(**checked[name]) for name, kind in groups.items()}})
 
     def save(self, path: str | Path) -> None:
         """Write the configuration as YAML, whole or not at all."""

@@ -25,23 +25,9 @@ from e3hyena.training.scaling import Scaling
 
 pl: Any = require("lightning.pytorch", "train")
 
-__all__ = ["Fit", "fit"]
-
 
 class Fit(NamedTuple):
-    """What one training leaves.
-
-    Attributes
-    ----------
-    model : Path
-        The model file with the best weights.
-    history : list of dict
-        Rows of ``metrics.csv``.
-    seconds : float
-        Time spent training, validations included (seconds).
-    parameters : int
-        Number of weights.
-    """
+    """The model file with the best weights, rows of ``metrics.csv``, seconds, number of weights."""
 
     model: Path
     history: list[dict[str, float]]
@@ -58,23 +44,7 @@ def fit(
     *,
     steps: int | None = None,
 ) -> Fit:
-    """Train one network, or continue, or return at once what a finished training left.
-
-    Parameters
-    ----------
-    plan : Plan
-    train, val : Molecules
-        With labels in the property's unit.
-    scaling : Scaling
-    folder : Path
-        Existing folder for ``last.ckpt``, ``metrics.csv``, ``model.pt`` and ``fit.json``.
-    steps : int, optional
-        End after as many steps, whatever the time limit: that of the training to compare with.
-
-    Returns
-    -------
-    fit : Fit
-    """
+    """Train one network, or continue, or return at once what a finished training left."""
     done = folder / "fit.json"
     if done.exists():
         earlier = read_json(done, *Fit._fields[1:])

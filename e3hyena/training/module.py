@@ -25,25 +25,9 @@ from e3hyena.training.tasks import errors, force_errors
 
 pl: Any = require("lightning.pytorch", "train")
 
-__all__ = ["ForceRegression", "PartsRegression", "Regression", "learning_rate_factor"]
-
 
 def learning_rate_factor(schedule: str, warmup: float, progress: float) -> float:
-    """Learning rate relative to its largest value.
-
-    Parameters
-    ----------
-    schedule : {"cosine", "one_cycle", "constant"}
-    warmup : float
-        Fraction of the training spent warming up, in [0, 1).
-    progress : float
-        Fraction of the training that is done, in [0, 1].
-
-    Examples
-    --------
-    >>> [round(learning_rate_factor("cosine", 0.5, p), 3) for p in (0.0, 0.25, 0.5, 0.75, 1.0)]
-    [0.0, 0.5, 1.0, 0.5, 0.0]
-    """
+    """Learning rate relative to its largest value."""
     progress = min(progress, 1.0)
     if progress < warmup:
         ramp = progress / warmup
@@ -54,25 +38,7 @@ def learning_rate_factor(schedule: str, warmup: float, progress: float) -> float
 
 
 class Regression(pl.LightningModule):
-    """Fits a network's output per molecule to labels in the network's scale.
-
-    Parameters
-    ----------
-    model : nn.Module
-        ``model(z, pos, batch)`` gives (num_graphs, dim).
-    task : Target
-        What is learned; decides the metrics.
-    scaling : Scaling
-        Metrics are reported in the labels' unit.
-    optim : OptimConfig
-    clock : Clock
-        Tells how far the training is.
-
-    Attributes
-    ----------
-    val_metrics : dict of str to float
-        Result of the last validation.
-    """
+    """Fits a network's output per molecule to labels in the network's scale."""
 
     def __init__(
         self, model: nn.Module, task: Target, scaling: Scaling, optim: OptimConfig, clock: Clock

@@ -14,27 +14,13 @@ from e3hyena.training.config import TrainConfig
 from e3hyena.training.device import device_of
 from e3hyena.training.tasks import get_task
 
-__all__ = ["Plan", "resolve"]
-
 
 @dataclass(frozen=True)
 class Plan:
     """All that a training needs to know; made by `resolve`.
 
-    Attributes
-    ----------
-    config : TrainConfig
-        What was asked for, for the record and for the plain numbers of ``config.optim``.
-    entry : Entry
-        The data set.
-    task : Target
-        What is learned, in the unit of the data.
-    model : dict
-        Arguments of `e3hyena.HyenaNet`: numbers, strings and None only.
-    device : str
-        Where to compute.
-    start : (HyenaNet, ModelInfo), optional
-        The trained network that the training starts from.
+    `config` is what was asked for; `task` is in the unit of the data; `model` are arguments of
+    `HyenaNet`, numbers, strings and None only; `start` is the trained network to begin with.
     """
 
     config: TrainConfig
@@ -85,24 +71,7 @@ class Plan:
 
 
 def resolve(config: TrainConfig) -> Plan:
-    """Determine everything that follows from a configuration.
-
-    Raises
-    ------
-    ValueError
-        If the data set misses its root, has no such option or target, or the target does not go
-        with the order; if there is no such device, or no network to start from.
-
-    Examples
-    --------
-    >>> plan = resolve(TrainConfig(task="gap"))
-    >>> plan.task.unit, plan.entry.name, plan.model["pool"]
-    ('eV', 'QM9Extract', 'mean')
-    >>> resolve(TrainConfig(task="forces"))
-    Traceback (most recent call last):
-    ...
-    ValueError: task 'forces' needs data.source md17 or extxyz, not 'extract'...
-    """
+    """Determine everything that follows from a configuration."""
     data, model = config.data, config.model
     entry = CATALOGUE[data.source]
     known = entry.targets(data.options)

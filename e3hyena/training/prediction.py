@@ -23,27 +23,16 @@ from e3hyena.training.device import device_of
 from e3hyena.training.evaluate import predict_forces, predict_parts
 from e3hyena.training.molecules import Molecules, lattices
 
-__all__ = ["FORMATS", "Predictions", "format_of", "predict"]
-
 NAMED = 5  # molecules that a warning names
 WIDEST = 40  # letters of a name in a table
 
 
 class Predictions(NamedTuple):
-    """What `predict` found.
+    """What `predict` found for its structures, in the order in which they were given.
 
-    Attributes
-    ----------
-    task : Target
-        What was predicted; ``task.unit`` is the unit.
-    structures : list of Structure
-        The molecules, in the order in which they were given.
-    values : Tensor of shape (num_structures, dim), float64
-        The properties of molecules, side by side.
-    forces : list of Tensor of shape (num_atoms, 3), float64, or None
-        Of every structure, in ``task.unit`` per Angstrom, if the model predicts them.
-    atoms : dict of str to list of Tensor of shape (num_atoms, dim), float64, or None
-        Properties of atoms, by name.
+    `values` are the properties of molecules side by side, (num_structures, dim), in ``task.unit``;
+    `forces` (num_atoms, 3) of every structure, in ``task.unit`` per Angstrom, if the model predicts
+    them; `atoms` the properties of atoms, by name. All are float64.
     """
 
     task: Target
@@ -185,18 +174,7 @@ ENDINGS = {".json": "json", ".csv": "csv", ".extxyz": "extxyz", ".xyz": "extxyz"
 
 
 def format_of(output: str | Path | None) -> str:
-    """The key of `FORMATS` that the ending of a file means; None: ``"table"``, for the terminal.
-
-    Raises
-    ------
-    ValueError
-        If the ending means none.
-
-    Examples
-    --------
-    >>> format_of("out.csv"), format_of(None)
-    ('csv', 'table')
-    """
+    """The key of `FORMATS` that the ending of a file means; None: ``"table"``, for the terminal."""
     if output is None:
         return "table"
     if Path(output).suffix.lower() not in ENDINGS:

@@ -11,8 +11,6 @@ from e3hyena.models import HyenaNet, energy_and_forces
 from e3hyena.training.checkpoint import ModelInfo, load_model
 from e3hyena.training.parts import outputs_of, to_properties
 
-__all__ = ["Predictor", "load_predictor"]
-
 
 class Predictor(nn.Module):
     """A network and its scaling: atoms in, the property in its unit out.

@@ -2,8 +2,6 @@
 
 from e3hyena.training.config import DataConfig, ModelConfig, OptimConfig, TrainConfig
 
-__all__ = ["PRESETS"]
-
 PRESETS: dict[str, TrainConfig] = {
     # Dipole vectors on the embedded extract, with and without the mixer, within 10 minutes on two
     # cores. The cutoff reaches bonded neighbours: what is farther away is left to the mixer. Both

@@ -24,8 +24,6 @@ from e3hyena.training.plots import plot_learning_curve, plot_parity
 from e3hyena.training.report import environment, render_table
 from e3hyena.training.tasks import metric_labels
 
-__all__ = ["train"]
-
 
 def train(config: TrainConfig) -> dict[str, Any]:
     """Train, evaluate, and write everything into ``config.output``.

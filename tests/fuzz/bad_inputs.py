@@ -115,7 +115,18 @@ PLAIN = {  # every option has the kind of value that the class says
     if isinstance(value, bool | int | float | str)
 }
 VALUES = [0, -1, 1, 10**30, 0.5, -0.0, float("nan"), float("inf"), True, None, "", "x", "1", [], {}]
-VALUES += [[1], {"a": 1}, "0e", "99999999999x0e", "coordinate", "\0", "null", "~", "1e5", "!!python"]
+VALUES += [
+    [1],
+    {"a": 1},
+    "0e",
+    "99999999999x0e",
+    "coordinate",
+    "\0",
+    "null",
+    "~",
+    "1e5",
+    "!!python",
+]
 
 
 def configurations(folder: Path, count: int) -> Iterator[Case]:

@@ -58,9 +58,7 @@ def outcome(case: Case) -> tuple[str, str]:
     return found, note
 
 
-def campaign(
-    cases: Iterator[Case], tell: Callable[[str], None] = print
-) -> dict[str, Counter[str]]:
+def campaign(cases: Iterator[Case], tell: Callable[[str], None] = print) -> dict[str, Counter[str]]:
     """Outcomes by kind; what must not be is told at once."""
     counts: dict[str, Counter[str]] = {}
     for case in cases:

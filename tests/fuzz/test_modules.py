@@ -111,9 +111,7 @@ def test_first_and_second_derivatives_are_slopes(mixer, irreps, sizes, seed):
     assert relative_error([second], [expected]) <= 1e-4 or expected.abs().max() < 1e-6
 
 
-@given(
-    irreps=draws.irreps(["0e", "1o"]), sizes=draws.some, g=draws.elements(), seed=draws.seeds
-)
+@given(irreps=draws.irreps(["0e", "1o"]), sizes=draws.some, g=draws.elements(), seed=draws.seeds)
 def test_the_papers_operator(irreps, sizes, g, seed):
     assume(irreps.dim)
     torch.manual_seed(0)
@@ -147,9 +145,7 @@ def test_linear_is_that_of_e3nn(irreps, out, n):
     # e3nn weighs every block of the input on its own; ours are sorted and joined by kind
     theirs = o3.Linear(irreps.sort().irreps.simplify(), out.sort().irreps.simplify()).double()
     with torch.no_grad():
-        for instruction, weight in zip(
-            theirs.instructions, theirs.weight_views(), strict=True
-        ):
+        for instruction, weight in zip(theirs.instructions, theirs.weight_views(), strict=True):
             ir = str(theirs.irreps_in[instruction.i_in].ir)
             weight.copy_(ours.weight[ir])
     x = draws.normal(n, n, irreps.dim)

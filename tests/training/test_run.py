@@ -83,12 +83,12 @@ def test_results_hold_errors_ratios_timing_versions_and_machine(finished):
 def test_the_model_file_holds_the_best_epoch(finished):
     """Its validation error, computed anew, is the smallest of the curve."""
     from e3hyena.data import QM9Extract
-    from e3hyena.training.evaluate import predict_molecules, summarise
+    from e3hyena.training.evaluate import predict_parts, summarise
     from e3hyena.training.molecules import Molecules
 
     model, info = load_model(finished)
     val = Molecules.from_dataset(QM9Extract("val"), info.task, 6, "data.val")
-    found = summarise(info.task, predict_molecules(model, info, val), val.label)
+    found = summarise(info.task, predict_parts(model, info, val)[0], val.label)
     best = min(row["val_norm_mae"] for row in curve(finished))
     assert found["norm_mae"] == pytest.approx(best, rel=1e-4)
 

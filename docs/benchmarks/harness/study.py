@@ -1,7 +1,5 @@
 """A study: what is computed and how it is shown; stages, resuming and files are done here."""
 
-from __future__ import annotations
-
 import dataclasses
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
@@ -52,23 +50,11 @@ class Config:
     fresh: bool = False
 
     def options(self) -> dict[str, Any]:
-        """What the results depend on.
-
-        Examples
-        --------
-        >>> Config(output="elsewhere", threads=2).options()
-        {'threads': 2}
-        """
+        """What the results depend on."""
         return {k: value for k, value in dataclasses.asdict(self).items() if k not in PLACES}
 
     def only(self, *names: str) -> dict[str, Any]:
-        """Some of the options, for a cell.
-
-        Examples
-        --------
-        >>> Config(jobs=3).only("jobs")
-        {'jobs': 3}
-        """
+        """Some of the options, for a cell."""
         return {name: getattr(self, name) for name in names}
 
 
@@ -130,20 +116,7 @@ class Study:
         return {"measure": self.measure} if callable(self.measure) else dict(self.measure)
 
     def run(self, config: Config) -> Report | None:
-        """Do what the stage asks for.
-
-        Returns
-        -------
-        report : dict or None
-            Content of ``NAME.json``; None if the stage makes no report.
-
-        Raises
-        ------
-        ValueError
-            If an option is wrong, or the output folder holds cells of other options.
-        RuntimeError
-            If cells failed, after all others are done.
-        """
+        """Do what the stage asks for."""
         stages = ("all", *self.stages, "report")
         if config.stage not in stages:
             raise ValueError(f"stage: {config.stage!r} is unknown; use one of {', '.join(stages)}")

@@ -1,7 +1,5 @@
 """The network of the comparison on charged particles, the same around every mixer."""
 
-from __future__ import annotations
-
 from typing import Any
 
 import torch
@@ -31,13 +29,6 @@ class ParticleNet(nn.Module):
     num_layers : int
     mixer, cutoff, mixer_options
         See `HyenaNet`.
-
-    Examples
-    --------
-    >>> net = ParticleNet("8x0e + 8x1o", 2, mixer="coordinate", cutoff=None)
-    >>> pos, vel, charge = torch.randn(4, 3), torch.randn(4, 3), torch.ones(4, 1)
-    >>> net(pos, vel, charge, None, Segments((2, 2))).shape
-    torch.Size([4, 3])
     """
 
     def __init__(

@@ -1,7 +1,5 @@
 """The whole operator against attention of the same width, with the same projections."""
 
-from __future__ import annotations
-
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any

@@ -1,7 +1,5 @@
 """Batches of molecules: different sizes against equal ones, and against attention."""
 
-from __future__ import annotations
-
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any

@@ -6,8 +6,6 @@ from torch_geometric.data.datapipes import functional_transform
 from e3hyena.data.orders.canonical import CanonicalOrder
 from e3hyena.data.orders.refinement import Array
 
-__all__ = ["DistanceOrder", "centroid_distances"]
-
 
 def centroid_distances(distance: Array) -> Array:
     r"""Distances to the centroid from pair distances, ``(N, N)`` -> ``(N,)``.

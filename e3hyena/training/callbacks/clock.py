@@ -7,21 +7,9 @@ from e3hyena._extras import require
 
 pl: Any = require("lightning.pytorch", "train")
 
-__all__ = ["Clock"]
-
 
 class Clock(pl.Callback):
-    """Counts the seconds of a training through all its interruptions, and ends it at its limit.
-
-    Parameters
-    ----------
-    total_steps : int
-        Steps of the whole training.
-    max_seconds : float, optional
-        Time limit (seconds), validations included.
-    first_steps : int, optional
-        Steps of the training before it was extended, if it was.
-    """
+    """Counts the seconds of a training through all its interruptions, and ends it at its limit."""
 
     def __init__(
         self, total_steps: int, max_seconds: float | None = None, first_steps: int | None = None
@@ -49,7 +37,6 @@ class Clock(pl.Callback):
         self._last = now
 
     def on_train_start(self, trainer: Any, module: Any) -> None:
-        """Start counting."""
         self._last = time.perf_counter()
 
     def on_train_batch_end(self, trainer: Any, *_: Any) -> None:
@@ -60,13 +47,10 @@ class Clock(pl.Callback):
             trainer.should_stop = True
 
     def on_validation_end(self, trainer: Any, module: Any) -> None:
-        """Count the validation."""
         self._tick()
 
     def state_dict(self) -> dict[str, float]:
-        """Seconds so far."""
         return {"seconds": self.seconds}
 
     def load_state_dict(self, state: dict[str, float]) -> None:
-        """Continue counting."""
         self.seconds = state["seconds"]

@@ -9,25 +9,11 @@ from e3hyena.training.callbacks.history import History
 
 pl: Any = require("lightning.pytorch", "train")
 
-__all__ = ["TensorBoard"]
-
 
 class TensorBoard(pl.Callback):
     """Writes every row of the history as event files, x axis: steps.
 
     A continued training writes its earlier rows anew, so that each is there once.
-
-    Parameters
-    ----------
-    folder : Path
-        Where the event files go: ``tensorboard --logdir`` takes it, or a folder above.
-    history : History
-        Must come earlier among the callbacks.
-
-    Raises
-    ------
-    ImportError
-        If the extra ``tensorboard`` is not installed.
     """
 
     def __init__(self, folder: Path, history: History) -> None:
@@ -37,7 +23,6 @@ class TensorBoard(pl.Callback):
         self._writer: Any = None
 
     def on_train_start(self, trainer: Any, module: Any) -> None:
-        """Begin with what is known."""
         shutil.rmtree(self.folder, ignore_errors=True)
         writer = require("torch.utils.tensorboard", "tensorboard").SummaryWriter
         self._writer = writer(str(self.folder))
@@ -45,7 +30,6 @@ class TensorBoard(pl.Callback):
             self._write(row)
 
     def on_train_epoch_end(self, trainer: Any, module: Any) -> None:
-        """Add the newest row."""
         self._write(self.history.rows[-1])
 
     def _write(self, row: dict[str, float]) -> None:
@@ -55,10 +39,8 @@ class TensorBoard(pl.Callback):
         self._writer.flush()
 
     def on_fit_end(self, trainer: Any, module: Any) -> None:
-        """Close the files."""
         if self._writer is not None:
             self._writer.close()
 
     def on_exception(self, trainer: Any, module: Any, exception: BaseException) -> None:
-        """Close the files before the error is shown."""
         self.on_fit_end(trainer, module)

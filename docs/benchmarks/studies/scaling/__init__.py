@@ -1,7 +1,5 @@
 """Time and memory against the number of tokens: one operator of every kind, as far as it goes."""
 
-from __future__ import annotations
-
 import itertools
 from dataclasses import dataclass, field
 from typing import Any
@@ -74,14 +72,7 @@ class ScalingConfig(Config):
 
 
 def list_cells(config: ScalingConfig) -> list[Cell]:
-    """Turns first, then the sweeps, small irreps before large ones.
-
-    Examples
-    --------
-    >>> config = ScalingConfig(rows=["filter"], passes=["force"])
-    >>> [cell.name for cell in list_cells(config)][:3]
-    ['together-2500-force', 'together-20000-force', 'together-30000-force']
-    """
+    """Turns first, then the sweeps, small irreps before large ones."""
     limits = config.only("memory_limit", "time_limit", "threads", "device")
     cells = []
     for length, name in itertools.product(config.together, config.passes):

@@ -1,7 +1,5 @@
 """Time and memory of operators at growing lengths, until a limit."""
 
-from __future__ import annotations
-
 import contextlib
 import math
 import statistics

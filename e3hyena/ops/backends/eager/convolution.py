@@ -9,8 +9,6 @@ Channels are independent; they are processed a few at a time, so that spectra st
 budget and their memory is used again.
 """
 
-from __future__ import annotations
-
 import functools
 from collections.abc import Iterator
 
@@ -38,23 +36,10 @@ class FourierConvolution:
         self, paths: Paths, slot: int, x: Tensor, y: Tensor, weight: Tensor, boundary: str,
         lengths: tuple[int, ...],
     ) -> Tensor:  # fmt: skip
-        """Derivative of the form of the long convolution by one slot.
+        """Derivative of the form of the long convolution by one slot, ``(C, d_slot, T)``.
 
-        Parameters
-        ----------
-        paths, slot, weight
-            As for ``contract``.
-        x, y : Tensor
-            The other two operands in slot order, real, ``(C, d, T)``.
-        boundary : {"circular", "causal", "same"}
-            Which pairs of tokens meet.
-        lengths : tuple of int
-            Tokens of the graphs that lie one after the other along T, each with its own boundary.
-
-        Returns
-        -------
-        Tensor
-            ``(C, d_slot, T)``.
+        ``x, y`` are the other two operands in slot order, real, ``(C, d, T)``; the graphs, of
+        ``lengths`` tokens, lie one after the other along T.
         """
         first, second = (i for i in range(3) if i != slot)
         out = x.new_empty(x.shape[0], paths.dims[slot], x.shape[-1])

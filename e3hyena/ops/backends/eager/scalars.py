@@ -1,7 +1,5 @@
 """Invariants of tokens in plain torch, and their gradient, which torch differentiates."""
 
-from __future__ import annotations
-
 import torch
 from torch import Tensor
 

@@ -6,8 +6,6 @@ Triton reads the source of a kernel through `linecache`, which holds it; no file
 somebody else could change.
 """
 
-from __future__ import annotations
-
 import functools
 import hashlib
 import importlib.util

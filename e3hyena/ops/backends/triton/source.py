@@ -5,8 +5,6 @@ is loaded once, every non-zero coupling coefficient is one multiply-add (two for
 every result is stored once. Sums start in the order of the paths, so two runs agree bit by bit.
 """
 
-from __future__ import annotations
-
 from collections import defaultdict
 
 from e3hyena.ops.paths import Paths
