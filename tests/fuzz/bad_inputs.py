@@ -6,7 +6,6 @@ import io
 import json
 import random
 import shutil
-import sys
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
@@ -129,7 +128,7 @@ VALUES += [
 ]
 
 
-def configurations(folder: Path, count: int) -> Iterator[Case]:
+def configurations(files: dict[str, Path], folder: Path, count: int) -> Iterator[Case]:
     """An unknown or ill-typed option is an error; what is accepted means the same when saved."""
     import yaml
 
@@ -146,7 +145,7 @@ def configurations(folder: Path, count: int) -> Iterator[Case]:
     for i in range(count):
         values: dict[str, Any] = TrainConfig().to_dict()
         for _ in range(draw.choice([1, 1, 2])):
-            place = draw.choice([values, values["data"], values["model"], values["optim"]])
+            place = values.get(draw.choice(["", "data", "model", "optim"]), values)
             if not isinstance(place, dict):
                 continue
             name = draw.choice([*place, "surprise"])
@@ -165,7 +164,7 @@ MOL = FILES[".sdf"].partition("$$$$")[0]
 TEXTS = {**FILES, ".csv": TABLE, ".smi": SMILES, ".mol": MOL}
 
 
-def molecule_files(folder: Path, count: int) -> Iterator[Case]:
+def molecule_files(files: dict[str, Path], folder: Path, count: int) -> Iterator[Case]:
     """All molecules of the text, or an error that names the file."""
     for seed in range(count):
         suffix = sorted(TEXTS)[seed % len(TEXTS)]
@@ -234,9 +233,9 @@ def command_lines(files: dict[str, Path], folder: Path, count: int) -> Iterator[
     odd = ["", "-", "--", "-1", "nan", "null", "[]", "{}", "\0", "é", "x" * 5000, model, water]
     odd += ["--seed", "--help", "--output", "--lr=1", "--no-such", "@file", "--config", str(folder)]
     odd += [word for word in WORDS if word] + ["--debug=1", "--print_config", "--model.mixer=x"]
-    for i in range(count):
+    for _ in range(count):
         words = list(draw.choice(lines))
-        for _ in range(draw.choice([1, 1, 2, 3])):
+        for _change in range(draw.choice([1, 1, 2, 3])):
             j = draw.randrange(len(words) + 1)
             kind = draw.randrange(4)
             if kind == 0 or j == len(words):
@@ -258,13 +257,11 @@ def command_lines(files: dict[str, Path], folder: Path, count: int) -> Iterator[
         yield Case("command lines", json.dumps(words)[:200], use, (Refused,))
 
 
-def all_cases(folder: Path, scale: float) -> Iterator[Case]:
-    """About 11,000 inputs at scale 1."""
-    sys.setrecursionlimit(10_000)
-    files, work = prepare(folder), folder / "work"
-    work.mkdir()
-    yield from damaged_files(files, work, int(3000 * scale))
-    yield from altered_models(files, work, int(1000 * scale))
-    yield from configurations(work, int(1000 * scale))
-    yield from molecule_files(work, int(5200 * scale))
-    yield from command_lines(files, work, int(1000 * scale))
+# What makes cases of a kind, and how many of them.
+PARTS: dict[str, tuple[Callable[[dict[str, Path], Path, int], Iterator[Case]], int]] = {
+    "damaged": (damaged_files, 3000),
+    "altered": (altered_models, 1000),
+    "configurations": (configurations, 500),
+    "molecules": (molecule_files, 6000),
+    "commands": (command_lines, 600),
+}
