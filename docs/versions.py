@@ -60,7 +60,9 @@ def table(rows: list[dict[str, Any]]) -> str:
     return "\n".join(lines)
 
 
-def main(arguments: list[str]) -> None:
+def main(arguments: list[str]) -> int:
+    """How many environments had a failure."""
+    bad = 0
     rows = json.loads(RESULTS.read_text()) if RESULTS.exists() else []
     without = "--without-compiler" in arguments
     for python in (word for word in arguments if not word.startswith("--")):
@@ -68,11 +70,13 @@ def main(arguments: list[str]) -> None:
         keys = [name for name in row if name not in ("tests", "failed")]
         rows = [old for old in rows if any(old[key] != row[key] for key in keys)] + [row]
         print(row)
+        bad += "failed" in row["tests"] or "error" in row["tests"]
         rows.sort(key=lambda row: [[int(n) for n in re.findall(r"\d+", row[k])[:3]]
                                    for k in ("torch", "python")])  # fmt: skip
         RESULTS.write_text(json.dumps(rows, indent=1) + "\n")
     write_block(PAGE, "versions", table(rows))
+    return bad
 
 
 if __name__ == "__main__":
-    main(sys.argv[1:])
+    sys.exit(main(sys.argv[1:]))

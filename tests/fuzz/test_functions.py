@@ -18,6 +18,8 @@ from e3hyena.training.files import read_json, write_json
 from e3hyena.training.torch_files import read_torch, write_torch
 from tests.fuzz import strategies as draws
 
+pytestmark = pytest.mark.slow
+
 per_channel = draws.irreps(most=3).filter(lambda irreps: irreps.dim < 20)
 
 

@@ -18,7 +18,7 @@ from tests.fuzz import strategies as draws
 
 EXACT, ROUNDED = 1e-9, 2e-3  # of float64, and of float32 through several layers
 # What random irreps cannot reach, wasteful multiplicities, orders that nothing gave.
-pytestmark = pytest.mark.filterwarnings("ignore")
+pytestmark = [pytest.mark.slow, pytest.mark.filterwarnings("ignore")]
 
 
 def operator(mixer: str, irreps, out=None) -> HyenaOperator:

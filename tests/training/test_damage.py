@@ -115,11 +115,18 @@ def test_a_model_altered_through_torch_is_noticed(whole, tmp_path):
         load_model(tmp_path / "model.pt")
 
 
-def test_files_of_format_1_load(tmp_path):
-    """As e3hyena 0.1.0 wrote them, without a digest."""
-    assert "sha256" not in torch.load(V1, weights_only=True)
+@pytest.mark.parametrize("name", ["model_v1.pt", "model_v2.pt", "model_v2.safetensors"])
+def test_files_of_every_format_load(tmp_path, name):
+    """One of each is kept as it was written; format 1 had no digest."""
+    path = V1.with_name(name)
+    if path.suffix == ".pt":
+        content = torch.load(path, weights_only=True)
+        assert content["format_version"] == int(path.stem[-1])
+        assert ("sha256" in content) == (content["format_version"] > 1)
+    else:
+        pytest.importorskip("safetensors")
     (tmp_path / "water.xyz").write_text(WATER)
-    found = predict(V1, [tmp_path / "water.xyz"]).values
+    found = predict(path, [tmp_path / "water.xyz"]).values
     assert found[0].tolist() == pytest.approx([-8.1e-03, -1.6e-03, 2.49e-02], abs=1e-4)
 
 
