@@ -2,6 +2,7 @@
 
 from typing import ClassVar
 
+import torch
 from torch import Tensor
 
 from e3hyena.mixers.heads import HeadsMixer, Weights

@@ -279,7 +279,12 @@ class HyenaNet(nn.Module):
 
     def reached(self) -> Kinds:
         """Kinds of irreps in the output that are not always zero."""
-        return self.readout.reached(self._reached(self.embedding, self._layers()))
+        found = self.readout.reached(self._reached(self.embedding, self._layers()))
+        deaf = not len(self.layers) or (self.cutoff is None and self.mixer_name is None)
+        if deaf and not any(ir.l or ir.p < 0 for ir in kinds(self.irreps_features)):
+            # an atom that hears of no other knows one direction, its own
+            found = {ir for ir in found if ir.p == (-1) ** ir.l}
+        return found
 
     def _layers(self) -> list[HyenaLayer]:
         return [layer for layer in self.layers if isinstance(layer, HyenaLayer)]
@@ -309,6 +314,8 @@ class HyenaNet(nn.Module):
 
     def _advice(self) -> str:
         """The fewest layers and hidden irreps that reach every kind."""
+        if self.cutoff is None and self.mixer_name is None:
+            return "give a cutoff, or take mixer='coordinate'"
         for num_layers in range(max(1, len(self.layers)), _MOST_LAYERS + 1):
 
             def enough(found: Kinds, num_layers: int = num_layers) -> bool:

@@ -49,7 +49,9 @@ def _square(x: Tensor) -> Tensor:
     """Symmetric square of every channel, an orthonormal basis of it."""
     d = x.shape[1]
     first, second = zip(*pairs(d), strict=True)
-    scale = x.new_tensor([1.0 if i == j else 2**0.5 for i, j in pairs(d)])
+    scale = torch.tensor(
+        [1.0 if i == j else 2**0.5 for i, j in pairs(d)], dtype=x.dtype, device=x.device
+    )
     norm = (d + x.square().sum(dim=1, keepdim=True)).rsqrt()
     return (x * norm)[:, list(first)] * x[:, list(second)] * scale[:, None, None]
 

@@ -7,6 +7,7 @@ dense axis gather graphs of equal length (or of similar length, padded) into ``(
 from __future__ import annotations
 
 import copy
+import itertools
 from collections import defaultdict
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -328,11 +329,13 @@ def _lengths_from_batch(batch: Tensor, num_tokens: int) -> tuple[int, ...]:
 
 def _lengths_from_ptr(ptr: Tensor, num_tokens: int) -> tuple[int, ...]:
     _check_integer("ptr", ptr)
-    if not len(ptr) or ptr[0] != 0 or ptr[-1] != num_tokens or (ptr[1:] < ptr[:-1]).any():
+    ends = ptr.tolist()  # once; nothing is computed on the device, or under torch.func
+    lengths = tuple(end - start for start, end in itertools.pairwise(ends))
+    if not ends or ends[0] != 0 or ends[-1] != num_tokens or min(lengths, default=0) < 0:
         raise ValueError(
-            f"ptr={ptr.tolist()[:8]}... must rise from 0 to the number of tokens, {num_tokens}"
+            f"ptr={ends[:8]}... must rise from 0 to the number of tokens, {num_tokens}"
         )
-    return tuple((ptr[1:] - ptr[:-1]).tolist())
+    return lengths
 
 
 def _check_integer(name: str, value: Tensor) -> None:

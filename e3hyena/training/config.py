@@ -2,7 +2,7 @@
 
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any, Literal, get_args, get_type_hints
 
 from e3hyena.registry import CATALOGUE, MIXERS, ORDERS, Registry
 from e3hyena.training.files import read_text, write_text
@@ -22,6 +22,13 @@ def _check(condition: bool, field_name: str, value: object, wanted: str) -> None
 def _check_name(registry: Registry[Any], field_name: str, value: str | None) -> None:
     known = f"one of {', '.join(registry)}, or null for none"
     _check(value is None or value in registry, field_name, value, known)
+
+
+def _check_nulls(kind: type, values: dict[str, Any], prefix: str = "") -> None:
+    """The parser lets a null through everywhere."""
+    for name, hint in get_type_hints(kind).items():
+        allowed = type(None) in get_args(hint)
+        _check(allowed or values[name] is not None, f"{prefix}{name}", None, "given, not null")
 
 
 @dataclass
@@ -292,6 +299,11 @@ class TrainConfig:
             reason = " ".join(str(error).split())
             raise ValueError(f"the configuration does not hold: {reason}") from error
         groups = {"data": DataConfig, "model": ModelConfig, "optim": OptimConfig}
+        for name in groups:
+            _check(isinstance(checked[name], dict), name, checked[name], "a mapping of options")
+        _check_nulls(cls, checked)
+        for name, kind in groups.items():
+            _check_nulls(kind, checked[name], f"{name}.")
         return cls(**{**checked, **{name: kind(**checked[name]) for name, kind in groups.items()}})
 
     def save(self, path: str | Path) -> None:
