@@ -2,7 +2,6 @@
 
 from typing import ClassVar
 
-import torch
 from torch import Tensor
 
 from e3hyena.mixers.heads import HeadsMixer, Weights
