@@ -7,8 +7,6 @@ from collections.abc import Sequence
 from contextlib import suppress
 from types import FrameType
 
-__all__ = ["end_in_one_line"]
-
 _CONTINUED = ("train", "experiment")
 
 
@@ -18,11 +16,6 @@ def end_in_one_line(words: Sequence[str]) -> None:
     An exception instead would show a traceback where it falls into an import, a destructor or the
     code of another library. Nothing is lost: files are replaced whole, and the next run removes
     what was half written. Signals that are ignored or handled otherwise stay as they are.
-
-    Parameters
-    ----------
-    words : sequence of str
-        The command line, to say whether the same command continues.
     """
     command = next((word for word in words if not word.startswith("-")), "")
     note = "; the same command continues" if command in _CONTINUED else ""

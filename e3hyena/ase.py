@@ -1,7 +1,5 @@
 """A calculator for ASE: trained networks in optimisers and molecular dynamics."""
 
-from __future__ import annotations
-
 import copy
 import os
 from typing import Any, NamedTuple
@@ -17,6 +15,7 @@ from e3hyena.models import energy_and_forces, energy_forces_stress
 from e3hyena.ops.neighbours import neighbours
 from e3hyena.training.checkpoint import ModelInfo
 from e3hyena.training.device import device_of
+from e3hyena.training.ensemble import Ensemble
 from e3hyena.training.prediction import check_structure, load, warn_of_notes
 
 calculator: Any = require("ase.calculators.calculator", "chem")
@@ -37,7 +36,8 @@ class HyenaCalculator(calculator.Calculator):
     A network trained on the task ``forces`` (or on the energies ``U0`` or ``U0_atom`` of QM9) gives
     ``energy``, ``free_energy`` (the same) and ``forces``, its exact negative gradient, and of a
     periodic cell ``stress``, its derivative by a strain; one trained on ``dipole`` gives
-    ``dipole``. Units are ASE's: eV, eV/Angstrom, eV/Angstrom^3, e Angstrom.
+    ``dipole``. The networks of the package, ``HyenaCalculator("pretrained")``, give ``dipole`` and
+    ``charges``. Units are ASE's: eV, eV/Angstrom, eV/Angstrom^3, e Angstrom.
 
     Parameters
     ----------
@@ -78,7 +78,11 @@ class HyenaCalculator(calculator.Calculator):
 
     def __init__(
         self,
-        *checkpoints: str | os.PathLike[str] | tuple[torch.nn.Module, ModelInfo] | torch.nn.Module,
+        *checkpoints: str
+        | os.PathLike[str]
+        | tuple[torch.nn.Module, ModelInfo]
+        | torch.nn.Module
+        | Ensemble,
         accelerator: str = "cpu",
         dtype: torch.dtype = torch.float64,
         skin: float = 0.0,
@@ -88,8 +92,13 @@ class HyenaCalculator(calculator.Calculator):
         self.skin, self._listed = skin, _Listed()
         self.device, self.dtype = device_of(accelerator), dtype
         self.models: dict[str, _Model] = {}
+        self.ensemble: Ensemble | None = None
         for checkpoint in checkpoints:
-            model, info = _load(checkpoint)
+            loaded = _load(checkpoint)
+            if isinstance(loaded, Ensemble):
+                self.ensemble = copy.deepcopy(loaded).to(self.device, dtype).eval()
+                continue
+            model, info = loaded
             name = info.task.name if info else IRREPS.get(str(getattr(model, "irreps_out", "")), "")
             what = "energy" if name in ENERGIES else name
             if what not in ("energy", "dipole") or what in self.models:
@@ -101,13 +110,15 @@ class HyenaCalculator(calculator.Calculator):
             # A copy: `to` would change the caller's network, too.
             self.models[what] = copy.deepcopy(model).to(self.device, dtype).eval(), info
         self._warned: set[tuple[str, ...]] = {()}
-        if not self.models:
+        if not self.models and self.ensemble is None:
             raise ValueError("no checkpoint given: name the model.pt that `e3hyena train` wrote")
         self.implemented_properties = []
         if "energy" in self.models:
             self.implemented_properties += ["energy", "free_energy", "forces", "stress"]
         if "dipole" in self.models:
             self.implemented_properties += ["dipole"]
+        if self.ensemble is not None:
+            self.implemented_properties += ["dipole", "charges"]
 
     def calculate(
         self,
@@ -118,7 +129,12 @@ class HyenaCalculator(calculator.Calculator):
         """Compute what the networks predict; ASE calls this."""
         super().calculate(atoms, properties, system_changes)
         (structure,) = as_structures(self.atoms)
-        for _, info in self.models.values():
+        infos = [info for _, info in self.models.values()]
+        if self.ensemble is not None:
+            infos.append(self.ensemble.info)
+            if outside := self.ensemble.outside(structure):
+                structure = structure._replace(notes=(outside,))
+        for info in infos:
             if info is not None:
                 check_structure(structure, info)
         if structure.notes not in self._warned:
@@ -158,6 +174,12 @@ class HyenaCalculator(calculator.Calculator):
                 "free_energy": float(total) * factor,
                 "forces": forces.numpy(),
             }
+        if self.ensemble is not None:
+            with torch.no_grad():
+                found = self.ensemble(z, pos)
+            debye = require("ase.units", "chem").Debye
+            self.results["dipole"] = found["dipole"][0].cpu().numpy() * debye
+            self.results["charges"] = found["charges"][:, 0].cpu().numpy()
         if "dipole" in self.models:
             model, info = self.models["dipole"]
             with torch.no_grad():
@@ -175,7 +197,7 @@ class _Listed(NamedTuple):
 
     def updated(
         self, atoms: Any, cutoff: float, skin: float, pos: Tensor, lattice: dict[str, Tensor]
-    ) -> _Listed:
+    ) -> "_Listed":
         """The same list where it still holds all neighbours, or a new one."""
         old = self.atoms
         if (
@@ -190,7 +212,7 @@ class _Listed(NamedTuple):
         return _Listed(atoms.copy(), *neighbours(pos, cutoff + skin, **lattice))
 
 
-def _load(checkpoint: Any) -> _Model:
+def _load(checkpoint: Any) -> _Model | Ensemble:
     return (checkpoint, None) if isinstance(checkpoint, torch.nn.Module) else load(checkpoint)
 
 

@@ -6,8 +6,6 @@ operator they live in *channel layout* ``(C, d, num_tokens)``: time contiguous, 
 holding the same per-channel irreps.
 """
 
-from __future__ import annotations
-
 import math
 from abc import ABC, abstractmethod
 from collections.abc import Iterator, Mapping
@@ -20,17 +18,15 @@ from torch import Tensor
 IrrepsLike: TypeAlias = o3.Irreps | str
 
 
-def parse_irreps(irreps: object, name: str = "irreps") -> o3.Irreps:
-    """Return ``o3.Irreps(irreps)``, or say which argument could not be read.
-
-    Examples
-    --------
-    >>> parse_irreps("2x0e + 1o")
-    2x0e+1x1o
-    """
+def parse_irreps(
+    irreps: object, name: str = "irreps", default: o3.Irreps | None = None
+) -> o3.Irreps:
+    """Return ``o3.Irreps(irreps)``, or say which argument could not be read; None: the default."""
     try:
-        if irreps is None:  # e3nn reads it as no irreps at all
-            raise TypeError("no irreps")
+        if irreps is None:
+            if default is not None:
+                return default
+            raise TypeError("no irreps")  # e3nn reads it as no irreps at all
         return o3.Irreps(irreps)  # type: ignore[arg-type]
     except (ValueError, TypeError, AttributeError, AssertionError) as error:
         raise ValueError(
@@ -40,24 +36,12 @@ def parse_irreps(irreps: object, name: str = "irreps") -> o3.Irreps:
 
 
 def distinct_irreps(irreps: IrrepsLike) -> o3.Irreps:
-    """Sorted irreps with one entry per kind, multiplicities added, empty entries dropped.
-
-    Examples
-    --------
-    >>> distinct_irreps("2x1o + 0x3e + 4x0e + 1o")
-    4x0e+3x1o
-    """
+    """Sorted irreps with one entry per kind, multiplicities added, empty entries dropped."""
     return o3.Irreps(irreps).sort().irreps.simplify()
 
 
 def expand_irreps(irreps: IrrepsLike) -> o3.Irreps:
-    """Split every entry into copies of multiplicity one; entries of multiplicity zero stay.
-
-    Examples
-    --------
-    >>> expand_irreps("2x0e + 0x3e + 1o")
-    1x0e+1x0e+0x3e+1x1o
-    """
+    """Split every entry into copies of multiplicity one; entries of multiplicity zero stay."""
     return o3.Irreps(
         [(min(mul, 1), ir) for mul, ir in o3.Irreps(irreps) for _ in range(max(mul, 1))]
     )
@@ -66,14 +50,8 @@ def expand_irreps(irreps: IrrepsLike) -> o3.Irreps:
 class Layout(ABC):
     """A layout: features are read and written by kind of irrep, whatever their memory looks like.
 
-    A block is ``(mul, 2l+1, num_tokens)``, where ``mul`` counts every copy of a kind.
-
-    Attributes
-    ----------
-    irreps : o3.Irreps
-        What a token holds.
-    multiplicities, widths : dict
-        Copies of every kind, and its components.
+    A block is ``(mul, 2l+1, num_tokens)``, where ``mul`` counts every copy of a kind; so do
+    `multiplicities`, and `widths` are the components of a kind.
     """
 
     irreps: o3.Irreps
@@ -99,6 +77,14 @@ class Layout(ABC):
     @abstractmethod
     def places(self, memory: Tensor) -> Iterator[tuple[str, slice, Tensor]]:
         """Kind, which copies of it, and where they stand: a view ``(copies, 2l+1, T)``."""
+
+    @abstractmethod
+    def times(self, groups: int) -> "Layout":
+        """Of so many features at once, which are ``shares`` of the result."""
+
+    def shares(self, x: Tensor, groups: int) -> tuple[Tensor, ...]:
+        """The features of every group, views."""
+        return x.chunk(groups)
 
     def finish(self, memory: Tensor) -> Tensor:
         """The features that filled memory is."""
@@ -131,14 +117,12 @@ class RowLayout(Layout):
         return x.shape[1]
 
     def read(self, x: Tensor) -> dict[str, Tensor]:
-        """``(dim, num_tokens)`` -> ``{ir: (mul, 2l+1, num_tokens)}``."""
         parts: dict[str, list[Tensor]] = {ir: [] for ir in self.widths}
         for ir, _, place in self.places(x):
             parts[ir].append(place)
         return {ir: torch.cat(p) if len(p) > 1 else p[0] for ir, p in parts.items()}
 
     def write(self, blocks: Mapping[str, Tensor]) -> Tensor:
-        """``{ir: (mul, 2l+1, num_tokens)}`` -> ``(dim, num_tokens)``."""
         used = dict.fromkeys(blocks, 0)
         rows = []
         for mul, ir in self.entries:
@@ -146,6 +130,9 @@ class RowLayout(Layout):
                 rows.append(blocks[ir][used[ir] : used[ir] + mul].flatten(0, 1))
                 used[ir] += mul
         return torch.cat(rows) if len(rows) > 1 else rows[0]
+
+    def times(self, groups: int) -> Layout:
+        return type(self)(groups * self.irreps)
 
     def empty(self, num_tokens: int, like: Tensor) -> Tensor:
         return like.new_empty(self.dim, num_tokens)
@@ -166,60 +153,29 @@ class TokenLayout(RowLayout):
     """Token layout: e3nn's ``(num_tokens, dim)``.
 
     Reading and writing transpose everything at once; blocks are those of :class:`RowLayout`.
-
-    Examples
-    --------
-    >>> layout = TokenLayout(o3.Irreps("1o + 2x0e + 1o"))
-    >>> blocks = layout.read(torch.randn(5, 8))
-    >>> {str(ir): tuple(block.shape) for ir, block in blocks.items()}
-    {'1o': (2, 3, 5), '0e': (2, 1, 5)}
-    >>> layout.write(blocks).shape
-    torch.Size([5, 8])
     """
 
     def num_tokens(self, x: Tensor) -> int:
         return x.shape[0]
 
     def read(self, x: Tensor) -> dict[str, Tensor]:
-        """``(num_tokens, dim)`` -> ``{ir: (mul, 2l+1, num_tokens)}``."""
         return super().read(x.t().contiguous())
 
     def write(self, blocks: Mapping[str, Tensor]) -> Tensor:
-        """``{ir: (mul, 2l+1, num_tokens)}`` -> ``(num_tokens, dim)``."""
         return self.finish(super().write(blocks))
 
+    def shares(self, x: Tensor, groups: int) -> tuple[Tensor, ...]:
+        return x.chunk(groups, dim=1)
+
     def finish(self, memory: Tensor) -> Tensor:
-        """``(dim, num_tokens)`` -> ``(num_tokens, dim)``."""
         return memory.t().contiguous()
 
 
 class ChannelIrreps(Layout):
-    """Channel layout: irreps read as C channels, C the gcd of the multiplicities.
+    """Channel layout: irreps, sorted and merged, as C channels, C the gcd of the multiplicities.
 
-    Parameters
-    ----------
-    irreps : o3.Irreps or str
-        Any irreps; order and repetition do not matter, they are sorted and merged.
-
-    Attributes
-    ----------
-    irreps : o3.Irreps
-        The sorted, merged irreps.
-    num_channels : int
-        C; 1 for empty irreps.
-    per_channel : o3.Irreps
-        What one channel holds, one entry per copy; ``per_channel.dim`` is d.
-
-    Examples
-    --------
-    >>> hidden = ChannelIrreps("64x0e + 32x1o")
-    >>> hidden.num_channels, hidden.per_channel
-    (32, 1x0e+1x0e+1x1o)
-    >>> x = torch.randn(7, 160)
-    >>> hidden.to_channels(x).shape
-    torch.Size([32, 5, 7])
-    >>> torch.equal(hidden.to_tokens(hidden.to_channels(x)), x)
-    True
+    A channel holds `per_channel`, with one entry per copy and d components; C is 1 for empty
+    irreps.
     """
 
     def __init__(self, irreps: IrrepsLike, num_channels: int | None = None) -> None:
@@ -243,11 +199,13 @@ class ChannelIrreps(Layout):
         return x.shape[2]
 
     def read(self, x: Tensor) -> dict[str, Tensor]:
-        """``(C, d, T)`` -> ``{ir: (mul, 2l+1, T)}``."""
         return {
             ir: part.reshape(self.multiplicities[ir], self.widths[ir], x.shape[-1])
             for ir, part in self.split(x).items()
         }
+
+    def times(self, groups: int) -> Layout:
+        return ChannelIrreps(groups * self.irreps, groups * self.num_channels)
 
     def empty(self, num_tokens: int, like: Tensor) -> Tensor:
         return like.new_empty(self.num_channels, self.dim, num_tokens)
@@ -265,13 +223,7 @@ class ChannelIrreps(Layout):
         return dict(zip(self.copies, x.split(sizes, dim=1), strict=True)) if sizes else {}
 
     def expand(self, per_copy: Tensor, dim: int) -> Tensor:
-        """Repeat one value per irrep copy over its components: ``(.., copies, ..) -> (.., d, ..)``.
-
-        Examples
-        --------
-        >>> ChannelIrreps("4x0e + 4x1o").expand(torch.tensor([[5, 7]]), dim=1)
-        tensor([[5, 7, 7, 7]])
-        """
+        """Repeat one value per copy over its components: ``(.., copies, ..) -> (.., d, ..)``."""
         parts = per_copy.split(list(self.copies.values()), dim=dim) if self.copies else ()
         repeated = [
             part.unsqueeze(dim + 1)
@@ -282,7 +234,6 @@ class ChannelIrreps(Layout):
         return torch.cat(repeated, dim=dim) if repeated else per_copy
 
     def write(self, blocks: Mapping[str, Tensor]) -> Tensor:
-        """``{ir: (mul, 2l+1, T)}`` -> ``(C, d, T)``."""
         rows = [
             blocks[ir].reshape(self.num_channels, copies * self.widths[ir], -1)
             for ir, copies in self.copies.items()

@@ -16,8 +16,6 @@ if TYPE_CHECKING:
     from e3hyena.data.orders.base import OrderTransform
     from e3hyena.mixers.base import Mixer
 
-__all__ = ["CATALOGUE", "MIXERS", "ORDERS", "Registry"]
-
 T = TypeVar("T")
 
 
@@ -50,13 +48,7 @@ class Registry(Mapping[str, T], Generic[T]):
         self._entries: dict[str, str | T] = dict(entries)
 
     def register(self, name: str, entry: T) -> T:
-        """Add a thing, and return it.
-
-        Raises
-        ------
-        ValueError
-            If the name is taken.
-        """
+        """Add a thing, and return it; a ValueError if the name is taken."""
         if name in self._entries:
             raise ValueError(f"{self.what} {name!r} is there already: choose another name")
         self._entries[name] = entry
@@ -104,6 +96,7 @@ CATALOGUE: Registry[Entry] = Registry(
         "md17": "e3hyena.data.md17:ENTRY",
         "extxyz": "e3hyena.data.extxyz:ENTRY",
         "own": "e3hyena.data.own:ENTRY",
+        "cumulenes": "e3hyena.data.cumulenes:ENTRY",
     },
 )
 

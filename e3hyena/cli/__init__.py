@@ -42,23 +42,7 @@ def main(
     prog: str = "e3hyena",
     description: str = "Equivariant Hyena networks: train, predict.",
 ) -> int:
-    """Run a command line.
-
-    Parameters
-    ----------
-    arguments : sequence of str, optional
-        Words after the program's name; those of the process by default.
-    available : mapping
-        Commands by name.
-    prog, description : str
-        Name of the program in messages, and what its help says first.
-
-    Returns
-    -------
-    code : int
-        0 when all went well, 1 after an error, 2 after wrong arguments, 130 after an interrupt.
-        Without `arguments`, Ctrl-C and SIGTERM end the process at once, with 130 and 143.
-    """
+    """Run a command line."""
     if arguments is None:
         end_in_one_line(sys.argv[1:])
     words = list(sys.argv[1:] if arguments is None else arguments)

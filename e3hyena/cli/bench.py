@@ -6,8 +6,6 @@ from typing import Any, Literal
 
 from e3hyena.cli.command import Command
 
-__all__ = ["COMMAND", "BenchConfig"]
-
 OPPONENT = "attention"
 
 

@@ -7,8 +7,6 @@ from typing import Any
 
 from jsonargparse import ArgumentParser
 
-__all__ = ["Command", "Commands", "build_parser", "suggestion"]
-
 
 @dataclass(frozen=True)
 class Command:

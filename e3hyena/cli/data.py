@@ -6,8 +6,6 @@ from typing import Any
 from e3hyena.cli.command import Command
 from e3hyena.registry import CATALOGUE
 
-__all__ = ["COMMANDS"]
-
 
 def _add_root(parser: Any) -> None:
     parser.add_argument(

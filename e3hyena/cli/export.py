@@ -6,8 +6,6 @@ from typing import Any
 from e3hyena.cli.command import Command
 from e3hyena.cli.info import add_checkpoint
 
-__all__ = ["COMMAND"]
-
 
 def _add(parser: Any, arguments: Sequence[str]) -> None:
     add_checkpoint(parser, arguments)

@@ -5,8 +5,6 @@ from typing import Any
 
 from e3hyena.cli.command import Command
 
-__all__ = ["COMMAND", "add_checkpoint"]
-
 
 def add_checkpoint(parser: Any, _: Sequence[str]) -> None:
     """The argument ``checkpoint``."""

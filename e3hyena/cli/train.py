@@ -9,8 +9,6 @@ from jsonargparse import ActionConfigFile
 from e3hyena.cli.command import Command
 from e3hyena.registry import CATALOGUE, MIXERS, ORDERS
 
-__all__ = ["COMMAND"]
-
 
 def _add(parser: Any, arguments: Sequence[str]) -> None:
     from e3hyena.training.config import TrainConfig

@@ -14,8 +14,6 @@ from torch_geometric.data import Data
 from e3hyena._extras import require
 from e3hyena.data.readers.base import Structure, read_text, reading
 
-__all__ = ["SUFFIXES", "read_biomolecule", "read_biomolecules"]
-
 SUFFIXES = (".pdb", ".ent", ".cif", ".mmcif")
 SHARED = "\0"  # gemmi's mark of an atom that all alternatives share
 # Columns of an atom in a PDB file that hold a number, and whether there must be one.
@@ -54,6 +52,9 @@ def read_biomolecule(
     ``name``             str     identifier of the entry, or the name of the file
     ==================== ======= ==================================================================
 
+    `model` says which of several, from 1; without it the first is read, with a warning. `hetero`
+    (ligands, ions, modified residues), `water` and `hydrogens` are kept where they are True.
+
     Atoms keep the order of the file; `ResidueOrder` sorts by chain, ``residue`` and ``serial``.
 
     Alternate locations: of a residue the alternative with the highest mean occupancy is kept (the
@@ -61,37 +62,6 @@ def read_biomolecule(
     alternative has is taken from there. Residues 52 and 52A are two. Nothing is built: atoms and
     residues that the experiment did not see are not there, hydrogens neither, and symmetry mates
     and assemblies are not made. A crystal's cell is ignored.
-
-    Parameters
-    ----------
-    file : str or path
-        ``.pdb``, ``.ent``, ``.cif`` or ``.mmcif``. Of a file with several entries the first.
-    model : int, optional
-        Which of several models, from 1, counted in the file. By default the first, with a warning
-        where there are more.
-    hetero : bool
-        Keep ligands, ions and modified residues.
-    water : bool
-        Keep water.
-    hydrogens : bool
-        Keep hydrogens.
-
-    Returns
-    -------
-    data : Data
-
-    Raises
-    ------
-    FileNotFoundError
-        If there is no such file.
-    ValueError
-        If the file is damaged, has no atoms, an atom without element or place, or not this model.
-    ImportError
-        If the extra ``structures`` is not installed.
-
-    Examples
-    --------
-    >>> data = read_biomolecule("1ubq.pdb", water=False)  # doctest: +SKIP
     """
     path = Path(file)
     if not path.is_file():

@@ -7,8 +7,6 @@ from typing import Any
 
 from e3hyena.data.targets import Target
 
-__all__ = ["Entry"]
-
 
 @dataclass(frozen=True)
 class Entry:
@@ -64,22 +62,7 @@ class Entry:
         options: Mapping[str, Any] | None = None,
         **arguments: Any,
     ) -> Any:
-        """The dataset.
-
-        Parameters
-        ----------
-        root : str, optional
-            Folder or file; not used where there is none.
-        options : mapping, optional
-            Of the configuration.
-        **arguments
-            ``split`` and ``transform``.
-
-        Raises
-        ------
-        ValueError
-            If the root is missing, or an option is unknown.
-        """
+        """The dataset, with the options of the configuration; other arguments are passed on."""
         self.check(root, options or {})
         return self.dataset(*([root] if self.root else []), **arguments, **(options or {}))
 

@@ -2,29 +2,12 @@
 
 import numpy as np
 
-__all__ = ["centred"]
-
 
 def centred(pos: np.ndarray, counts: np.ndarray | None = None) -> np.ndarray:
     """Subtract the mean of every molecule, in float64: first of all, before any cast.
 
     A float32 keeps seven digits: of a molecule 1,000,000 Angstrom from the origin it keeps .06
     Angstrom, of a centred one 1e-7. Networks do not feel the shift.
-
-    Parameters
-    ----------
-    pos : ndarray of shape (num_nodes, 3)
-    counts : ndarray of shape (num_graphs,), optional
-        Atoms of every molecule, one after the other; by default all are one molecule.
-
-    Returns
-    -------
-    centred : ndarray of shape (num_nodes, 3), float64
-
-    Examples
-    --------
-    >>> centred(np.array([[1e9, 0, 0], [1e9 + 1, 0, 0]]))[:, 0].tolist()
-    [-0.5, 0.5]
     """
     pos = np.asarray(pos, np.float64)
     counts = np.array([len(pos)]) if counts is None else np.asarray(counts)

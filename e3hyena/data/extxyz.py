@@ -11,14 +11,12 @@ import numpy as np
 from e3hyena.data.catalogue import Entry
 from e3hyena.data.frames import FrameDataset, Frames, collate
 from e3hyena.data.readers.base import short
+from e3hyena.data.splits import check_split, file_of, random_part
 from e3hyena.data.structures import Structure, read_structures
 from e3hyena.data.targets import energies_with_forces
 from e3hyena.data.units import energy_factor, length_factor
 
-__all__ = ["ENTRY", "ExtXYZ"]
-
 SPLIT_SEED = 0
-SHARES = {"train": (0.0, 0.8), "val": (0.8, 0.9), "test": (0.9, 1.0)}
 
 
 class ExtXYZ(FrameDataset):
@@ -85,13 +83,12 @@ class ExtXYZ(FrameDataset):
         file_length_unit: str = "Angstrom",
         energy_unit: str = "eV",
     ) -> None:
-        if split is not None and split not in SHARES:
-            raise ValueError(f"split={split!r} is unknown: use one of {', '.join(SHARES)}")
+        check_split(split)
         super().__init__(None, transform)
         self.energy_unit = energy_unit
         energy = energy_factor(file_energy_unit, energy_unit)
         length = length_factor(file_length_unit, "Angstrom")
-        structures = read_structures(_file(Path(path), split))
+        structures = read_structures(file_of(Path(path), split, (".extxyz", ".xyz")))
         labels = [_labels(structure, energy_key, force_key) for structure in structures]
         _warn_of_notes(structures)
         frames = Frames(
@@ -106,20 +103,7 @@ class ExtXYZ(FrameDataset):
         )
         self._data, self.slices = collate(frames)
         if split is not None and Path(path).is_file():
-            order = np.random.default_rng(SPLIT_SEED).permutation(len(structures))
-            first, last = (round(share * len(order)) for share in SHARES[split])
-            self._select(order[first:last])
-
-
-def _file(path: Path, split: str | None) -> Path:
-    """The file itself, or the one of a split in a folder."""
-    if not path.is_dir():
-        return path
-    if split is None:
-        raise ValueError(f"{str(path)!r} is a folder: say which file with split='train' or another")
-    found = [path / f"{split}{suffix}" for suffix in (".extxyz", ".xyz")]
-    found = [file for file in found if file.is_file()] or found
-    return found[0]
+            self._select(random_part(len(structures), split, SPLIT_SEED))
 
 
 def _warn_of_notes(structures: list[Structure]) -> None:

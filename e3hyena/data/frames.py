@@ -9,8 +9,6 @@ from torch_geometric.data import Data, InMemoryDataset
 
 from e3hyena.data.centring import centred
 
-__all__ = ["FrameDataset", "Frames", "collate"]
-
 
 class Frames(NamedTuple):
     """Molecules as flat arrays.
@@ -54,13 +52,7 @@ def collate(frames: Frames) -> tuple[Data, dict[str, torch.Tensor]]:
 
 
 class FrameDataset(InMemoryDataset):
-    """Base class of the datasets with ``z``, ``pos``, ``energy`` and ``force``.
-
-    Attributes
-    ----------
-    energy_unit : str
-        Unit of ``energy``; that of ``force`` is it per Angstrom.
-    """
+    """Base class of the datasets with ``z``, ``pos``, ``energy`` (`energy_unit`) and ``force``."""
 
     energy_unit: str
 

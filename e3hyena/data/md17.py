@@ -11,11 +11,10 @@ import torch
 from e3hyena._digest import check_sums
 from e3hyena.data.catalogue import Entry
 from e3hyena.data.frames import FrameDataset, Frames, collate
+from e3hyena.data.splits import check_split
 from e3hyena.data.targets import ELEMENTS, energies_with_forces
 from e3hyena.data.units import energy_factor, length_factor
 from e3hyena.data.wheels import download_wheel
-
-__all__ = ["ENTRY", "MD17Ethanol"]
 
 REQUIREMENT = "molpipx==0.1.1"
 WHEEL = "molpipx-0.1.1-py3-none-any.whl"
@@ -75,8 +74,7 @@ class MD17Ethanol(FrameDataset):
         *,
         energy_unit: str = "kcal/mol",
     ) -> None:
-        if split is not None and split not in SPLITS:
-            raise ValueError(f"split={split!r} is unknown: use one of {', '.join(SPLITS)}")
+        check_split(split)
         self.energy_unit = energy_unit
         factor = energy_factor("Hartree", energy_unit)
         super().__init__(os.fspath(root), transform)
@@ -89,7 +87,6 @@ class MD17Ethanol(FrameDataset):
 
     @property
     def raw_file_names(self) -> list[str]:
-        """The wheel."""
         return [WHEEL]
 
     @property
@@ -98,7 +95,6 @@ class MD17Ethanol(FrameDataset):
         return "ethanol_v2.pt"
 
     def download(self) -> None:
-        """Let pip put the wheel into ``raw/``."""
         download_wheel(REQUIREMENT, Path(self.raw_dir))
 
     def process(self) -> None:
@@ -110,13 +106,7 @@ class MD17Ethanol(FrameDataset):
 
 
 def read_wheel(wheel: Path) -> Frames:
-    """Read all frames: energies in Hartree, forces in Hartree/Bohr, positions in Angstrom.
-
-    Raises
-    ------
-    ValueError
-        If the file is not the wheel that holds them.
-    """
+    """Read all frames: energies in Hartree, forces in Hartree/Bohr, positions in Angstrom."""
     try:
         with zipfile.ZipFile(wheel) as archive:
             lines = archive.read(MEMBER).decode().splitlines()

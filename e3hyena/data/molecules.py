@@ -10,8 +10,6 @@ from torch_geometric.datasets.qm9 import atomrefs
 
 from e3hyena.data.targets import ELEMENTS, TARGETS
 
-__all__ = ["MoleculeDataset", "pack"]
-
 
 def pack(
     ids: np.ndarray,
@@ -21,27 +19,7 @@ def pack(
     smiles: Sequence[str],
     **fields: Tensor,
 ) -> tuple[Data, dict[str, Tensor]]:
-    """Molecules in PyG's collated form, built from flat arrays.
-
-    Parameters
-    ----------
-    ids : ndarray of shape (num_graphs,)
-        Ids of QM9, from 1 to 133885.
-    counts : ndarray of shape (num_graphs,)
-        Atoms of every molecule.
-    z : ndarray of shape (num_nodes,)
-        Atomic numbers.
-    pos : ndarray of shape (num_nodes, 3)
-        Positions, Angstrom.
-    smiles : sequence of num_graphs str
-    **fields : Tensor
-        Further fields; the first dimension is num_graphs or num_nodes.
-
-    Returns
-    -------
-    data : Data
-    slices : dict of str to Tensor of shape (num_graphs + 1,)
-    """
+    """Molecules in PyG's collated form, built from flat arrays."""
     per_graph = torch.arange(len(ids) + 1, device="cpu")
     per_node = torch.from_numpy(np.concatenate([[0], np.cumsum(counts, dtype=np.int64)]))
     data = Data(
@@ -80,19 +58,7 @@ class MoleculeDataset(InMemoryDataset):
         return float(self._column(target).std())
 
     def atomref(self, target: int) -> Tensor | None:
-        """Energy of the free atoms that belongs to column `target` of ``y``.
-
-        Parameters
-        ----------
-        target : int
-            Column of ``y``.
-
-        Returns
-        -------
-        reference : Tensor of shape (100, 1), float32, or None
-            eV, indexed by atomic number, zero for elements that are not in QM9. None where the
-            target is not extensive in this sense.
-        """
+        """Energies of free atoms of column `target` of ``y``: eV by atomic number, ``(100, 1)``."""
         if target not in atomrefs:
             return None
         reference = torch.zeros(100, 1, device="cpu")

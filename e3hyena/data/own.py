@@ -11,12 +11,10 @@ import torch
 from torch_geometric.data import Data, InMemoryDataset
 
 from e3hyena.data.catalogue import Entry
+from e3hyena.data.splits import check_split, file_of, random_part
 from e3hyena.data.structures import SUFFIXES, Structure, read_structures
 from e3hyena.data.targets import Target
 
-__all__ = ["ENTRY", "OwnMolecules"]
-
-SPLITS = {"train": (0.0, 0.8), "val": (0.8, 0.9), "test": (0.9, 1.0)}
 FIELDS = {"unit", "irreps", "per_atom", "summed", "column"}
 MISSING = ("", "nan", "na", "none", "null")
 
@@ -78,11 +76,10 @@ class OwnMolecules(InMemoryDataset):
         targets: Mapping[str, Mapping[str, Any]] | None = None,
         seed: int = 0,
     ) -> None:
-        if split is not None and split not in SPLITS:
-            raise ValueError(f"split={split!r} is unknown: use one of {', '.join(SPLITS)}")
+        check_split(split)
         super().__init__(None, transform)
         self.targets = own_targets({"targets": targets or {}})
-        file = _file(Path(path), split)
+        file = file_of(Path(path), split, SUFFIXES)
         structures = _read(str(file), file.stat().st_mtime_ns if file.is_file() else 0)
         columns = {name: dict(targets or {})[name].get("column", name) for name in self.targets}
         for name, target in self.targets.items():
@@ -96,9 +93,7 @@ class OwnMolecules(InMemoryDataset):
         self.columns = sorted({key for one in structures for key in _known(one)})
         self._data, self.slices = self.collate(items)
         if split is not None and Path(path).is_file():
-            order = np.random.default_rng(seed).permutation(len(items))
-            first, last = (round(share * len(order)) for share in SPLITS[split])
-            self._indices = [int(row) for row in order[first:last]]
+            self._indices = random_part(len(items), split, seed)
 
     def _data_of(self, structure: Structure, columns: Mapping[str, str]) -> Data:
         data = Data(**{k: v for k, v in structure.graph().to_dict().items() if k in ("z", "pos")})
@@ -167,16 +162,6 @@ def own_targets(options: Mapping[str, Any]) -> dict[str, Target]:
 def _read(file: str, changed: int) -> list[Structure]:
     """The molecules of a file, which are embedded once for all parts of a split."""
     return read_structures(file)
-
-
-def _file(path: Path, split: str | None) -> Path:
-    """The file itself, or the one of a split in a folder."""
-    if not path.is_dir():
-        return path
-    if split is None:
-        raise ValueError(f"{str(path)!r} is a folder: say which file with split='train' or another")
-    found = [path / f"{split}{suffix}" for suffix in SUFFIXES]
-    return next((file for file in found if file.is_file()), found[0])
 
 
 def _known(structure: Structure) -> dict[str, Any]:

@@ -14,8 +14,6 @@ from e3hyena.data.splits import standard_split
 from e3hyena.data.targets import TARGETS, raw_to_targets
 from e3hyena.data.wheels import download_wheel
 
-__all__ = ["ENTRY", "QM9"]
-
 
 class QM9(MoleculeDataset):
     """QM9: 130,831 molecules of H, C, N, O and F with 19 targets.
@@ -86,7 +84,6 @@ class QM9(MoleculeDataset):
 
     @property
     def raw_file_names(self) -> list[str]:
-        """The wheel."""
         return [WHEEL]
 
     @property
@@ -95,7 +92,6 @@ class QM9(MoleculeDataset):
         return "qm9pack_v1.pt"
 
     def download(self) -> None:
-        """Let pip put the wheel into ``raw/``."""
         download_wheel(REQUIREMENT, Path(self.raw_dir))
 
     def process(self) -> None:

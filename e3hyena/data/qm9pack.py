@@ -9,8 +9,6 @@ import numpy as np
 from e3hyena._extras import require
 from e3hyena.data.targets import COLUMNS, ELEMENTS
 
-__all__ = ["REQUIREMENT", "WHEEL", "Table", "read_wheel"]
-
 REQUIREMENT = "qm9pack==1.0.3"
 WHEEL = "qm9pack-1.0.3-py3-none-any.whl"
 _PARTS = [f"qm9pack/data/qm9_part{part}.csv" for part in (1, 2, 3)]
@@ -30,35 +28,9 @@ class Table(NamedTuple):
     smiles: list[str]
     raw: np.ndarray
 
-    def take(self, rows: np.ndarray) -> "Table":
-        """The molecules `rows` (indices or mask)."""
-        rows = np.arange(len(self.ids))[rows]
-        ends = np.cumsum(self.counts)
-        atoms = np.concatenate([np.arange(ends[i] - self.counts[i], ends[i]) for i in rows])
-        smiles = [self.smiles[i] for i in rows]
-        ids, counts, raw = self.ids[rows], self.counts[rows], self.raw[rows]
-        return Table(ids, counts, self.z[atoms], self.pos[atoms], smiles, raw)
-
 
 def read_wheel(wheel: Path) -> Table:
-    """Read all molecules, in the order of their ids.
-
-    Parameters
-    ----------
-    wheel : Path
-        The wheel of qm9pack 1.0.3; nothing is unpacked or imported.
-
-    Returns
-    -------
-    table : Table
-
-    Raises
-    ------
-    ImportError
-        If pandas is not installed.
-    ValueError
-        If the file is not that wheel.
-    """
+    """Read all molecules, in the order of their ids."""
     pandas = require("pandas", "data")
     columns = ["Index", "SMILES", "N_atoms", "Elements", "XYZ_Ang", *COLUMNS]
     try:

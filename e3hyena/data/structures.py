@@ -34,37 +34,18 @@ LARGEST = 1e7  # Angstrom across a molecule
 
 
 def read_structures(file: str | os.PathLike[str]) -> list[Structure]:
-    """Read every molecule of a file and check that it can be used.
+    """Read every molecule of a file; one that cannot be used is a ValueError that names it.
 
-    Parameters
-    ----------
-    file : str or path
-        ============================== ============================================================
-        .xyz, .extxyz                  frames; ``key=value`` on the comment line is read as ASE
-                                       does, other words are the name
-        .sdf, .mol                     records, V2000 or V3000, in three dimensions
-        .smi                           one SMILES per line and its name; geometries by
-                                       `e3hyena.data.readers.smiles.from_smiles`
-        .csv                           one SMILES per line in the column ``smiles``, see `read_csv`
-        .pdb, .ent, .cif, .mmcif       entries, the first model of each, see `read_biomolecule`
-        .traj                          frames, as ASE writes them
-        ============================== ============================================================
-
-    Returns
-    -------
-    structures : list of Structure
-        As many as the file has.
-
-    Raises
-    ------
-    FileNotFoundError
-        If there is no such file.
-    ValueError
-        If the format is unknown, the file is empty or damaged, or a molecule has no atoms, an
-        element that does not exist, positions that are not finite, or a periodic cell without
-        volume. One such molecule is enough; the message names it.
-    ImportError
-        If the extra ``chem``, or for the formats of biomolecules ``structures``, is not installed.
+    ============================== ============================================================
+    .xyz, .extxyz                  frames; ``key=value`` on the comment line is read as ASE
+                                   does, other words are the name
+    .sdf, .mol                     records, V2000 or V3000, in three dimensions
+    .smi                           one SMILES per line and its name; geometries by
+                                   `e3hyena.data.readers.smiles.from_smiles`
+    .csv                           one SMILES per line in the column ``smiles``, see `read_csv`
+    .pdb, .ent, .cif, .mmcif       entries, the first model of each, see `read_biomolecule`
+    .traj                          frames, as ASE writes them
+    ============================== ============================================================
     """
     path = Path(file)
     if not path.is_file():
@@ -87,19 +68,7 @@ def read_structures(file: str | os.PathLike[str]) -> list[Structure]:
 
 
 def as_structures(molecules: Any) -> list[Structure]:
-    """Molecules of files and of memory.
-
-    Parameters
-    ----------
-    molecules : path, ase.Atoms, Data, Batch, Structure, or a sequence of them
-        A string is the path of a file. A `Data` has ``z`` and ``pos`` (Angstrom), and ``cell`` and
-        ``pbc`` if it is periodic.
-
-    Raises
-    ------
-    TypeError
-        If it is something else.
-    """
+    """Molecules of files and of memory."""
     if isinstance(molecules, Structure) or not isinstance(molecules, Sequence | Batch | Data):
         molecules = [molecules]
     elif isinstance(molecules, str | Data | Batch):

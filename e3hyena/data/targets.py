@@ -17,17 +17,6 @@ from torch_geometric.datasets.qm9 import HAR2EV, atomrefs
 
 from e3hyena.registry import CATALOGUE
 
-__all__ = [
-    "COLUMNS",
-    "ELEMENTS",
-    "FORCES",
-    "TARGETS",
-    "Target",
-    "combine",
-    "energies_with_forces",
-    "raw_to_targets",
-]
-
 
 @dataclass(frozen=True)
 class Target:
@@ -91,17 +80,7 @@ class Target:
         return "energy" if self.has_forces else self.name
 
     def of(self, data: Data) -> Tensor:
-        """The target of every molecule in `data`.
-
-        Parameters
-        ----------
-        data : Data or Batch
-            Molecules of `QM9` or `QM9Extract`.
-
-        Returns
-        -------
-        value : Tensor of shape (num_graphs, dim)
-            In `unit`, dim being the dimension of `irreps`; (num_nodes, dim) of atoms.
+        """The target of every molecule, (num_graphs, dim), or atom, (num_nodes, dim), in `unit`.
 
         Examples
         --------
@@ -124,14 +103,7 @@ class Target:
 
 
 def combine(targets: Sequence[Target]) -> Target:
-    """Several targets as one, learned together; one stays what it is.
-
-    Examples
-    --------
-    >>> both = combine([TARGETS["gap"], TARGETS["dipole"]])
-    >>> both.name, both.unit, both.irreps, both.dim
-    ('gap, dipole', 'eV, D', '0e + 1o', 4)
-    """
+    """Several targets as one, learned together; one stays what it is."""
     if len(targets) == 1:
         return targets[0]
     for target in targets:
@@ -232,19 +204,6 @@ def raw_to_targets(raw: np.ndarray, z: np.ndarray, counts: np.ndarray) -> Tensor
 
     Energies are converted from Hartree to eV; the atomization energy of target 12 + k is target
     7 + k minus the reference energies of the atoms. All of it in float64, rounded once at the end.
-
-    Parameters
-    ----------
-    raw : ndarray of shape (num_graphs, 15)
-        The columns `COLUMNS` in their published units.
-    z : ndarray of shape (num_nodes,)
-        Atomic numbers, molecule after molecule.
-    counts : ndarray of shape (num_graphs,)
-        Atoms of every molecule.
-
-    Returns
-    -------
-    y : Tensor of shape (num_graphs, 19), float32
     """
     values = np.where(_HARTREE, HAR2EV * raw, raw)
     references = np.zeros((4, max(ELEMENTS.values()) + 1))

@@ -2,8 +2,6 @@
 
 from e3hyena._extras import require
 
-__all__ = ["ENERGY_UNITS", "LENGTH_UNITS", "energy_factor", "length_factor"]
-
 # Named as ASE names its constants; of a quotient, both parts are constants. Its own units are eV
 # and Angstrom.
 ENERGY_UNITS = ("eV", "kcal/mol", "kJ/mol", "Hartree", "Rydberg")
@@ -11,39 +9,12 @@ LENGTH_UNITS = ("Angstrom", "Bohr", "nm")
 
 
 def energy_factor(given: str, wanted: str) -> float:
-    """Number by which an energy in the unit `given` is multiplied to be in the unit `wanted`.
-
-    Parameters
-    ----------
-    given, wanted : {"eV", "kcal/mol", "kJ/mol", "Hartree", "Rydberg"}
-
-    Raises
-    ------
-    ValueError
-        If a unit is unknown.
-    ImportError
-        If the extra ``chem`` is not installed.
-
-    Examples
-    --------
-    >>> round(energy_factor("Hartree", "eV"), 3), round(energy_factor("eV", "kcal/mol"), 3)
-    (27.211, 23.061)
-    """
+    """Number by which an energy in the unit `given` is multiplied to be in the unit `wanted`."""
     return _value(given, ENERGY_UNITS, "energy") / _value(wanted, ENERGY_UNITS, "energy")
 
 
 def length_factor(given: str, wanted: str) -> float:
-    """Number by which a length in the unit `given` is multiplied to be in the unit `wanted`.
-
-    Parameters
-    ----------
-    given, wanted : {"Angstrom", "Bohr", "nm"}
-
-    Examples
-    --------
-    >>> round(length_factor("Bohr", "Angstrom"), 4)
-    0.5292
-    """
+    """Number by which a length in the unit `given` is multiplied to be in the unit `wanted`."""
     return _value(given, LENGTH_UNITS, "length") / _value(wanted, LENGTH_UNITS, "length")
 
 

@@ -4,28 +4,9 @@ import subprocess
 import sys
 from pathlib import Path
 
-__all__ = ["download_wheel"]
-
 
 def download_wheel(requirement: str, folder: Path) -> Path:
-    """Download the wheel of a package, without its dependencies.
-
-    Parameters
-    ----------
-    requirement : str
-        Package and version, such as ``"qm9pack==1.0.3"``.
-    folder : Path
-        Existing folder to put it in. A wheel of this version that lies there is kept.
-
-    Returns
-    -------
-    wheel : Path
-
-    Raises
-    ------
-    RuntimeError
-        If pip fails; the message holds pip's last lines and what to do by hand.
-    """
+    """Download the wheel of a package, without its dependencies."""
     name, _, version = requirement.partition("==")
     pattern = f"{name.replace('-', '_')}-{version}-*.whl"
     command = ["pip", "download", "--no-deps", "--only-binary=:all:", requirement, "--dest"]

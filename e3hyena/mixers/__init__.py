@@ -1,7 +1,5 @@
 """Ways to exchange information between tokens, one file each."""
 
-from __future__ import annotations
-
 import inspect
 from collections.abc import Mapping
 from typing import Any

@@ -1,15 +1,12 @@
 """Softmax attention over irreps: the baseline, and the better choice for few tokens."""
 
-from __future__ import annotations
-
 from typing import ClassVar
 
 import torch
 from torch import Tensor
 
-from e3hyena.mixers.heads import HeadsMixer, join_heads, split_heads
-from e3hyena.mixers.windowed import Falloff, pair_blocks, sum_pairs
-from e3hyena.ops.segments import Segments
+from e3hyena.mixers.heads import HeadsMixer, Weights, join_heads, split_heads
+from e3hyena.mixers.windowed import Falloff, pair_blocks
 from e3hyena.ops.window import Window
 
 _SMALLEST = 1e-30  # of what a distance leaves of a term, where terms are compared
@@ -34,40 +31,23 @@ class Attention(HeadsMixer):
     cost: ClassVar[str] = "O(N^2) time, O(N) memory"
     purpose: ClassVar[str] = "baseline, few tokens"
 
-    def forward(self, q: Tensor, k: Tensor, v: Tensor, segments: Segments) -> Tensor:
-        """Attend within every graph."""
-        if not self.hidden.dim:
-            return v
-        if self.falloff is not None:
-            return self._within(q, k, v, self.window(segments))
-        dense = segments.similar
-        parts = []
-        for group, *qkv in zip(
-            dense.groups, dense.gather(q), dense.gather(k), dense.gather(v), strict=True
-        ):
-            q_heads, k_heads, v_heads = (split_heads(x, self.heads) for x in qkv)
-            mask = group.mask(q.device)[:, None, None] if group.padded else None
-            attended = torch.nn.functional.scaled_dot_product_attention(
-                q_heads, k_heads, v_heads, attn_mask=mask
-            )
-            parts.append(join_heads(attended, self.hidden.num_channels))
-        return dense.scatter(parts, v)
+    def attend(self, sizes: Tensor, mask: Tensor | None, q: Tensor, k: Tensor, v: Tensor) -> Tensor:
+        """Softmax attention, by torch's kernel."""
+        q, k, v = (split_heads(x, self.heads) for x in (q, k, v))
+        mask = None if mask is None else mask[:, None, None]
+        attended = torch.nn.functional.scaled_dot_product_attention(q, k, v, attn_mask=mask)
+        return join_heads(attended, self.hidden.num_channels)
 
-    def _within(self, q: Tensor, k: Tensor, v: Tensor, window: Window) -> Tensor:
-        """Attend to the pairs of a window."""
-        falloff = self.falloff
-        assert falloff is not None
-        q, k, v = (self.to_heads(x) for x in (q, k, v))
-        q = q * q.shape[2] ** -0.5
+    def weights(self, q: Tensor, k: Tensor, window: Window, falloff: Falloff) -> Weights:
+        """Terms of the softmax, about the largest."""
         largest = _largest_terms(falloff, window, q, k)
 
-        def messages(source: Tensor, target: Tensor, square: Tensor) -> Tensor:
+        def weights(source: Tensor, target: Tensor, square: Tensor) -> tuple[Tensor, Tensor]:
             logits = _logits(q, k, source, target) - largest.index_select(0, target)
             weight = (falloff(square) * logits.exp())[:, :, None]
-            return torch.cat([weight * v.index_select(0, source), weight], dim=2)
+            return weight, weight
 
-        sums, total = sum_pairs(messages, window, len(q)).tensor_split([q.shape[2]], dim=2)
-        return self.from_heads(sums / total)
+        return weights
 
 
 def _logits(q: Tensor, k: Tensor, source: Tensor, target: Tensor) -> Tensor:

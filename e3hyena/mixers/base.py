@@ -1,7 +1,5 @@
 """What a mixer is: the only part of an operator that knows about other tokens."""
 
-from __future__ import annotations
-
 from typing import ClassVar
 
 from e3nn import o3

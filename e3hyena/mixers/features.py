@@ -1,7 +1,5 @@
 """The features of a mixer's kernel, with their frequencies."""
 
-from __future__ import annotations
-
 import math
 
 import torch
@@ -16,32 +14,8 @@ class KernelFeatures(nn.Module):
 
     See :func:`e3hyena.ops.features.features`. Products of two tokens' features are
     :math:`\sum_m\cos\omega_m(a-b)`, :math:`x\cdot y` and :math:`\sum_c (x_c\cdot y_c)^2`:
-    invariant, smooth, and finite sums of products.
-
-    Parameters
-    ----------
-    hidden : ChannelIrreps
-        Channels and per-channel irreps; a head owns C/H channels with D components together.
-    heads : int
-        H.
-    modes : int
-        M, the constant among them.
-    max_frequency : float
-        Largest initial frequency; the others are spaced geometrically below, down to 1/4.
-    degree : int
-        Largest tensor power: 0, 1 or 2.
-
-    Attributes
-    ----------
-    sizes : list of int
-        Features of every part: constant, cosines, sines, and one entry per tensor power.
-
-    Examples
-    --------
-    >>> features = KernelFeatures(ChannelIrreps("8x0e + 8x1o"), heads=4, modes=3, degree=1)
-    >>> coordinate, x = torch.randn(4, 2, 9), torch.randn(8, 4, 2, 9)
-    >>> features(coordinate, x).shape, features.sizes
-    (torch.Size([4, 2, 13, 9]), [1, 2, 2, 8])
+    invariant, smooth, and finite sums of products. `sizes` are the numbers of features: constant,
+    cosines, sines, and one entry per tensor power.
     """
 
     def __init__(

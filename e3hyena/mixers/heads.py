@@ -1,23 +1,21 @@
 """Channels grouped into heads."""
 
-from __future__ import annotations
+from collections.abc import Callable
+from typing import ClassVar, TypeAlias
 
-from typing import ClassVar
-
+import torch
 from torch import Tensor
 
 from e3hyena.irreps import ChannelIrreps
-from e3hyena.mixers.windowed import RangedMixer
+from e3hyena.mixers.windowed import Falloff, RangedMixer, sum_pairs
+from e3hyena.ops.segments import Segments
+from e3hyena.ops.window import Window
+
+Weights: TypeAlias = Callable[[Tensor, Tensor, Tensor], tuple[Tensor, Tensor]]
 
 
 def check_heads(heads: int | None, num_channels: int, *, default: int) -> int:
-    """Return the number of heads, or say which numbers fit the channels.
-
-    Examples
-    --------
-    >>> check_heads(None, 12, default=8)
-    6
-    """
+    """Return the number of heads, or say which numbers fit the channels."""
     divisors = [n for n in range(1, num_channels + 1) if num_channels % n == 0]
     if heads is None:
         return max(n for n in divisors if n <= default)
@@ -27,20 +25,7 @@ def check_heads(heads: int | None, num_channels: int, *, default: int) -> int:
 
 
 class HeadsMixer(RangedMixer):
-    """Base of the mixers that compare whole heads.
-
-    Parameters
-    ----------
-    hidden : ChannelIrreps
-        Channels and per-channel irreps.
-    heads : int, optional
-        Number of heads, a divisor of the channels. Default: the largest up to ``default_heads``.
-    tensor_product_gating : bool
-        Combine the result with the query by a tensor product, as Hyena does.
-    range : float, optional
-        Radius beyond which a token hears nobody, see
-        :class:`~e3hyena.mixers.windowed.RangedMixer`.
-    """
+    """Base of the mixers that compare whole heads: `attend` and `messages` are a subclass's."""
 
     default_heads: ClassVar[int] = 8
 
@@ -55,6 +40,35 @@ class HeadsMixer(RangedMixer):
         heads = check_heads(heads, hidden.num_channels, default=self.default_heads)
         super().__init__(hidden, heads, range)
         self.companion = "q" if tensor_product_gating else None
+
+    def forward(self, q: Tensor, k: Tensor, v: Tensor, segments: Segments) -> Tensor:
+        """Attend within every graph, or to the pairs of its window."""
+        if not self.hidden.dim:
+            return v
+        if self.falloff is not None:
+            return self._within(q, k, v, self.window(segments), self.falloff)
+        dense = segments.similar
+        groups = zip(dense.sizes, dense.masks, dense.together(q, k, v), strict=True)
+        return dense.scatter([self.attend(sizes, mask, *qkv) for sizes, mask, qkv in groups], v)
+
+    def attend(self, sizes: Tensor, mask: Tensor | None, q: Tensor, k: Tensor, v: Tensor) -> Tensor:
+        """Graphs of similar length, ``(C, d, B, N)``; ``mask`` is ``(B, N)``, if any is padded."""
+        raise NotImplementedError
+
+    def weights(self, q: Tensor, k: Tensor, window: Window, falloff: Falloff) -> Weights:
+        """Of pairs ``(source, target, square)``: the factors of the values and of their sum."""
+        raise NotImplementedError
+
+    def _within(self, q: Tensor, k: Tensor, v: Tensor, window: Window, falloff: Falloff) -> Tensor:
+        q, k, v = (self.to_heads(x) for x in (q, k, v))
+        weights = self.weights(q * q.shape[2] ** -0.5, k, window, falloff)
+
+        def messages(source: Tensor, target: Tensor, square: Tensor) -> Tensor:
+            factor, share = weights(source, target, square)
+            return torch.cat([factor * v.index_select(0, source), share], dim=2)
+
+        sums, total = sum_pairs(messages, window, len(q)).tensor_split([v.shape[2]], dim=2)
+        return self.from_heads(sums / total)
 
     def extra_repr(self) -> str:
         return f"heads={self.heads}, tensor_product_gating={self.companion is not None}"

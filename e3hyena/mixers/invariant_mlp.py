@@ -1,7 +1,5 @@
 """Small network of the invariants of a token."""
 
-from __future__ import annotations
-
 import torch
 from torch import Tensor, nn
 
@@ -16,16 +14,6 @@ class InvariantMLP(nn.Module):
 
     W are drawn from a unit normal and g = 1.5 makes y about as wide as s. Scaling the products
     instead of the weights lets one learning rate suit these and the weights of all other layers.
-
-    Parameters
-    ----------
-    num_in, num_out : int
-        Numbers of invariants n and of results; the hidden width h is twice the latter.
-
-    Examples
-    --------
-    >>> InvariantMLP(6, 4)(torch.randn(6, 10)).shape
-    torch.Size([4, 10])
     """
 
     def __init__(self, num_in: int, num_out: int) -> None:

@@ -1,14 +1,11 @@
 """Linear attention over irreps: one matrix of moments per graph and head."""
 
-from __future__ import annotations
-
 from typing import ClassVar
 
-import torch
 from torch import Tensor
 
-from e3hyena.mixers.heads import HeadsMixer
-from e3hyena.mixers.windowed import sum_pairs
+from e3hyena.mixers.heads import HeadsMixer, Weights
+from e3hyena.mixers.windowed import Falloff
 from e3hyena.ops.segments import Segments
 from e3hyena.ops.tiles import WIDTH, TiledSegments
 from e3hyena.ops.window import Window
@@ -31,49 +28,30 @@ class LinearAttention(HeadsMixer):
     purpose: ClassVar[str] = "baseline"
 
     def forward(self, q: Tensor, k: Tensor, v: Tensor, segments: Segments) -> Tensor:
-        """Attend within every graph."""
-        if not self.hidden.dim:
-            return v
-        if self.falloff is not None:
-            return self._within(q, k, v, self.window(segments))
-        if isinstance(segments, TiledSegments):
-            return self._tiled(q, k, v, segments)
-        dense = segments.similar
-        parts = []
-        for group, *qkv in zip(
-            dense.groups, dense.gather(q), dense.gather(k), dense.gather(v), strict=True
-        ):
-            c, d, b, n = qkv[0].shape
-            width = c // self.heads * d
-            q_heads, k_heads, v_heads = (
-                x.reshape(self.heads, width, b, n).transpose(1, 2) for x in qkv
-            )
-            sizes = q.new_tensor(group.lengths)[:, None, None]
-            moments = v_heads @ k_heads.transpose(2, 3) / (sizes * width**0.5)
-            parts.append((moments @ q_heads).transpose(1, 2).reshape(c, d, b, n))
-        return dense.scatter(parts, v)
-
-    def _tiled(self, q: Tensor, k: Tensor, v: Tensor, tiles: TiledSegments) -> Tensor:
-        """The same for graphs of any sizes, while torch exports."""
+        """Attend within every graph; in tiles while torch exports."""
+        if self.falloff is not None or not isinstance(segments, TiledSegments) or not q.shape[1]:
+            return super().forward(q, k, v, segments)
         shape = self.heads, q.shape[0] // self.heads * q.shape[1], -1, WIDTH
-        q, k, v = (tiles.gather(x).reshape(shape).transpose(1, 2) for x in (q, k, v))
-        sizes = tiles.sizes.to(q.dtype)[:, None, None]
-        moments = tiles.sum(v @ k.transpose(2, 3), dim=1) / (sizes * q.shape[2] ** 0.5)
-        out = (tiles.spread(moments, dim=1) @ q).transpose(1, 2)
-        return tiles.scatter(out.reshape(self.hidden.num_channels, self.hidden.dim, -1, WIDTH))
+        q, k, v = (segments.gather(x).reshape(shape).transpose(1, 2) for x in (q, k, v))
+        sizes = segments.sizes.to(q.dtype)[:, None, None]
+        moments = segments.sum(v @ k.transpose(2, 3), dim=1) / (sizes * q.shape[2] ** 0.5)
+        out = (segments.spread(moments, dim=1) @ q).transpose(1, 2)
+        return segments.scatter(out.reshape(self.hidden.num_channels, self.hidden.dim, -1, WIDTH))
 
-    def _within(self, q: Tensor, k: Tensor, v: Tensor, window: Window) -> Tensor:
-        """Means over the pairs of a window."""
-        falloff = self.falloff
-        assert falloff is not None
-        q, k, v = (self.to_heads(x) for x in (q, k, v))
-        q = q * q.shape[2] ** -0.5
+    def attend(self, sizes: Tensor, mask: Tensor | None, q: Tensor, k: Tensor, v: Tensor) -> Tensor:
+        """Read the matrix of moments."""
+        c, d, b, n = q.shape
+        width = c // self.heads * d
+        q, k, v = (x.reshape(self.heads, width, b, n).transpose(1, 2) for x in (q, k, v))
+        moments = v @ k.transpose(2, 3) / sizes[:, None, None] / width**0.5
+        return (moments @ q).transpose(1, 2).reshape(c, d, b, n)
 
-        def messages(source: Tensor, target: Tensor, square: Tensor) -> Tensor:
+    def weights(self, q: Tensor, k: Tensor, window: Window, falloff: Falloff) -> Weights:
+        """Products of query and key."""
+
+        def weights(source: Tensor, target: Tensor, square: Tensor) -> tuple[Tensor, Tensor]:
             product = q.index_select(0, target) * k.index_select(0, source)
             weight = falloff(square)[:, :, None]
-            term = weight * product.sum(dim=2, keepdim=True)
-            return torch.cat([term * v.index_select(0, source), weight], dim=2)
+            return weight * product.sum(dim=2, keepdim=True), weight
 
-        sums, total = sum_pairs(messages, window, len(q)).tensor_split([q.shape[2]], dim=2)
-        return self.from_heads(sums / total)
+        return weights

@@ -1,7 +1,5 @@
 """The seed's mixer: the key is the filter."""
 
-from __future__ import annotations
-
 from typing import ClassVar
 
 import torch

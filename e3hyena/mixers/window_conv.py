@@ -1,7 +1,5 @@
 """The convolution of :class:`~e3hyena.mixers.coordinate.Coordinate` over the pairs of a window."""
 
-from __future__ import annotations
-
 import torch
 from torch import Tensor
 
@@ -19,23 +17,8 @@ def window_conv(
     .. math:: u_i = \sum_j f(r_{ij})\, w_j\, \big(\varphi(a_i,q_i)\, h\, \varphi(b_j,k_j)\big)\, z_j
               \Big/ \sum_j f(r_{ij})\, w_j
 
-    Parameters
-    ----------
-    a, b, weight : Tensor
-        Coordinates of queries and keys, and weights, ``(H, T)``.
-    q, k, z : Tensor
-        Queries, keys and values, ``(C, d, T)``.
-    frequencies : Tensor
-        ``(H, M - 1)``.
-    taps : Tensor
-        Real and imaginary filter and gains of every row, ``(2 M - 1 + degree, C, d)``.
-    falloff : Falloff
-    window : Window
-
-    Returns
-    -------
-    Tensor
-        ``(C, d, T)``.
+    ``a, b, weight`` are ``(H, T)``, ``q, k, z`` and the result ``(C, d, T)``, ``frequencies``
+    ``(H, M - 1)``; ``taps``, ``(2 M - 1 + degree, C, d)``, as for :func:`~e3hyena.ops.set_conv`.
     """
     heads, modes = len(frequencies), frequencies.shape[1] + 1
     filter_taps, gains = _heads(taps, heads).split([2 * modes - 1, len(taps) - 2 * modes + 1])

@@ -1,7 +1,5 @@
 """Mixers of finite range: what falls off with distance, and sums over the tokens within."""
 
-from __future__ import annotations
-
 import functools
 import math
 from collections.abc import Callable, Iterator
@@ -27,24 +25,6 @@ class Falloff(nn.Module):
     and zero beyond R, where f, its slope and its curvature vanish. The lengths :math:`\lambda_h`
     are learned; they start between R/8 and R. f is a smooth function of the positions, also where
     two tokens coincide.
-
-    Parameters
-    ----------
-    radius : float
-        R, in the unit of the positions.
-    heads : int
-        Number of lengths.
-
-    Raises
-    ------
-    ValueError
-        If the radius is not positive and finite.
-
-    Examples
-    --------
-    >>> falloff = Falloff(10.0, heads=2)
-    >>> [round(v, 3) for v in falloff(torch.tensor([0.0, 25.0, 100.0]))[:, 1].tolist()]
-    [1.0, 0.375, 0.0]
     """
 
     def __init__(self, radius: float, heads: int) -> None:
@@ -76,15 +56,6 @@ class RangedMixer(Mixer):
 
     Such a mixer hears the pairs of ``segments.window``, which a network that knows the positions
     sets; the features alone do not say who is near.
-
-    Parameters
-    ----------
-    hidden : ChannelIrreps
-        Channels and per-channel irreps.
-    heads : int
-        Number of heads.
-    range : float, optional
-        Radius beyond which a token hears nobody; None: it hears its whole graph.
     """
 
     ranged: ClassVar[bool] = True

@@ -1,7 +1,5 @@
 """Conservative forces and stress: derivatives of a predicted energy."""
 
-from __future__ import annotations
-
 from collections.abc import Iterator
 from contextlib import contextmanager, nullcontext
 from typing import Any
@@ -10,6 +8,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn.attention import SDPBackend, sdpa_kernel
 
+from e3hyena.models.second_derivatives import check_second_derivatives
 from e3hyena.ops.exporting import exporting
 
 
@@ -38,15 +37,13 @@ def energy_and_forces(
     model : nn.Module
         ``model(z, pos, batch, **arguments)`` gives ``(num_graphs, 1)``, such as a
         :class:`HyenaNet` with ``irreps_out="0e"``.
-    z : Tensor
-        Atomic numbers, ``(num_atoms,)``.
-    pos : Tensor
-        Positions, ``(num_atoms, 3)``.
-    batch : Tensor, optional
-        Graph of every atom, ``(num_atoms,)``.
+    z, pos, batch : Tensor
+        Atomic numbers, positions ``(num_atoms, 3)``, and graph of every atom (optional).
     create_graph : bool
         Keep what is needed to differentiate the forces again: True to train on them. Attention
-        is computed without torch's fused kernels then, which have no second derivative.
+        is computed without torch's fused kernels then, which have no second derivative. On a GPU
+        second derivatives are compared with the CPU's once, see
+        :func:`~e3hyena.models.second_derivatives.check_second_derivatives`.
     **arguments
         Passed on to the model.
 
@@ -62,6 +59,8 @@ def energy_and_forces(
     ------
     ValueError
         If the model gives anything but one number per graph.
+    RuntimeError
+        If second derivatives are wrong on this GPU.
 
     Examples
     --------
@@ -72,6 +71,8 @@ def energy_and_forces(
     >>> energy.shape, forces.shape, bool(forces.sum(dim=0).abs().max() < 1e-5)
     (torch.Size([1, 1]), torch.Size([3, 3]), True)
     """
+    if create_graph and pos.is_cuda:
+        check_second_derivatives(pos.device)
     with _differentiable(create_graph):
         z, pos, batch, arguments = _normal((z, pos, batch, arguments))
         has_graph = pos.requires_grad
@@ -111,17 +112,13 @@ def energy_forces_stress(
         As in :func:`energy_and_forces`.
     cell : Tensor
         Rows are lattice vectors, ``(num_graphs, 3, 3)``, or ``(3, 3)`` for all graphs.
-    create_graph : bool
-        Keep what is needed to differentiate forces and stress again: True to train on them.
-    **arguments
-        Passed on to the model, such as ``pbc``, or ``edge_index`` with ``shifts``.
+    create_graph, **arguments
+        As in :func:`energy_and_forces`; such as ``pbc``, or ``edge_index`` with ``shifts``.
 
     Returns
     -------
-    energy : Tensor
-        ``(num_graphs, 1)``.
-    forces : Tensor
-        ``(num_atoms, 3)``, in units of the energy over units of ``pos``.
+    energy, forces : Tensor
+        As of :func:`energy_and_forces`.
     stress : Tensor
         ``(num_graphs, 3, 3)``, symmetric, in units of the energy over those of ``pos`` cubed.
 
@@ -141,6 +138,8 @@ def energy_forces_stress(
     >>> bool(forces.abs().max() < 1e-4), stress.shape
     (True, torch.Size([1, 3, 3]))
     """
+    if create_graph and pos.is_cuda:
+        check_second_derivatives(pos.device)
     with _differentiable(create_graph):
         z, pos, batch, cell, arguments = _normal((z, pos, batch, cell, arguments))
         if cell is None or cell.shape[-2:] != (3, 3) or cell.dim() > 3:

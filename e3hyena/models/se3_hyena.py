@@ -1,7 +1,5 @@
 """The paper's operator, as a preset of the library's parts."""
 
-from __future__ import annotations
-
 import torch
 from torch import Tensor, nn
 
@@ -60,9 +58,7 @@ class SE3Hyena(nn.Module):
     ) -> None:
         super().__init__()
         self.irreps_in = parse_irreps(irreps_in, "irreps_in")
-        self.irreps_out = (
-            self.irreps_in if irreps_out is None else parse_irreps(irreps_out, "irreps_out")
-        )
+        self.irreps_out = parse_irreps(irreps_out, "irreps_out", self.irreps_in)
         self.irreps_hidden = ChannelIrreps(parse_irreps(irreps_hidden, "irreps_hidden")).irreps
         self.num_scalars = self.irreps_hidden.count("0e")
         self.num_vectors = self.irreps_hidden.count("1o")

@@ -11,15 +11,6 @@ from e3hyena.nn.operator import HyenaOperator
 from e3hyena.nn.short_conv import ShortConv
 
 __all__ = [
-    "FeedForward",
-    "Gate",
-    "HyenaBlock",
-    "HyenaOperator",
-    "Interaction",
-    "Linear",
-    "LocalGlobalBlock",
-    "RMSNorm",
-    "ShortConv",
-    "TensorProductMLP",
-    "TokenNorm",
-]
+    "FeedForward", "Gate", "HyenaBlock", "HyenaOperator", "Interaction", "Linear",
+    "LocalGlobalBlock", "RMSNorm", "ShortConv", "TensorProductMLP", "TokenNorm",
+]  # fmt: skip

@@ -1,7 +1,5 @@
 """Hyena block: what replaces a transformer block."""
 
-from __future__ import annotations
-
 from collections.abc import Mapping
 from typing import Any
 

@@ -1,7 +1,5 @@
 """From atoms to irreps: what an atom is, and, where asked for, where it sits."""
 
-from __future__ import annotations
-
 import torch
 from e3nn import o3
 from torch import Tensor, nn
@@ -17,17 +15,6 @@ class ElementEmbedding(nn.Module):
     r"""Embed atoms by element alone: learned scalars, and zeros for all other irreps.
 
     Nothing depends on positions, so what a network makes of it is as local as its layers are.
-
-    Parameters
-    ----------
-    irreps : o3.Irreps or str
-        Irreps of the result.
-
-    Examples
-    --------
-    >>> x = ElementEmbedding("4x0e + 2x1o")(torch.tensor([8, 1, 1]))
-    >>> x.shape, bool(x[:, 4:].any())
-    (torch.Size([3, 10]), False)
     """
 
     def __init__(self, irreps: IrrepsLike) -> None:
@@ -59,13 +46,6 @@ class AtomEmbedding(nn.Module):
 
     for irreps of natural parity (:math:`p=(-1)^l`); the others start at zero. Everything is a
     smooth function of r, at the centroid as well.
-
-    Parameters
-    ----------
-    irreps : o3.Irreps or str
-        Irreps of the result.
-    length : float
-        r0, in the unit of the positions (Angstrom for molecules).
     """
 
     def __init__(self, irreps: IrrepsLike, *, length: float = 2.0, num_basis: int = 8) -> None:

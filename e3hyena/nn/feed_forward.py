@@ -1,7 +1,5 @@
 """Token-wise networks: gated, and with a tensor product."""
 
-from __future__ import annotations
-
 import torch
 from torch import Tensor, nn
 

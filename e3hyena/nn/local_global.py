@@ -1,7 +1,6 @@
 """Any local message passing, then a Hyena block."""
 
-from __future__ import annotations
-
+from collections.abc import Callable
 from typing import Any
 
 from torch import Tensor, nn
@@ -84,29 +83,25 @@ class LocalGlobalBlock(nn.Module):
         batch: Tensor | Segments | None = None,
         **arguments: Any,
     ) -> Tensor:
-        """Neighbours first, then everybody.
+        """Neighbours first, then everybody; ``(num_nodes, irreps.dim)`` -> the same.
 
         Parameters
         ----------
-        x : Tensor
-            Features, ``(num_nodes, irreps.dim)``.
-        edge_index : Tensor
-            What the interaction takes under this name, ``(2, num_edges)`` in PyG.
+        x, edge_index : Tensor
+            Features, and what the interaction takes under this name, ``(2, num_edges)`` in PyG.
         batch : Tensor, optional
             Graph of every node, ``(num_nodes,)``, sorted. Without it all nodes are one graph.
         **arguments
             Passed to the interaction by name, such as ``edge_attr`` or ``pos``.
-
-        Returns
-        -------
-        Tensor
-            ``(num_nodes, irreps.dim)``, dtype of ``x``.
         """
         check_features(x, self._layout)
         with full_precision(x):
             y = to_working(x, self)
             if self.norm is not None:
-                message = self.interaction(self.norm(y), edge_index=edge_index, **arguments)
+                interaction: Callable[..., Tensor] = self.interaction
+                if isinstance(batch, Segments):
+                    interaction = batch.across(interaction)
+                message = interaction(self.norm(y), edge_index=edge_index, **arguments)
                 self._check(message, y)
                 y = y + message
             return self.block(y, batch).to(x.dtype)

@@ -1,7 +1,5 @@
 """Kinds of irreps that linear maps cannot reach, as products of a token's features."""
 
-from __future__ import annotations
-
 import torch
 from e3nn import o3
 from torch import Tensor, nn
@@ -21,17 +19,6 @@ class Products(nn.Module):
 
     From scalars and vectors come pseudovectors and quadrupoles (two vectors), and pseudoscalars and
     octupoles (three): chirality, magnetic moments, polarisabilities.
-
-    Parameters
-    ----------
-    irreps_in, irreps_out : o3.Irreps or str
-        Irreps of the tokens and of the result.
-
-    Examples
-    --------
-    >>> products = Products("8x0e + 8x1o", "0o + 2x1e")
-    >>> products(torch.randn(5, 32)).shape
-    torch.Size([5, 7])
     """
 
     def __init__(self, irreps_in: IrrepsLike, irreps_out: IrrepsLike) -> None:

@@ -1,7 +1,5 @@
 """Which kinds of irreps can be anything but zero: parity and the triangle rule decide."""
 
-from __future__ import annotations
-
 import warnings
 from collections.abc import Callable, Iterable
 
@@ -11,13 +9,7 @@ Kinds = set[o3.Irrep]
 
 
 def kinds(irreps: o3.Irreps) -> Kinds:
-    """Distinct irreps that occur.
-
-    Examples
-    --------
-    >>> sorted(kinds(o3.Irreps("2x1o + 0x2e + 4x0e")))
-    [0e, 1o]
-    """
+    """Distinct irreps that occur."""
     return {ir for mul, ir in irreps if mul}
 
 
@@ -26,11 +18,6 @@ def on_the_way(wanted: Iterable[o3.Irrep]) -> Kinds:
 
     Polar kinds (1o, 2e, ...) are harmonics of one vector, axial ones (1e, 2o, ...) products of a
     harmonic and a vector; ``0o`` takes three vectors, by way of 1o and 1e.
-
-    Examples
-    --------
-    >>> sorted(on_the_way([o3.Irrep("0o")])), sorted(on_the_way([o3.Irrep("2o")]))
-    ([0o, 0e, 1o, 1e], [0e, 1o, 2o, 2e])
     """
     found = {o3.Irrep("0e")}
     for ir in wanted:
@@ -54,13 +41,7 @@ def fewest(own: Kinds, more: Kinds, enough: Callable[[Kinds], bool]) -> Kinds | 
 
 
 def with_kinds(irreps: o3.Irreps, found: Kinds) -> o3.Irreps:
-    """The irreps, with further kinds of the largest multiplicity among them.
-
-    Examples
-    --------
-    >>> with_kinds(o3.Irreps("8x0e + 4x1o"), {o3.Irrep("1o"), o3.Irrep("1e")})
-    8x0e+4x1o+8x1e
-    """
+    """The irreps, with further kinds of the largest multiplicity among them."""
     largest = max((mul for mul, _ in irreps), default=0) or 1
     new = [(largest, ir) for ir in sorted(found - kinds(irreps))]
     return (irreps + o3.Irreps(new)).sort().irreps.simplify()

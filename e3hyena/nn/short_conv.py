@@ -1,7 +1,5 @@
 """Short depthwise convolution along the order of the tokens."""
 
-from __future__ import annotations
-
 import torch
 from torch import Tensor, nn
 

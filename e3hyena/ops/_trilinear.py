@@ -11,8 +11,6 @@ either is made of the same two, so gradients of any order need no further kernel
 operands are saved: spectra are computed again where they are needed.
 """
 
-from __future__ import annotations
-
 from collections.abc import Sequence
 from typing import Any
 

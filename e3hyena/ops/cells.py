@@ -14,15 +14,7 @@ _FLAT = 1e-6  # of the longest lattice vector: a cell thinner than that has no v
 
 
 class Cells(NamedTuple):
-    """Lattice vectors, and along which of them the atoms repeat.
-
-    Attributes
-    ----------
-    vectors : Tensor
-        Rows are lattice vectors, ``(num_graphs, 3, 3)``, in the unit of the positions.
-    pbc : Tensor
-        ``(num_graphs, 3)``, bool.
-    """
+    """Lattice vectors (rows), ``(num_graphs, 3, 3)``, and along which the atoms repeat, bool."""
 
     vectors: Tensor
     pbc: Tensor
@@ -31,30 +23,7 @@ class Cells(NamedTuple):
     def build(
         cls, cell: Tensor | Cells | None, pbc: Tensor | None, segments: Segments, like: Tensor
     ) -> Cells | None:
-        """Check what a caller gave; None where nothing is periodic.
-
-        Parameters
-        ----------
-        cell : Tensor, optional
-            ``(num_graphs, 3, 3)``, or ``(3, 3)`` for all graphs.
-        pbc : Tensor, optional
-            ``(num_graphs, 3)``, or ``(3,)`` for all; by default every direction is periodic.
-        segments : Segments
-        like : Tensor
-            Whose dtype and device the vectors get.
-
-        Raises
-        ------
-        ValueError
-            If shapes do not fit, if ``pbc`` comes without cell, or if periodic lattice vectors are
-            not finite or linearly dependent.
-
-        Examples
-        --------
-        >>> cells = Cells.build(5 * torch.eye(3), None, Segments((2, 1)), torch.zeros(3, 3))
-        >>> cells.vectors.shape, cells.pbc.all()
-        (torch.Size([2, 3, 3]), tensor(True))
-        """
+        """Check what a caller gave; None where nothing is periodic."""
         number = segments.num_graphs
         if isinstance(cell, Cells):
             return cell
@@ -84,20 +53,7 @@ class Cells(NamedTuple):
         return cls(vectors, flags)
 
     def offsets(self, shifts: Tensor, graph: Tensor) -> Tensor:
-        """How far images are from their atoms: ``shifts @ cell`` of the graph of every edge.
-
-        Parameters
-        ----------
-        shifts : Tensor
-            Whole cells, ``(num_edges, 3)``.
-        graph : Tensor
-            ``(num_edges,)``.
-
-        Returns
-        -------
-        Tensor
-            ``(num_edges, 3)``; differentiable in the vectors.
-        """
+        """How far images are from their atoms, ``(num_edges, 3)``: ``shifts @ cell``."""
         shifts = shifts.to(self.vectors)
         if not exporting() and len(self.vectors) == 1:
             return shifts @ self.vectors[0]

@@ -1,34 +1,36 @@
 """Solid harmonics: spherical harmonics as polynomials, smooth at the origin."""
 
-from __future__ import annotations
+import functools
 
 import torch
 from e3nn import o3
 from torch import Tensor
 
 
-@torch.compiler.disable  # e3nn's code for them cannot be traced
 def solid_harmonics(vectors: Tensor, degrees: list[int]) -> Tensor:
     r"""Real solid harmonics :math:`|r|^l Y_l(r/|r|)`, one degree after the other.
 
-    Parameters
-    ----------
-    vectors : Tensor
-        Shape ``(T, 3)``.
-    degrees : list of int
-        The degrees l.
+    .. math:: Y_{l+1} = c_l\,\mathrm{CG}\big(Y_l \otimes r\big)
 
-    Returns
-    -------
-    Tensor
-        Shape ``(T, sum(2l+1))``, component normalised on the unit sphere.
-
-    Examples
-    --------
-    >>> solid_harmonics(torch.tensor([[0.0, 0.0, 2.0]]), [0, 1])
-    tensor([[1.0000, 0.0000, 0.0000, 3.4641]])
+    Of ``(T, 3)``: ``(T, sum(2l+1))``, component normalised on the unit sphere, in e3nn's basis. Two
+    matrix products per degree, which any tracer can follow.
     """
-    return o3.spherical_harmonics(degrees, vectors, normalize=False, normalization="component")
+    found = [vectors.new_ones(len(vectors), 1), vectors * 3**0.5]
+    for l in range(1, max(degrees, default=0)):
+        product = (found[l][:, :, None] * vectors[:, None]).flatten(1)
+        found.append(product @ _raising(l, vectors.dtype, str(vectors.device)))
+    return torch.cat([found[l] for l in degrees] or [vectors[:, :0]], dim=1)
+
+
+@functools.lru_cache(maxsize=64)
+def _raising(l: int, dtype: torch.dtype, device: str) -> Tensor:
+    """From products of degree l and vectors to degree l + 1, ``((2l+1) 3, 2l+3)``."""
+    with torch.inference_mode(False), torch.device("cpu"):
+        matrix = o3.wigner_3j(l, 1, l + 1, dtype=torch.float64).flatten(0, 1)
+        r = torch.tensor([0.6, -0.48, 0.64], dtype=torch.float64)
+        low, high = (o3.spherical_harmonics(n, r, False, "component") for n in (l, l + 1))
+        product = (low[:, None] * r).flatten() @ matrix
+        return (matrix * (product @ high) / product.square().sum()).to(device, dtype)
 
 
 def weighted_harmonics(
@@ -36,19 +38,8 @@ def weighted_harmonics(
 ) -> Tensor:
     """Weights times the harmonic of their degree, in the order of some irreps.
 
-    Parameters
-    ----------
-    weights : Tensor
-        Shape ``(T, W)``, one per copy of the entries that take part.
-    harmonics : list of Tensor
-        Harmonics by degree, each ``(T, 2l+1)``.
-    entries : list of (int, int, bool)
-        Multiplicity, degree, and whether the entry takes part; the others are zero.
-
-    Returns
-    -------
-    Tensor
-        Shape ``(T, sum(mul * (2l+1)))``.
+    Entries are (multiplicity, degree, whether it takes part); of ``(T, W)`` weights, one per copy
+    that takes part, and harmonics ``(T, 2l+1)`` by degree: ``(T, sum(mul * (2l+1)))``.
 
     Examples
     --------

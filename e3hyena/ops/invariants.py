@@ -1,7 +1,5 @@
 """Invariants of a token, channel by channel."""
 
-from __future__ import annotations
-
 import torch
 from torch import Tensor
 
@@ -15,24 +13,6 @@ def invariants(x: Tensor, channels: ChannelIrreps) -> Tensor:
 
     with :math:`\overline{x^2}` the mean over components: quadratic near zero, linear far out, so
     that gradients of any order are finite at zero vectors.
-
-    Parameters
-    ----------
-    x : Tensor
-        Shape ``(C, d, T)``.
-    channels : ChannelIrreps
-        What the channels hold.
-
-    Returns
-    -------
-    Tensor
-        Shape ``(C, num_copies, T)``.
-
-    Examples
-    --------
-    >>> channels = ChannelIrreps("4x0e + 4x1o")
-    >>> invariants(torch.randn(4, 4, 9), channels).shape
-    torch.Size([4, 2, 9])
     """
     parts = []
     for ir, block in channels.split(x).items():
@@ -51,24 +31,6 @@ def angles(x: Tensor, channels: ChannelIrreps) -> Tensor:
               s_c = \overline{x_c^2}
 
     for every irrep copy that is not an even scalar, the last channel meeting the first.
-
-    Parameters
-    ----------
-    x : Tensor
-        Shape ``(C, d, T)``.
-    channels : ChannelIrreps
-        What the channels hold.
-
-    Returns
-    -------
-    Tensor
-        Shape ``(C, num_copies without 0e, T)``.
-
-    Examples
-    --------
-    >>> channels = ChannelIrreps("4x0e + 4x1o")
-    >>> angles(torch.randn(4, 4, 9), channels).shape
-    torch.Size([4, 1, 9])
     """
     parts = [x[:, :0]]
     for ir, block in channels.split(x).items():

@@ -12,8 +12,6 @@ gradient. Gradients of gradients go through the same formulas in torch, as every
 elsewhere.
 """
 
-from __future__ import annotations
-
 from collections.abc import Sequence
 from typing import Any
 
@@ -29,32 +27,10 @@ def moments(
     coordinate: Tensor, weight: Tensor, x: Tensor, values: Tensor, frequencies: Tensor, degree: int,
     gram: bool,
 ) -> Tensor:  # fmt: skip
-    r"""S and, below it, G if wanted.
+    r"""S and, below it, G if wanted: ``(H, B, D + F, F)`` or ``(H, B, D, F)``.
 
-    Parameters
-    ----------
-    coordinate, weight : Tensor
-        ``(H, B, N)``; weights are not negative.
-    x, values : Tensor
-        ``(C, d, B, N)``.
-    frequencies : Tensor
-        ``(H, M - 1)``.
-    degree : int
-        Largest tensor power of x among the features.
-    gram : bool
-        Whether G is wanted.
-
-    Returns
-    -------
-    Tensor
-        ``(H, B, D + F, F)`` or ``(H, B, D, F)``.
-
-    Examples
-    --------
-    >>> import torch
-    >>> k, z, b = torch.randn(8, 4, 2, 9), torch.randn(8, 4, 2, 9), torch.randn(4, 2, 9)
-    >>> moments(b, torch.ones(4, 2, 9), k, z, torch.ones(4, 2), 1, True).shape
-    torch.Size([4, 2, 21, 13])
+    ``coordinate, weight`` are ``(H, B, N)``, weights not negative, ``x, values`` ``(C, d, B, N)``,
+    ``frequencies`` ``(H, M - 1)``; ``degree`` is the largest tensor power of x among the features.
     """
     operator = _moments if _opaque(degree) else formulas.moments
     out: Tensor = operator(coordinate, weight, x, values, frequencies, degree, gram)
@@ -64,15 +40,7 @@ def moments(
 def read(
     moments: Tensor, coordinate: Tensor, x: Tensor, frequencies: Tensor, degree: int
 ) -> Tensor:
-    """Moments ``(H, B, D, F)`` times the features of every token, ``(C, d, B, N)`` as x.
-
-    Examples
-    --------
-    >>> import torch
-    >>> q, a = torch.randn(8, 4, 2, 9), torch.randn(4, 2, 9)
-    >>> read(torch.ones(4, 2, 8, 13), a, q, torch.ones(4, 2), 1).shape
-    torch.Size([8, 4, 2, 9])
-    """
+    """Moments ``(H, B, D, F)`` times the features of every token, ``(C, d, B, N)`` as x."""
     operator = _read if _opaque(degree) else formulas.read
     out: Tensor = operator(moments, coordinate, x, frequencies, degree)
     return out

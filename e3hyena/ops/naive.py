@@ -1,7 +1,5 @@
 """Plain-loop references, written to be read. O(N^2) and slow; for tests."""
 
-from __future__ import annotations
-
 import torch
 from torch import Tensor
 
@@ -12,19 +10,7 @@ from e3hyena.ops.transforms import check_boundary
 def tensor_product(x1: Tensor, x2: Tensor, weight: Tensor, paths: Paths) -> Tensor:
     """Token-wise tensor product, one path after the other.
 
-    Parameters
-    ----------
-    x1, x2 : Tensor
-        Shapes ``(..., C, d1, N)`` and ``(..., C, d2, N)``.
-    weight : Tensor
-        Shape ``(num_paths, C)``.
-    paths : Paths
-        The per-channel paths.
-
-    Returns
-    -------
-    Tensor
-        Shape ``(..., C, d_out, N)``.
+    Same signature and result as :func:`e3hyena.ops.tensor_product`.
     """
     shape = (*torch.broadcast_shapes(x1.shape[:-2], x2.shape[:-2]), paths.dims[2], x1.shape[-1])
     y = torch.zeros(shape, dtype=x1.dtype, device=x1.device)

@@ -1,7 +1,5 @@
 """Who is near whom: in molecules, in large structures and in periodic cells."""
 
-from __future__ import annotations
-
 import importlib.util
 
 import numpy as np

@@ -1,10 +1,8 @@
 """Root-mean-square norm of the rows of features."""
 
-from __future__ import annotations
-
 from torch import Tensor
 
-from e3hyena.ops.backends import select
+from e3hyena.ops.backends import launches, select
 from e3hyena.ops.backends.eager import rows
 from e3hyena.ops.opaque import opaque, paired
 from e3hyena.ops.precision import full_precision
@@ -15,26 +13,9 @@ def norm(x: Tensor, weight: Tensor, scale: Tensor, eps: float) -> Tensor:
 
     .. math:: y_{rt} = s_r\, x_{rt} \Big/ \sqrt{\textstyle\sum_{\rho} w_\rho x_{\rho t}^2 +
               \varepsilon}
-
-    Parameters
-    ----------
-    x : Tensor
-        Components by tokens, ``(R, T)``, of any strides.
-    weight : Tensor
-        Weights of the squares, ``(R,)``; constants.
-    scale : Tensor
-        ``(R,)``.
-    eps : float
-        Added to the mean square.
-
-    Examples
-    --------
-    >>> import torch
-    >>> norm(torch.tensor([[3.0], [4.0]]), torch.ones(2), torch.tensor([1.0, 2.0]), 0.0)
-    tensor([[0.6000],
-            [1.6000]])
     """
-    if x.stride(-1) != 1:  # e3nn's layout, transposed: nothing to gain from contiguous tokens
+    if x.stride(-1) != 1 and not launches.few_launches(x.device):
+        # e3nn's layout, transposed: nothing to gain from contiguous tokens
         return rows.norm(x, weight, scale, eps)
     out: Tensor = _norm(x, weight, scale, eps)
     return out

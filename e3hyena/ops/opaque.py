@@ -6,9 +6,8 @@ gradient in terms that can be differentiated again, and a rule for ``torch.func.
 the members of the batch one after the other.
 """
 
-from __future__ import annotations
-
 import functools
+import typing
 from collections.abc import Callable, Sequence
 from typing import Any, TypeAlias
 
@@ -27,17 +26,15 @@ def opaque(
 ) -> Callable[[Callable[..., Any]], Callable[..., Any]]:
     """Register a function as the operator ``e3hyena::<its name>``.
 
-    Parameters
-    ----------
-    fake : callable
-        Of the same operands; results of the right shape without values.
-    gradient : callable, optional
-        ``gradient(needed, grad, *operands)``, with one grad per result; one gradient or None per
-        operand. ``needed`` says of which operands it is wanted. Without it the operator cannot be
-        differentiated.
+    ``fake`` gives results of the right shape without values; ``gradient(needed, grad, *operands)``,
+    with one grad per result, a gradient or None per operand, ``needed`` or not.
     """
 
     def register(function: Callable[..., Any]) -> Callable[..., Any]:
+        function.__annotations__ = {  # torch 2.4 understands neither strings nor other sequences
+            name: typing.Sequence[int] if hint == Sequence[int] else hint
+            for name, hint in typing.get_type_hints(function).items()
+        }
         name = f"e3hyena::{function.__name__.lstrip('_')}"
         operator = torch.library.custom_op(name, function, mutates_args=())
         operator.register_fake(fake)
@@ -84,11 +81,8 @@ def paired(
 ) -> Gradient:
     """A gradient from an opaque operator, and from torch where it is differentiated in turn.
 
-    Parameters
-    ----------
-    operator, formula : callable
-        Both compute gradients from ``(grad, *operands)``, by the operands at ``places``; the
-        formula in plain torch. Empty results stand for no gradient.
+    Operator and formula, the latter in plain torch, compute gradients from ``(grad, *operands)`` by
+    the operands at ``places``. Empty results stand for no gradient.
     """
 
     def gradient(needed: Sequence[bool], grad: Tensor, *operands: Any) -> Sequence[Tensor | None]:

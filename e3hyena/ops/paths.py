@@ -1,7 +1,5 @@
 """Tensor-product paths between the irreps of one channel."""
 
-from __future__ import annotations
-
 import functools
 
 import torch

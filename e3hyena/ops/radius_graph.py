@@ -1,7 +1,5 @@
 """All pairs of atoms within a cutoff, exactly."""
 
-from __future__ import annotations
-
 import itertools
 import math
 from collections.abc import Iterator

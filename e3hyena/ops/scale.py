@@ -1,7 +1,5 @@
 """One factor per irrep copy, channel and token."""
 
-from __future__ import annotations
-
 from collections.abc import Sequence
 
 from torch import Tensor
@@ -17,13 +15,6 @@ def scale_irreps(x: Tensor, factors: Tensor, channels: ChannelIrreps, gain: floa
     """Multiply every irrep copy by its factor, ``(C, d, T)`` by ``(C, copies, T)``, and by a gain.
 
     The factors are never spread over components, which would cost as much memory as ``x``.
-
-    Examples
-    --------
-    >>> import torch
-    >>> channels = ChannelIrreps("4x0e + 4x1o")
-    >>> scale_irreps(torch.ones(4, 4, 1), torch.tensor([[[5.0], [7.0]]] * 4), channels)[0, :, 0]
-    tensor([5., 7., 7., 7.])
     """
     widths = [w for ir, n in channels.copies.items() for w in [channels.widths[ir]] * n]
     scaled: Tensor = _scale(x, factors, widths, gain)

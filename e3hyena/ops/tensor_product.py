@@ -1,7 +1,5 @@
 """Tensor products of two signals of irreps: token by token, and as a long convolution."""
 
-from __future__ import annotations
-
 from collections.abc import Sequence
 
 import torch
@@ -21,10 +19,8 @@ def tensor_product(x1: Tensor, x2: Tensor, weight: Tensor, paths: Paths) -> Tens
     ----------
     x1, x2 : Tensor
         Shapes ``(..., C, d1, N)`` and ``(..., C, d2, N)``; leading dimensions broadcast.
-    weight : Tensor
-        Shape ``(num_paths, C)``.
-    paths : Paths
-        The per-channel paths.
+    weight, paths : Tensor, Paths
+        The per-channel paths, and a weight for each and every channel, ``(num_paths, C)``.
 
     Returns
     -------
@@ -59,10 +55,8 @@ def tensor_product_long_conv(
     ----------
     q, k : Tensor
         Shapes ``(..., C, d1, N)`` and ``(..., C, d2, N)``, time contiguous for speed.
-    weight : Tensor
-        Shape ``(num_paths, C)``.
-    paths : Paths
-        The per-channel paths.
+    weight, paths : Tensor, Paths
+        The per-channel paths, and a weight for each and every channel, ``(num_paths, C)``.
     boundary : {"circular", "causal", "same"}
         Which pairs fall on output i: ``i-j`` modulo N; ``i-j >= 0`` only; or the full convolution
         read from ``(N-1)//2`` on, as ``scipy.signal.convolve(mode="same")``.
@@ -97,27 +91,7 @@ def tensor_product_long_conv(
 def ragged_long_conv(
     q: Tensor, k: Tensor, weight: Tensor, paths: Paths, *, boundary: str, lengths: Sequence[int]
 ) -> Tensor:
-    """Convolve graphs that lie one after the other along the last axis, each by itself.
-
-    Parameters
-    ----------
-    q, k, weight, paths, boundary
-        As in :func:`tensor_product_long_conv`, without leading dimensions.
-    lengths : sequence of int
-        N of every graph; zero is legal.
-
-    Raises
-    ------
-    ValueError
-        Also if ``lengths`` do not add up to the last axis.
-
-    Examples
-    --------
-    >>> paths = Paths("0e", "0e", "0e")
-    >>> one, weight = torch.ones(1, 1, 5), torch.ones(1, 1)
-    >>> ragged_long_conv(one, one, weight, paths, boundary="circular", lengths=[2, 3])
-    tensor([[[2., 2., 3., 3., 3.]]])
-    """
+    """Convolve graphs that lie one after the other along the last axis, each by itself."""
     if q.dim() > 3 or k.dim() > 3 or sum(lengths) != q.shape[-1]:
         raise ValueError(
             f"lengths add up to {sum(lengths)} and q has shape {tuple(q.shape)}; they must add up "

@@ -5,7 +5,7 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
-from e3hyena.ops.segments import Segments, _Regroup
+from e3hyena.ops.segments import Segments, _Drop, _Spread
 
 WIDTH = 32  # tokens of a tile
 
@@ -37,8 +37,6 @@ class TiledSegments(Segments):
     ([0, 0, 2, 2, 2], [2, 0, 3], [0, 0, 2])
     """
 
-    num_graphs = 0  # known below; in the base class it follows from the lengths
-
     def __init__(
         self,
         num_tokens: int,
@@ -67,8 +65,9 @@ class TiledSegments(Segments):
             first + self.position // WIDTH,
             num_tokens // WIDTH + self.num_graphs + 1,
         )
-        self._place = tile * WIDTH + self.position % WIDTH
-        self._token = tokens.new_full((self._number * WIDTH,), -1).scatter(0, self._place, tokens)
+        place = tile * WIDTH + self.position % WIDTH
+        token = tokens.new_full((self._number * WIDTH,), -1).scatter(0, place, tokens)
+        self._indices = token.clamp(min=0), token < 0, place
         self.tile = tokens.new_zeros(self._number).scatter(0, tile, self.index)  # its graph
 
     @property
@@ -83,12 +82,12 @@ class TiledSegments(Segments):
 
     def gather(self, x: Tensor) -> Tensor:
         """``(..., T)`` -> ``(..., tiles, 32)``, zeros at padding."""
-        tiled: Tensor = _Regroup.apply(x, self._token, self._place)
+        tiled: Tensor = _Spread.apply(x, *self._indices)
         return tiled.unflatten(-1, (self._number, WIDTH))
 
     def scatter(self, x: Tensor) -> Tensor:
         """The reverse of :meth:`gather`; padding is dropped."""
-        tokens: Tensor = _Regroup.apply(x.flatten(-2), self._place, self._token)
+        tokens: Tensor = _Drop.apply(x.flatten(-2), *self._indices)
         return tokens
 
     def sum(self, x: Tensor, dim: int) -> Tensor:

@@ -1,7 +1,5 @@
 """All invariants of a token as one opaque operator: what small networks of a token read."""
 
-from __future__ import annotations
-
 import functools
 from collections.abc import Sequence
 from typing import Any
@@ -20,26 +18,6 @@ def token_scalars(x: Tensor, channels: ChannelIrreps, *, with_angles: bool = Tru
     """Invariants of every irrep copy, then inner products of neighbouring channels.
 
     See :func:`e3hyena.ops.invariants.invariants` and :func:`e3hyena.ops.invariants.angles`.
-
-    Parameters
-    ----------
-    x : Tensor
-        ``(C, d, T)``.
-    channels : ChannelIrreps
-        What the channels hold.
-    with_angles : bool
-        Whether the inner products are wanted.
-
-    Returns
-    -------
-    Tensor
-        ``(C * n, T)``, n the copies in a channel plus, with angles, those not even scalars.
-
-    Examples
-    --------
-    >>> import torch
-    >>> token_scalars(torch.randn(4, 4, 9), ChannelIrreps("4x0e + 4x1o")).shape
-    torch.Size([12, 9])
     """
     out: Tensor = _scalars(x, str(channels.irreps), with_angles)
     return out.flatten(0, 1)

@@ -14,8 +14,6 @@ boundary      P                      result
 Graphs of different N may share a P, each with its own boundary: they make a *transform batch*.
 """
 
-from __future__ import annotations
-
 import functools
 from collections import defaultdict
 from dataclasses import dataclass
@@ -36,11 +34,6 @@ def fast_length(n: int) -> int:
 
     Five rungs per octave, on average 9 % above n: ragged batches need few lengths, plans are
     used again, and many factors of two make a point cheaper than the finer 5-smooth lengths do.
-
-    Examples
-    --------
-    >>> [fast_length(n) for n in (1, 17, 97, 1009, 16383)]
-    [2, 18, 120, 1024, 16384]
     """
     return min(_rung(odd, n) for odd in (1, 3, 5, 9, 15))
 
@@ -57,11 +50,6 @@ def is_fast(n: int) -> bool:
 
     Measured: up to 64 points where no prime factor is above 13, beyond only where n is even
     without a prime factor above 7.
-
-    Examples
-    --------
-    >>> [n for n in range(1, 60) if not is_fast(n)]
-    [17, 19, 23, 29, 31, 34, 37, 38, 41, 43, 46, 47, 51, 53, 57, 58, 59]
     """
     small = n <= _SMALL
     if n % 2 and not small:
@@ -73,13 +61,7 @@ def is_fast(n: int) -> bool:
 
 
 def transform_length(num_tokens: int, boundary: str) -> int:
-    """Length P of the real transforms for a sequence of ``num_tokens`` tokens.
-
-    Examples
-    --------
-    >>> transform_length(96, "circular"), transform_length(97, "circular")
-    (96, 240)
-    """
+    """Length P of the real transforms for a sequence of ``num_tokens`` tokens."""
     n = num_tokens
     if boundary == "circular":
         return n if is_fast(n) else fast_length(2 * n - 1)
@@ -90,15 +72,7 @@ def transform_length(num_tokens: int, boundary: str) -> int:
 
 @dataclass(frozen=True)
 class TransformBatch:
-    """Graphs that share a transform length.
-
-    Attributes
-    ----------
-    length : int
-        P.
-    starts, sizes : tuple of int
-        First token and number of tokens of every graph.
-    """
+    """Graphs that share a transform length P: the first token and the number of tokens of each."""
 
     length: int
     starts: tuple[int, ...]
@@ -114,19 +88,21 @@ class TransformBatch:
 
 
 @functools.lru_cache(maxsize=64)
-def transform_batches(lengths: tuple[int, ...], boundary: str) -> list[TransformBatch]:
+def transform_batches(
+    lengths: tuple[int, ...], boundary: str, few: bool = False
+) -> list[TransformBatch]:
     """Graphs laid one after the other, by transform length; empty ones are left out.
 
-    Examples
-    --------
-    >>> [(b.length, b.sizes) for b in transform_batches((7, 0, 16, 8, 6), "circular")]
-    [(6, (6,)), (7, (7,)), (8, (8,)), (16, (16,))]
+    With ``few``, graphs of different size, up to 512 tokens, share one of three lengths: more
+    points, but a batch of molecules is one transform batch.
     """
     found: dict[int, list[tuple[int, int]]] = defaultdict(list)
+    few = few and len({n for n in lengths if n}) > 1
     start = 0
     for n in lengths:
         if n:
-            found[transform_length(n, boundary)].append((start, n))
+            shared = next((2 * size for size in (32, 128, 512) if few and n <= size), 0)
+            found[shared or transform_length(n, boundary)].append((start, n))
         start += n
     return [
         TransformBatch(length, *(tuple(values) for values in zip(*graphs, strict=True)))

@@ -1,7 +1,5 @@
 """Whom a token hears, where a mixer has a range: pairs of tokens within a radius."""
 
-from __future__ import annotations
-
 import torch
 from torch import Tensor
 
@@ -14,32 +12,9 @@ class Window:
     r"""Pairs :math:`j \to i` of a graph with :math:`|r_i-r_j| < R`, every token's own among them.
 
     Pairs beyond R have no influence and are not listed: their number grows with the number of
-    tokens, at fixed density. In a periodic cell every image of a token within R is a pair.
-
-    Parameters
-    ----------
-    pos : Tensor
-        Positions, ``(num_tokens, 3)``.
-    radius : float
-    segments : Segments
-    cells : Cells, optional
-        Where graphs are periodic.
-
-    Attributes
-    ----------
-    radius : float
-        R.
-    source, target : Tensor
-        Tokens j and i, ``(num_pairs,)``.
-    square : Tensor
-        :math:`|r_i-r_j|^2`, ``(num_pairs,)``; differentiable.
-
-    Examples
-    --------
-    >>> pos = torch.tensor([[0.0, 0, 0], [1, 0, 0], [5, 0, 0]])
-    >>> window = Window(pos, 2.0, Segments((3,)))
-    >>> window.source.tolist(), window.square.tolist()
-    ([1, 0, 0, 1, 2], [1.0, 1.0, 0.0, 0.0, 0.0])
+    tokens, at fixed density. In a periodic cell every image of a token within R is a pair. Tokens j
+    and i are `source` and `target`, ``(num_pairs,)``, and `square`, differentiable, their squared
+    distance.
     """
 
     def __init__(

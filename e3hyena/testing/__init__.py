@@ -13,17 +13,8 @@ from e3hyena.testing.parameters import perturb_parameters, train_steps
 from e3hyena.testing.permutation import assert_permutation_equivariant
 
 __all__ = [
-    "BATCH_TOLERANCE",
-    "NETWORK_TOLERANCE",
-    "OPERATOR_TOLERANCE",
-    "Element",
-    "Errors",
-    "Tolerance",
-    "assert_batch_independent",
-    "assert_equivariant",
-    "assert_permutation_equivariant",
-    "perturb_parameters",
-    "random_element",
-    "train_steps",
+    "BATCH_TOLERANCE", "NETWORK_TOLERANCE", "OPERATOR_TOLERANCE", "Element", "Errors",
+    "Tolerance", "assert_batch_independent", "assert_equivariant",
+    "assert_permutation_equivariant", "perturb_parameters", "random_element", "train_steps",
     "wigner_matrix",
-]
+]  # fmt: skip

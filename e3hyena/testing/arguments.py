@@ -92,17 +92,7 @@ def name_of(module: object) -> str:
 
 
 class Subject:
-    """A copy of the module in one dtype, called with arguments cast to it.
-
-    Parameters
-    ----------
-    module : Callable
-        A module, which is copied, or a function of tensors.
-    dtype : torch.dtype
-        Floating-point type of parameters, buffers, inputs and outputs.
-    kwargs : Mapping[str, Any]
-        Keyword arguments of every call.
-    """
+    """A copy of the module in one dtype, called with arguments cast to it."""
 
     def __init__(
         self, module: Callable[..., Any], dtype: torch.dtype, kwargs: Mapping[str, Any]

@@ -39,11 +39,9 @@ def assert_batch_independent(
     module : Callable
         Module or function of tensors whose first dimension counts tokens, with a keyword ``batch``.
         Left as it was found.
-    irreps_in : str or Irreps or sequence of these, optional
-        As in :func:`assert_equivariant`.
     sizes : sequence of int
         Number of tokens of each graph; zero is an empty graph.
-    args_in, kwargs, seeds, tolerance
+    irreps_in, args_in, kwargs, seeds, tolerance
         As in :func:`assert_equivariant`; tensors with one row per token are split among graphs.
     poison : bool
         False leaves out the NaN, for modules that reject it.

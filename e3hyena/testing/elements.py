@@ -28,10 +28,8 @@ def wigner_matrix(degree: int, rotation: Tensor) -> Tensor:
 
     Parameters
     ----------
-    degree : int
-        Degree l of the irrep.
-    rotation : Tensor
-        Proper rotation, shape (3, 3), float64.
+    degree, rotation : int, Tensor
+        Degree l of the irrep, and a proper rotation, shape (3, 3), float64.
 
     Returns
     -------
@@ -105,10 +103,6 @@ def random_element(
         Compose the rotation with the inversion, an element of O(3) outside SO(3).
     translation_scale : float
         Standard deviation of each component of the translation.
-
-    Returns
-    -------
-    element : Element
 
     Examples
     --------

@@ -16,15 +16,9 @@ def perturb_parameters(module: Module, scale: float = 0.1, seed: int = 0) -> Mod
     Parameters
     ----------
     module : Module
-        Changed and returned.
-    scale : float
-        Standard deviation of the noise.
-    seed : int
-        Seed of the noise.
-
-    Returns
-    -------
-    module : Module
+        Changed, and returned.
+    scale, seed : float, int
+        Standard deviation and seed of the noise.
 
     Examples
     --------
@@ -52,16 +46,12 @@ def train_steps(
     ----------
     module : Module
         Returns one tensor; changed.
-    inputs : sequence
-        Positional arguments of the module.
-    steps : int
-        Number of steps.
-    kwargs : mapping, optional
-        Keyword arguments of the module.
-    learning_rate : float
+    inputs, kwargs : sequence, mapping
+        Positional and keyword arguments of the module.
+    steps, learning_rate : int, float
         Of Adam.
     seed : int
-        Seed of the target.
+        Of the target.
 
     Returns
     -------

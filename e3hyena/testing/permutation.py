@@ -35,9 +35,7 @@ def assert_permutation_equivariant(
 
     Parameters
     ----------
-    module : Callable
-        Module or function of tensors whose first dimension counts tokens. Left as it was found.
-    irreps_in, args_in, num_tokens, seeds, tolerance, check_ratio
+    module, irreps_in, args_in, num_tokens, seeds, tolerance, check_ratio
         As in :func:`assert_equivariant`.
     kwargs : mapping, optional
         Keyword arguments. With a sorted ``batch`` tokens are re-listed within their graphs; other
@@ -46,12 +44,7 @@ def assert_permutation_equivariant(
     Returns
     -------
     errors : Errors
-        Largest relative error in each dtype.
-
-    Raises
-    ------
-    AssertionError
-        As in :func:`assert_equivariant`.
+        Largest relative error in each dtype; raises as :func:`assert_equivariant`.
 
     Examples
     --------

@@ -1,7 +1,5 @@
 """Interleaved timing: rivals take turns in one process, medians and spread are reported."""
 
-from __future__ import annotations
-
 import statistics
 import time
 from collections.abc import Callable, Mapping
@@ -13,17 +11,6 @@ def interleave(
     """Time every candidate once per round, after ``warmup`` uncounted rounds.
 
     The first rounds fault fresh memory in, which the allocator keeps from then on.
-
-    Returns
-    -------
-    timings : dict
-        Of every candidate the milliseconds over the rounds: median, minimum, maximum.
-
-    Examples
-    --------
-    >>> timings = interleave({"sum": lambda: sum(range(100)), "nothing": lambda: None}, repeats=3)
-    >>> sorted(timings), sorted(timings["sum"])
-    (['nothing', 'sum'], ['maximum', 'median', 'minimum'])
     """
     spent: dict[str, list[float]] = {name: [] for name in candidates}
     for turn in range(warmup + repeats):

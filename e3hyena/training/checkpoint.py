@@ -17,8 +17,6 @@ from e3hyena.training.scaling import Scaling
 from e3hyena.training.tasks import is_known, recorded_task
 from e3hyena.training.torch_files import read_torch, write_torch
 
-__all__ = ["FORMAT_VERSION", "ModelInfo", "load_model", "save_model"]
-
 FORMAT = "e3hyena-model"
 SAFETENSORS = ".safetensors"
 FORMAT_VERSION = 2  # 1 had no digest

@@ -2,16 +2,15 @@
 
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any, Literal, get_args, get_type_hints
 
 from e3hyena.registry import CATALOGUE, MIXERS, ORDERS, Registry
 from e3hyena.training.files import read_text, write_text
 
-__all__ = ["DataConfig", "ModelConfig", "OptimConfig", "TrainConfig"]
-
 # Fields that a continued run may change: where and how it runs, not what it computes.
 RUNTIME_FIELDS = frozenset(
-    {"output", "checkpoint_minutes", "accelerator", "threads", "tensorboard"}
+    {"output", "checkpoint_minutes", "accelerator", "devices", "nodes", "threads", "compile"}
+    | {"logger"}
 )
 
 
@@ -23,6 +22,13 @@ def _check(condition: bool, field_name: str, value: object, wanted: str) -> None
 def _check_name(registry: Registry[Any], field_name: str, value: str | None) -> None:
     known = f"one of {', '.join(registry)}, or null for none"
     _check(value is None or value in registry, field_name, value, known)
+
+
+def _check_nulls(kind: type, values: dict[str, Any], prefix: str = "") -> None:
+    """The parser lets a null through everywhere."""
+    for name, hint in get_type_hints(kind).items():
+        allowed = type(None) in get_args(hint)
+        _check(allowed or values[name] is not None, f"{prefix}{name}", None, "given, not null")
 
 
 @dataclass
@@ -65,15 +71,13 @@ class DataConfig:
     order: str | None = None
 
     def __post_init__(self) -> None:
-        _check(
-            self.source in CATALOGUE, "data.source", self.source, f"one of {', '.join(CATALOGUE)}"
-        )
+        known = f"one of {', '.join(CATALOGUE)}"
+        _check(self.source in CATALOGUE, "data.source", self.source, known)
         _check_name(ORDERS, "data.order", self.order)
         for split in ("train", "val", "test"):
             size = getattr(self, f"{split}_size")
-            _check(
-                size is None or size > 0, f"data.{split}_size", size, "positive, or null for all"
-            )
+            right = size is None or size > 0
+            _check(right, f"data.{split}_size", size, "positive, or null for all")
 
 
 @dataclass
@@ -113,12 +117,8 @@ class ModelConfig:
     def __post_init__(self) -> None:
         _check_name(MIXERS, "model.mixer", self.mixer)
         _check(self.num_layers > 0, "model.num_layers", self.num_layers, "positive")
-        _check(
-            self.cutoff is None or self.cutoff > 0,
-            "model.cutoff",
-            self.cutoff,
-            "a positive length in angstrom, or null for no message passing",
-        )
+        wanted = "a positive length in angstrom, or null for no message passing"
+        _check(self.cutoff is None or self.cutoff > 0, "model.cutoff", self.cutoff, wanted)
 
 
 @dataclass
@@ -130,7 +130,7 @@ class OptimConfig:
     epochs : int
         Passes over the training set.
     batch_size : int
-        Molecules per step.
+        Molecules per step, of all processes together.
     lr : float
         Largest learning rate.
     weight_decay : float
@@ -208,11 +208,20 @@ class TrainConfig:
         Longest time between two checkpoints (minutes); there is one after every epoch anyway.
     accelerator : {"auto", "cpu", "gpu"}
         Where to train.
+    devices : int
+        Processes of this machine that share every batch, one per GPU. The result is that of one.
+    nodes : int
+        Machines that do, with a common folder `output`: the same command on each, with NODE_RANK
+        (0, 1, ...), MASTER_ADDR and MASTER_PORT of the first in the environment.
     threads : int, optional
-        CPU threads; null: torch's choice, one per core. Small networks gain little from a second
-        one, and lose much by it where other programs use the cores.
-    tensorboard : bool
-        Also write the learning curve for TensorBoard, beside metrics.csv.
+        CPU threads of a process; null: torch's choice, one per core. Small networks gain little
+        from a second one, and lose much by it where other programs use the cores.
+    compile : bool
+        Compile the network with torch.compile, at its first step (a minute or more): for energies
+        and properties, with the mixer coordinate or none.
+    logger : {"tensorboard", "wandb"}, optional
+        Where else the learning curve goes, beside metrics.csv: files for TensorBoard, or Weights &
+        Biases (WANDB_MODE=offline keeps it on this machine). null: nowhere.
     data : DataConfig
         Which molecules are used.
     model : ModelConfig
@@ -230,22 +239,21 @@ class TrainConfig:
     max_minutes: float | None = None
     checkpoint_minutes: float = 5.0
     accelerator: Literal["auto", "cpu", "gpu"] = "auto"
+    devices: int = 1
+    nodes: int = 1
     threads: int | None = None
-    tensorboard: bool = False
+    compile: bool = False
+    logger: Literal["tensorboard", "wandb"] | None = None
     data: DataConfig = field(default_factory=DataConfig)
     model: ModelConfig = field(default_factory=ModelConfig)
     optim: OptimConfig = field(default_factory=OptimConfig)
 
     def __post_init__(self) -> None:
-        _check(
-            self.max_minutes is None or self.max_minutes > 0,
-            "max_minutes",
-            self.max_minutes,
-            "positive, or null for no limit",
-        )
-        _check(
-            self.threads is None or self.threads > 0, "threads", self.threads, "positive, or null"
-        )
+        limit, threads = self.max_minutes, self.threads
+        _check(limit is None or limit > 0, "max_minutes", limit, "positive, or null for no limit")
+        _check(threads is None or threads > 0, "threads", threads, "positive, or null")
+        for name in ("devices", "nodes"):
+            _check(getattr(self, name) > 0, name, getattr(self, name), "positive")
         _check(self.extend >= 0, "extend", self.extend, "a number of epochs, 0 or more")
         if self.extend and self.max_minutes is not None:
             raise ValueError(
@@ -290,14 +298,13 @@ class TrainConfig:
         except Exception as error:
             reason = " ".join(str(error).split())
             raise ValueError(f"the configuration does not hold: {reason}") from error
-        return cls(
-            **{
-                **checked,
-                "data": DataConfig(**checked["data"]),
-                "model": ModelConfig(**checked["model"]),
-                "optim": OptimConfig(**checked["optim"]),
-            }
-        )
+        groups = {"data": DataConfig, "model": ModelConfig, "optim": OptimConfig}
+        for name in groups:
+            _check(isinstance(checked[name], dict), name, checked[name], "a mapping of options")
+        _check_nulls(cls, checked)
+        for name, kind in groups.items():
+            _check_nulls(kind, checked[name], f"{name}.")
+        return cls(**{**checked, **{name: kind(**checked[name]) for name, kind in groups.items()}})
 
     def save(self, path: str | Path) -> None:
         """Write the configuration as YAML, whole or not at all."""

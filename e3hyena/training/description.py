@@ -18,8 +18,6 @@ from e3hyena.models import HyenaNet
 from e3hyena.training.scaling import NUM_ELEMENTS, Scaling
 from e3hyena.training.tasks import get_task, recorded_task
 
-__all__ = ["build_network", "check_description", "parse_object"]
-
 _LARGEST_DEGREE = 11  # what e3nn has Clebsch-Gordan coefficients for
 
 
@@ -93,29 +91,13 @@ def build_network(kwargs: dict[str, Any], weights: Mapping[str, Tensor], out: st
 
     Nothing is allocated or computed before the arguments are known to fit the weights, so that a
     changed number cannot make it take forever.
-
-    Parameters
-    ----------
-    kwargs : dict
-        Arguments of `HyenaNet`.
-    weights : mapping of str to Tensor
-        Its ``state_dict``.
-    out : str
-        Irreps of what it predicts.
-
-    Raises
-    ------
-    ValueError
-        If the arguments are of the wrong type or range, or do not fit the weights.
     """
     _check_arguments(kwargs, weights)
     try:
         with torch.random.fork_rng(devices=[]):
             with torch.device("meta"):
-                found = {
-                    name: value.shape for name, value in HyenaNet(**kwargs).state_dict().items()
-                }
-            if found != {name: value.shape for name, value in weights.items()}:
+                found = _shapes(HyenaNet(**kwargs).state_dict())
+            if found != _shapes(weights):
                 raise ValueError("its weights do not fit the network of this version")
             with torch.device("cpu"):
                 model = HyenaNet(**kwargs)
@@ -145,6 +127,7 @@ def _check_arguments(kwargs: dict[str, Any], weights: Mapping[str, Tensor]) -> N
         "boundary": (str, type(None)),
         "short_conv": (int,),
         "mixer_options": (dict, type(None)),
+        "moments": (str,),
     }
     for name, value in kwargs.items():
         _check(type(value) in kinds.get(name, ()), name, value)

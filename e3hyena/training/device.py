@@ -5,8 +5,6 @@ from contextlib import contextmanager
 
 import torch
 
-__all__ = ["cpu_threads", "device_of"]
-
 
 @contextmanager
 def cpu_threads(number: int | None) -> Iterator[None]:
@@ -29,11 +27,6 @@ def cpu_threads(number: int | None) -> Iterator[None]:
 
 def device_of(accelerator: str) -> str:
     """Name of the device for "auto", "cpu" or "gpu".
-
-    Raises
-    ------
-    ValueError
-        If the word is another, or "gpu" is asked for where there is none.
 
     Examples
     --------

@@ -13,17 +13,6 @@ from e3hyena.training.parts import labels_of, means, outputs_of, part_errors, pr
 from e3hyena.training.scaling import Scaling
 from e3hyena.training.tasks import errors, force_errors
 
-__all__ = [
-    "Panel",
-    "evaluate",
-    "guess_errors",
-    "mean_predictor",
-    "predict_forces",
-    "predict_molecules",
-    "predict_parts",
-    "summarise",
-]
-
 
 class Panel(NamedTuple):
     """Labels and predictions to be drawn against each other, any shape."""
@@ -35,61 +24,11 @@ class Panel(NamedTuple):
 
 
 @torch.no_grad()
-def predict_molecules(
-    model: HyenaNet,
-    info: ModelInfo,
-    molecules: Molecules,
-    *,
-    batch_size: int = 64,
-    device: str = "cpu",
-) -> Tensor:
-    """Predict the property of every molecule.
-
-    Parameters
-    ----------
-    model, info
-        As `load_model` returns them.
-    molecules : Molecules
-        Its labels are not used.
-    batch_size : int
-        Molecules per call; the result does not depend on it beyond rounding.
-    device : str
-        Where to compute.
-
-    Returns
-    -------
-    predicted : Tensor of shape (num_graphs, dim), float64
-        In ``info.task.unit``.
-    """
-    model = model.to(device)
-    output = [
-        model(part.z, part.pos, part.batch, **part.lattice).cpu()
-        for part in (part.to(device) for part in EvalLoader(molecules, batch_size))
-    ]
-    return info.scaling.to_property(torch.cat(output), molecules.z, molecules.batch)
-
-
-@torch.no_grad()
 def predict_parts(
-    model: HyenaNet,
-    info: ModelInfo,
-    molecules: Molecules,
-    *,
-    batch_size: int = 64,
+    model: HyenaNet, info: ModelInfo, molecules: Molecules, *, batch_size: int = 64,
     device: str = "cpu",
-) -> list[Tensor]:
-    """Predict every quantity of the task, of molecules and of atoms.
-
-    Parameters
-    ----------
-    model, info, molecules, batch_size, device
-        See `predict_molecules`.
-
-    Returns
-    -------
-    predicted : list of Tensor of shape (num_graphs, dim) or (num_tokens, dim), float64
-        In the units of ``info.task.each``.
-    """
+) -> list[Tensor]:  # fmt: skip
+    """Every quantity of the task, ``(num_graphs, dim)`` or ``(num_atoms, dim)``, in its unit."""
     model = model.to(device)
     parts = []
     for batch in EvalLoader(molecules, batch_size):
@@ -101,27 +40,10 @@ def predict_parts(
 
 
 def predict_forces(
-    model: HyenaNet,
-    info: ModelInfo,
-    molecules: Molecules,
-    *,
-    batch_size: int = 64,
+    model: HyenaNet, info: ModelInfo, molecules: Molecules, *, batch_size: int = 64,
     device: str = "cpu",
-) -> tuple[Tensor, Tensor]:
-    """Predict the energy of every molecule and the force on every atom.
-
-    Parameters
-    ----------
-    model, info, molecules, batch_size, device
-        See `predict_molecules`.
-
-    Returns
-    -------
-    energy : Tensor of shape (num_graphs, 1), float64
-        In ``info.task.unit``.
-    force : Tensor of shape (num_tokens, 3), float64
-        In ``info.task.unit`` per Angstrom.
-    """
+) -> tuple[Tensor, Tensor]:  # fmt: skip
+    """Predict energies of molecules and forces on atoms, in ``info.task.unit`` (per Angstrom)."""
     model = model.to(device)
     parts = [
         energy_and_forces(model, part.z, part.pos, part.batch, **part.lattice)
@@ -135,15 +57,7 @@ def predict_forces(
 def evaluate(
     model: HyenaNet, info: ModelInfo, test: Molecules, *, device: str = "cpu"
 ) -> tuple[dict[str, float], list[Panel]]:
-    """Mean of every metric over the molecules, and what a parity plot shows.
-
-    Parameters
-    ----------
-    model, info, device
-        See `predict_molecules`.
-    test : Molecules
-        With labels in the property's unit.
-    """
+    """Mean of every metric over the molecules, and what a parity plot shows."""
     task = info.task
     if task.has_forces:
         assert test.force is not None
@@ -222,23 +136,7 @@ def _guess_parts(
 def mean_predictor(task: Target, train: Tensor, test: Tensor) -> dict[str, float]:
     """Metrics of the best guess that knows the training labels only, of a property.
 
-    Parameters
-    ----------
-    task : Target
-    train, test : Tensor of shape (num_graphs, dim)
-        Labels.
-
-    Returns
-    -------
-    metrics : dict of str to float
-        For a scalar: guessing the mean. For a vector: ``"norm_mae"`` guesses the mean length,
-        ``"vector_error"`` the mean vector.
-
-    Examples
-    --------
-    >>> from e3hyena.data import TARGETS
-    >>> mean_predictor(TARGETS["mu"], torch.tensor([[1.0], [3.0]]), torch.tensor([[4.0]]))
-    {'mae': 2.0}
+    Of a scalar the mean; of a vector the mean length for ``"norm_mae"``, else the mean vector.
     """
     train, test = train.double(), test.double()
     guess = summarise(task, train.mean(dim=0).expand_as(test), test)

@@ -12,16 +12,6 @@ from typing import Any
 
 from e3hyena._digest import KEY, check_digest, with_digest
 
-__all__ = [
-    "atomic_path",
-    "check_writable",
-    "exclusive",
-    "read_json",
-    "read_text",
-    "write_json",
-    "write_text",
-]
-
 _PARTIAL = ".partial-"
 _SEAL = "# sha256 "
 
@@ -33,30 +23,6 @@ def atomic_path(path: str | Path) -> Iterator[Path]:
     A process killed at any moment, or a machine, leaves the old file or the new one, never half of
     one. If the body raises, the old file stays and the temporary one is removed. The temporary name
     is unique, so that two processes never write into the same file.
-
-    Parameters
-    ----------
-    path : str or Path
-        The file to write. Its folder must exist.
-
-    Yields
-    ------
-    temporary : Path
-        Where the body writes. It keeps the suffix of `path`, since writers choose formats by it.
-
-    Raises
-    ------
-    OSError
-        If the disk is full or the file cannot be written; the old file stays.
-
-    Examples
-    --------
-    >>> import tempfile
-    >>> with tempfile.TemporaryDirectory() as folder:
-    ...     with atomic_path(Path(folder, "a.txt")) as temporary:
-    ...         _ = temporary.write_text("whole")
-    ...     [(file.name, file.read_text()) for file in Path(folder).iterdir()]
-    [('a.txt', 'whole')]
     """
     path = Path(path)
     temporary = path.with_name(f".{path.stem}{_PARTIAL}{secrets.token_hex(4)}{path.suffix}")
@@ -90,23 +56,7 @@ def _sync(path: Path) -> None:
 
 
 def check_writable(folder: str | Path) -> Path:
-    """Make `folder` if it is missing and prove that a file can be written there.
-
-    Parameters
-    ----------
-    folder : str or Path
-        Where output is to go.
-
-    Returns
-    -------
-    folder : Path
-        The folder, which now exists.
-
-    Raises
-    ------
-    OSError
-        If the folder cannot be made or written to; the message says why and what to do.
-    """
+    """Make `folder` if it is missing and prove that a file can be written there."""
     folder = Path(folder)
     try:
         folder.mkdir(parents=True, exist_ok=True)
@@ -126,11 +76,6 @@ def exclusive(folder: Path) -> Iterator[None]:
 
     The lock is the system's and on the folder itself: it ends with the process, however that ends,
     and leaves no file. Where the system has no such locks, nothing is checked.
-
-    Raises
-    ------
-    OSError
-        If another process is in it.
     """
     descriptor = _lock(folder)
     try:
@@ -165,20 +110,29 @@ def _lock(folder: Path) -> int | None:
 def write_text(path: str | Path, text: str, *, sealed: bool = False) -> None:
     """Write `text` to `path`, whole or not at all.
 
-    With `sealed`, a comment in the last line, ``# sha256 ...``, lets `read_text` see changes.
+    With `sealed`, comments in the first and the last line, ``# sha256 ...``, let `read_text` see
+    changes, and lines that are missing at either end.
     """
+    seal = _seal(text) if sealed else ""
     with atomic_path(path) as temporary:
-        temporary.write_text(text + (_seal(text) if sealed else ""), encoding="utf-8")
+        temporary.write_text(seal + text + seal, encoding="utf-8")
 
 
 def read_text(path: str | Path) -> str:
     """Read a text file; ValueError if it is not UTF-8, or not as `write_text` sealed it."""
-    whole = Path(path).read_text(encoding="utf-8")
-    text, mark, last = whole.rpartition(_SEAL)
-    if mark and (text == "" or text.endswith("\n")) and _SEAL + last.strip() + "\n" != _seal(text):
+    whole = text = Path(path).read_text(encoding="utf-8")
+    seals = []
+    if text.startswith(_SEAL):
+        first, _, text = text.partition("\n")
+        seals.append(first)
+    body, mark, last = text.rpartition(_SEAL)  # early files have this one only
+    if mark and (body == "" or body.endswith("\n")):
+        text = body
+        seals.append(mark + last)
+    if any(seal.strip() != _seal(text).strip() for seal in seals):
         raise ValueError(
-            "it was changed since it was written, or is damaged; if you changed it, delete its "
-            f"last line, {_SEAL.strip()!r}"
+            "it was changed since it was written, or is damaged; if you changed it, delete the "
+            f"lines {_SEAL.strip()!r} at its beginning and end"
         )
     return whole
 
@@ -200,24 +154,7 @@ def write_json(path: str | Path, value: Any, *, sealed: bool = True) -> None:
 
 
 def read_json(path: str | Path, *keys: str) -> Any:
-    """Read a JSON file.
-
-    Parameters
-    ----------
-    path : str or Path
-    *keys : str
-        What must be there.
-
-    Returns
-    -------
-    value : dict, list, or what else JSON holds
-        A dictionary comes without its digest.
-
-    Raises
-    ------
-    ValueError
-        If the file is damaged, or was changed since `write_json` wrote it.
-    """
+    """Read a JSON file that holds `keys`; damage, or a change by hand, is a ValueError."""
     try:
         value = json.loads(Path(path).read_text(encoding="utf-8"))
         if isinstance(value, dict):

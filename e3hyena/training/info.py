@@ -8,22 +8,9 @@ from e3hyena.training.checkpoint import load_model
 from e3hyena.training.files import read_json
 from e3hyena.training.tasks import metric_labels
 
-__all__ = ["describe"]
-
 
 def describe(checkpoint: str | Path) -> str:
-    """Lines on task, network, training data and, if the run lies beside, errors.
-
-    Parameters
-    ----------
-    checkpoint : str or Path
-        A model file, or the output folder that holds it.
-
-    Raises
-    ------
-    FileNotFoundError, ValueError
-        As `load_model`.
-    """
+    """Lines on task, network, training data and, if the run lies beside, errors."""
     model, info = load_model(checkpoint)
     arguments, data = info.model_kwargs, info.config.get("data", {})
     forces = f", forces in {info.task.unit}/Angstrom" if info.task.has_forces else ""

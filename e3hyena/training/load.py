@@ -8,13 +8,11 @@ from torch_geometric.transforms import Compose
 from e3hyena.data.targets import Target
 from e3hyena.registry import CATALOGUE, ORDERS
 from e3hyena.training.config import DataConfig
-from e3hyena.training.evaluate import predict_molecules
+from e3hyena.training.evaluate import predict_parts
 from e3hyena.training.molecules import Molecules
 from e3hyena.training.parts import fit_part, labels_of
 from e3hyena.training.plan import Plan
 from e3hyena.training.scaling import Scaling, fit_scaling
-
-__all__ = ["load_split", "scaling_of"]
 
 
 def load_split(
@@ -23,16 +21,7 @@ def load_split(
     split: str,
     transform: Callable[[Data], Data] | None = None,
 ) -> Molecules:
-    """The molecules of a split in the order of `data`, with labels in the unit of the task.
-
-    Parameters
-    ----------
-    data : DataConfig
-    task : Target
-    split : {"train", "val", "test"}
-    transform : callable, optional
-        What happens to every molecule before its atoms are ordered.
-    """
+    """The molecules of a split in the order of `data`, with labels in the unit of the task."""
     steps = [] if transform is None else [transform]
     if data.order is not None:
         steps.append(ORDERS[data.order]())
@@ -70,7 +59,7 @@ def scaling_of(plan: Plan, train: Molecules) -> Scaling:
         model, info = plan.start
         if (info.task.name, info.task.unit) == (plan.task.name, plan.task.unit):
             before = info.scaling
-            label = label - predict_molecules(model, info, train)
+            label = label - predict_parts(model, info, train)[0]
     fitted = fit_scaling(
         label,
         train.z,

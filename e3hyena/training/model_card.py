@@ -5,25 +5,12 @@ from typing import Any
 from e3hyena.registry import CATALOGUE, MIXERS
 from e3hyena.training.tasks import metric_labels, recorded_task
 
-__all__ = ["render_card"]
-
 _SET = "exact under rotations, reflections, translations and permutations of the atoms"
 _CHAIN = "exact under rotations, reflections and translations; depends on the order of the atoms"
 
 
 def render_card(results: dict[str, Any]) -> str:
-    """The card in Markdown.
-
-    Parameters
-    ----------
-    results : dict
-        Content of ``results.json``.
-
-    Returns
-    -------
-    card : str
-        With a YAML header, as model hubs read it.
-    """
+    """The card in Markdown."""
     config, row = results["config"], results["rows"]["model"]
     data, model, optim = config["data"], config["model"], config["optim"]
     task, entry = recorded_task(results), CATALOGUE[data["source"]]

@@ -14,36 +14,20 @@ from e3hyena.training.config import OptimConfig
 from e3hyena.training.molecules import Batch
 from e3hyena.training.parts import (
     labels_of,
-    mean_present,
     means,
     outputs_of,
     part_errors,
     present,
 )
+from e3hyena.training.processes import ALONE, Share
 from e3hyena.training.scaling import Scaling
 from e3hyena.training.tasks import errors, force_errors
 
 pl: Any = require("lightning.pytorch", "train")
 
-__all__ = ["ForceRegression", "PartsRegression", "Regression", "learning_rate_factor"]
-
 
 def learning_rate_factor(schedule: str, warmup: float, progress: float) -> float:
-    """Learning rate relative to its largest value.
-
-    Parameters
-    ----------
-    schedule : {"cosine", "one_cycle", "constant"}
-    warmup : float
-        Fraction of the training spent warming up, in [0, 1).
-    progress : float
-        Fraction of the training that is done, in [0, 1].
-
-    Examples
-    --------
-    >>> [round(learning_rate_factor("cosine", 0.5, p), 3) for p in (0.0, 0.25, 0.5, 0.75, 1.0)]
-    [0.0, 0.5, 1.0, 0.5, 0.0]
-    """
+    """Learning rate relative to its largest value."""
     progress = min(progress, 1.0)
     if progress < warmup:
         ramp = progress / warmup
@@ -56,45 +40,35 @@ def learning_rate_factor(schedule: str, warmup: float, progress: float) -> float
 class Regression(pl.LightningModule):
     """Fits a network's output per molecule to labels in the network's scale.
 
-    Parameters
-    ----------
-    model : nn.Module
-        ``model(z, pos, batch)`` gives (num_graphs, dim).
-    task : Target
-        What is learned; decides the metrics.
-    scaling : Scaling
-        Metrics are reported in the labels' unit.
-    optim : OptimConfig
-    clock : Clock
-        Tells how far the training is.
-
-    Attributes
-    ----------
-    val_metrics : dict of str to float
-        Result of the last validation.
+    `share` says which part of every batch is computed here; means are over the whole batch.
     """
 
     def __init__(
-        self, model: nn.Module, task: Target, scaling: Scaling, optim: OptimConfig, clock: Clock
-    ) -> None:
+        self, model: nn.Module, task: Target, scaling: Scaling, optim: OptimConfig, clock: Clock,
+        share: Share = ALONE,
+    ) -> None:  # fmt: skip
         super().__init__()
         self.model = model
         self.task = task
         self.scaling = scaling
         self.optim = optim
         self.clock = clock
+        self.share = share
         self.val_metrics: dict[str, float] = {}
         self._val_errors: list[dict[str, Tensor]] = []
 
     def training_step(self, batch: Batch, batch_idx: int) -> dict[str, Tensor]:
-        """Loss in the network's scale, and the first metric in the label's unit."""
+        """Loss in the network's scale, its mean over the processes, first metric in its unit."""
         loss, found = self._step(batch)
-        if not torch.isfinite(loss):
+        if not len(batch.label):  # a share of nothing; the gradient of every weight is waited for
+            loss = loss + 0.0 * torch.stack([w.sum() for w in self.parameters()]).sum()
+        mean = self.share.total(loss) / self.share.world
+        if not torch.isfinite(mean):
             raise ValueError(
-                f"the loss became {float(loss.detach())} at step {self.trainer.global_step}: "
+                f"the loss became {float(mean)} at step {self.trainer.global_step}: "
                 "lower optim.lr or set optim.grad_clip (the last checkpoint is intact)"
             )
-        return {"loss": loss, "metric": self._first(found)}
+        return {"loss": loss, "mean": mean, "metric": self._first(self.share.means(found))}
 
     def _first(self, found: dict[str, Tensor]) -> Tensor:
         """Mean of the first metric."""
@@ -113,14 +87,20 @@ class Regression(pl.LightningModule):
         """Mean of the lengths ``(n, dim)``, or of their squares."""
         squared = error.square().sum(dim=-1)
         # The root of a small positive number: the gradient of |x| is finite at 0.
-        return squared.mean() if self.optim.loss == "mse" else (squared + 1e-12).sqrt().mean()
+        size = squared if self.optim.loss == "mse" else (squared + 1e-12).sqrt()
+        return self._mean(size, torch.ones_like(size, dtype=torch.bool))
+
+    def _mean(self, values: Tensor, there: Tensor) -> Tensor:
+        """Mean of the values (n,) of the batch that are there, or what is added to it here."""
+        number = self.share.total(there.sum()).clamp(min=1)
+        return torch.where(there, values, 0.0).sum() * self.share.world / number
 
     def on_validation_epoch_end(self) -> None:
         """Turn them into means in the label's unit."""
         names = self._val_errors[0]
         found = {name: torch.cat([part[name] for part in self._val_errors]) for name in names}
         self._val_errors.clear()
-        self.val_metrics = self._means(found)
+        self.val_metrics = self._means(self.share.means(found))
 
     def _means(self, found: dict[str, Tensor]) -> dict[str, float]:
         scale = float(self.scaling.scale)
@@ -176,7 +156,7 @@ class PartsRegression(Regression):
             there = present(label)
             squared = torch.where(there.unsqueeze(-1), value - label, 0.0).square().sum(dim=-1)
             size = squared if self.optim.loss == "mse" else (squared + 1e-12).sqrt()
-            loss = loss + self.optim.weights.get(part.name, 1.0) * mean_present(size, there)
+            loss = loss + self.optim.weights.get(part.name, 1.0) * self._mean(size, there)
         detached = [value.detach() for value in outputs]
         return loss, part_errors(self.task, self.scaling, detached, labels)
 

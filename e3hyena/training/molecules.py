@@ -8,27 +8,13 @@ from torch import Tensor
 from torch_geometric.data import Data
 
 from e3hyena.data.targets import Target
-
-__all__ = ["Batch", "EvalLoader", "Molecules", "TrainLoader", "lattices"]
+from e3hyena.training.processes import ALONE, Share
 
 SUBSET_SEED = 0  # which molecules a part of a split holds does not depend on the run
 
 
 class Batch(NamedTuple):
-    """A few molecules.
-
-    Attributes
-    ----------
-    z : Tensor of shape (num_tokens,), int64
-    pos : Tensor of shape (num_tokens, 3), float32
-    batch : Tensor of shape (num_tokens,), int64
-        Molecule of every atom.
-    label : Tensor of shape (num_graphs, dim)
-    force : Tensor of shape (num_tokens, 3), or None
-    atom_label : Tensor of shape (num_tokens, atom_dim), or None
-    cell, pbc : Tensor of shape (num_graphs, 3, 3) and (num_graphs, 3), or None
-        Lattice vectors (angstrom) and which are periodic; None where all are molecules.
-    """
+    """A few molecules: the fields of `Molecules`, with the molecule of every atom, `batch`."""
 
     z: Tensor
     pos: Tensor
@@ -50,25 +36,12 @@ class Batch(NamedTuple):
 
 
 class Molecules(NamedTuple):
-    """Many molecules, atoms one after the other.
+    """Many molecules, atoms one after the other; where each begins, `ptr`, (num_graphs + 1,).
 
-    Attributes
-    ----------
-    z : Tensor of shape (num_tokens,), int64
-        Atomic numbers.
-    pos : Tensor of shape (num_tokens, 3), float32
-        Positions (angstrom).
-    ptr : Tensor of shape (num_graphs + 1,), int64
-        Where every molecule begins.
-    label : Tensor of shape (num_graphs, dim)
-        The properties of molecules side by side, in their units or in the network's scale; NaN
-        where a label is missing.
-    force : Tensor of shape (num_tokens, 3), or None
-        Minus the gradient of the property, where it is an energy and forces are learned.
-    atom_label : Tensor of shape (num_tokens, atom_dim), or None
-        The properties of atoms, where any are learned.
-    cell, pbc : Tensor of shape (num_graphs, 3, 3) and (num_graphs, 3), or None
-        See `Batch`.
+    Labels are (num_graphs, dim), properties side by side in their units or in the network's scale,
+    NaN where one is missing; those of atoms (num_tokens, atom_dim); forces (num_tokens, 3).
+    Positions and lattice vectors `cell`, (num_graphs, 3, 3), are in angstrom; `pbc`,
+    (num_graphs, 3), says which are periodic. None: nothing is learned, or all are molecules.
     """
 
     z: Tensor
@@ -127,9 +100,8 @@ class Molecules(NamedTuple):
         batch = torch.arange(len(graphs), device="cpu").repeat_interleave(counts)
         first = self.ptr[graphs] - (counts.cumsum(0) - counts)
         tokens = torch.arange(len(batch), device="cpu") + first[batch]
-        force = None if self.force is None else self.force[tokens]
-        force = None if self.force is None else self.force[tokens]
-        atoms = None if self.atom_label is None else self.atom_label[tokens]
+        rows = (self.force, self.atom_label)
+        force, atoms = (None if value is None else value[tokens] for value in rows)
         cell, pbc = (None if value is None else value[graphs] for value in (self.cell, self.pbc))
         z, pos, label = self.z[tokens], self.pos[tokens], self.label[graphs]
         return Batch(z, pos, batch, label, force, atoms, cell, pbc)
@@ -147,25 +119,19 @@ def lattices(graphs: Sequence[Data]) -> dict[str, Tensor]:
 
 
 class EvalLoader:
-    """One pass over the molecules in order.
+    """One pass over the molecules in order."""
 
-    Parameters
-    ----------
-    molecules : Molecules
-    batch_size : int
-        Molecules per batch; the last one may be smaller.
-    """
-
-    def __init__(self, molecules: Molecules, batch_size: int) -> None:
+    def __init__(self, molecules: Molecules, batch_size: int, share: Share = ALONE) -> None:
         self.molecules = molecules
         self.batch_size = batch_size
+        self.share = share
 
     def __len__(self) -> int:
         return -(-self.molecules.num_graphs // self.batch_size)
 
     def __iter__(self) -> Iterator[Batch]:
         for part in torch.arange(self.molecules.num_graphs, device="cpu").split(self.batch_size):
-            yield self.molecules.select(part)
+            yield self.molecules.select(self.share.of(part))
 
 
 class TrainLoader:
@@ -173,19 +139,15 @@ class TrainLoader:
 
     Iterating gives the rest of the current pass. `state_dict` is the number of batches given so
     far, so that a continued training sees the batches that an uninterrupted one would have seen.
-
-    Parameters
-    ----------
-    molecules : Molecules
-    batch_size : int
-        Molecules per batch; the last batch of a pass may be smaller.
-    seed : int
     """
 
-    def __init__(self, molecules: Molecules, batch_size: int, seed: int) -> None:
+    def __init__(
+        self, molecules: Molecules, batch_size: int, seed: int, share: Share = ALONE
+    ) -> None:
         self.molecules = molecules
         self.batch_size = batch_size
         self.seed = seed
+        self.share = share
         self.step = 0
 
     def __len__(self) -> int:
@@ -200,12 +162,11 @@ class TrainLoader:
         )
         for part in order.split(self.batch_size)[first:]:
             self.step += 1
-            yield self.molecules.select(part)
+            yield self.molecules.select(self.share.of(part))
 
     def state_dict(self) -> dict[str, int]:
         """Batches given so far."""
         return {"step": self.step}
 
     def load_state_dict(self, state: dict[str, int]) -> None:
-        """Continue after that many batches."""
         self.step = state["step"]

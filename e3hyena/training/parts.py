@@ -9,17 +9,6 @@ from e3hyena.data.targets import Target
 from e3hyena.training.scaling import NUM_ELEMENTS, Scaling, fit_scaling, positive
 from e3hyena.training.tasks import errors, metric_labels
 
-__all__ = [
-    "fit_part",
-    "labels_of",
-    "mean_present",
-    "outputs_of",
-    "part_errors",
-    "present",
-    "to_labels",
-    "to_properties",
-]
-
 SCORE = "score"  # the metric that chooses the best weights of several quantities
 
 
@@ -36,17 +25,7 @@ def labels_of(task: Target, label: Tensor, atom_label: Tensor | None) -> list[Te
 def outputs_of(
     task: Target, output: Tensor, batch: Tensor, num_graphs: int, pool: str | None
 ) -> list[Tensor]:
-    """The network's output by quantity; one per atom is pooled where the quantity is a molecule's.
-
-    Parameters
-    ----------
-    task : Target
-    output : Tensor of shape (num_graphs, dim), or (num_tokens, dim) of a network that pools nothing
-    batch : Tensor of shape (num_tokens,)
-    num_graphs : int
-    pool : {"sum", "mean", None}
-        What the network does.
-    """
+    """The network's output by quantity, pooled where the quantity is a molecule's."""
     columns = list(output.split([part.dim for part in task.each], dim=1))
     if pool is not None:
         return columns
@@ -112,11 +91,6 @@ def _fit_atoms(label: Tensor, z: Tensor, scalar: bool) -> Scaling:
 def present(label: Tensor) -> Tensor:
     """Which rows (n,) of labels (n, dim) are whole."""
     return ~label.isnan().any(dim=-1)
-
-
-def mean_present(values: Tensor, there: Tensor) -> Tensor:
-    """Mean of the values (n,) that are there; 0 of none."""
-    return torch.where(there, values, 0.0).sum() / there.sum().clamp(min=1)
 
 
 def part_errors(

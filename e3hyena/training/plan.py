@@ -14,27 +14,13 @@ from e3hyena.training.config import TrainConfig
 from e3hyena.training.device import device_of
 from e3hyena.training.tasks import get_task
 
-__all__ = ["Plan", "resolve"]
-
 
 @dataclass(frozen=True)
 class Plan:
     """All that a training needs to know; made by `resolve`.
 
-    Attributes
-    ----------
-    config : TrainConfig
-        What was asked for, for the record and for the plain numbers of ``config.optim``.
-    entry : Entry
-        The data set.
-    task : Target
-        What is learned, in the unit of the data.
-    model : dict
-        Arguments of `e3hyena.HyenaNet`: numbers, strings and None only.
-    device : str
-        Where to compute.
-    start : (HyenaNet, ModelInfo), optional
-        The trained network that the training starts from.
+    `config` is what was asked for; `task` is in the unit of the data; `model` are arguments of
+    `HyenaNet`, numbers, strings and None only; `start` is the trained network to begin with.
     """
 
     config: TrainConfig
@@ -43,6 +29,10 @@ class Plan:
     model: dict[str, Any]
     device: str
     start: tuple[HyenaNet, ModelInfo] | None = None
+
+    def __reduce__(self) -> Any:
+        """Another process resolves the configuration anew: data sets hold functions."""
+        return _rebuilt, (self.config, self.model)
 
     @property
     def epochs(self) -> int:
@@ -81,28 +71,13 @@ class Plan:
                     f"the weights of init = {self.config.init!r} do not fit this network; that one "
                     f"has {'; '.join(found)}"
                 ) from error
+        if self.config.compile:
+            model.compile_layers()  # at the first step
         return model
 
 
 def resolve(config: TrainConfig) -> Plan:
-    """Determine everything that follows from a configuration.
-
-    Raises
-    ------
-    ValueError
-        If the data set misses its root, has no such option or target, or the target does not go
-        with the order; if there is no such device, or no network to start from.
-
-    Examples
-    --------
-    >>> plan = resolve(TrainConfig(task="gap"))
-    >>> plan.task.unit, plan.entry.name, plan.model["pool"]
-    ('eV', 'QM9Extract', 'mean')
-    >>> resolve(TrainConfig(task="forces"))
-    Traceback (most recent call last):
-    ...
-    ValueError: task 'forces' needs data.source md17 or extxyz, not 'extract'...
-    """
+    """Determine everything that follows from a configuration."""
     data, model = config.data, config.model
     entry = CATALOGUE[data.source]
     known = entry.targets(data.options)
@@ -113,6 +88,11 @@ def resolve(config: TrainConfig) -> Plan:
         raise ValueError(
             f"data.order = {data.order!r}: forces need an energy that is smooth in the positions, "
             "and the order jumps where atoms swap their places; use null, or given for a chain"
+        )
+    if config.compile and task.has_forces:
+        raise ValueError(
+            "compile with forces: torch cannot compile the second derivatives that training on "
+            "forces needs; leave compile out"
         )
     arguments = {
         "irreps_out": task.irreps,
@@ -125,9 +105,14 @@ def resolve(config: TrainConfig) -> Plan:
         "boundary": model.boundary,
         "short_conv": model.short_conv,
         "mixer_options": dict(model.mixer_options),
+        **_moments(task, _pool(task, model.pool)),
     }
     start = None if config.init is None else load_model(config.init)
     return Plan(config, entry, task, arguments, device_of(config.accelerator), start)
+
+
+def _rebuilt(config: TrainConfig, model: dict[str, Any]) -> Plan:
+    return replace(resolve(config), model=model)
 
 
 def _pool(task: Target, wanted: str | None) -> str | None:
@@ -138,6 +123,15 @@ def _pool(task: Target, wanted: str | None) -> str | None:
         return None
     summed = {part.summed for part in task.each}
     return wanted or (None if len(summed) > 1 else "sum" if summed.pop() else "mean")
+
+
+def _moments(task: Target, pool: str | None) -> dict[str, str]:
+    """Charges for dipoles that are pooled after the network, where no atom has vectors beside."""
+    kinds = {True: "", False: ""}
+    for part in task.each:
+        kinds[part.per_atom] += f" {part.irreps}"
+    wanted = pool is None and "1o" in kinds[False] and "1o" not in kinds[True]
+    return {"moments": "1o"} if wanted else {}
 
 
 def _task(name: str, source: str, targets: Any) -> Target:

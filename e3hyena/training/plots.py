@@ -9,8 +9,6 @@ from e3hyena.training.evaluate import Panel
 from e3hyena.training.files import atomic_path
 from e3hyena.training.tasks import metric_labels
 
-__all__ = ["plot_learning_curve", "plot_parity"]
-
 
 def _figure(columns: int) -> Any:
     # A figure of its own: no window system, no global state of pyplot.
@@ -21,18 +19,7 @@ def _figure(columns: int) -> Any:
 def plot_learning_curve(
     path: Path, task: Target, histories: dict[str, list[dict[str, float]]], baseline: float
 ) -> None:
-    """Draw the validation error (solid) and the training error (dotted) after every epoch.
-
-    Parameters
-    ----------
-    path : Path
-        The PNG file.
-    task : Target
-    histories : dict of str to rows
-        Name of a network, and its rows as `History` makes them.
-    baseline : float
-        Error of the mean predictor, drawn as a level line.
-    """
+    """Draw the validation error (solid) and the training error (dotted) after every epoch."""
     name, label = next(iter(metric_labels(task).items()))
     figure = _figure(1)
     axes = figure.subplots()
@@ -52,15 +39,7 @@ def plot_learning_curve(
 
 
 def plot_parity(path: Path, panels: list[Panel]) -> None:
-    """Draw predictions against labels of the test set.
-
-    Parameters
-    ----------
-    path : Path
-        The PNG file.
-    panels : list of Panel
-        From left to right.
-    """
+    """Draw predictions against labels of the test set."""
     figure = _figure(len(panels))
     for axes, (title, unit, label, predicted) in zip(
         figure.subplots(1, len(panels), squeeze=False)[0], panels, strict=True

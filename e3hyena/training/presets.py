@@ -2,8 +2,6 @@
 
 from e3hyena.training.config import DataConfig, ModelConfig, OptimConfig, TrainConfig
 
-__all__ = ["PRESETS"]
-
 PRESETS: dict[str, TrainConfig] = {
     # Dipole vectors on the embedded extract, with and without the mixer, within 10 minutes on two
     # cores. The cutoff reaches bonded neighbours: what is farther away is left to the mixer. Both
@@ -20,6 +18,24 @@ PRESETS: dict[str, TrainConfig] = {
             mixer="coordinate", irreps_hidden="32x0e + 32x1o", num_layers=2, cutoff=2.0
         ),
         optim=OptimConfig(epochs=12, batch_size=32, lr=5e-3),
+    ),
+    # Energies and forces of a chain longer than a local network reaches, with and without the
+    # mixer; beside the former on the other core.
+    "chain": TrainConfig(
+        task="forces",
+        output="runs/demo_chain",
+        compare_without_mixer=True,
+        max_minutes=4.8,
+        checkpoint_minutes=0.5,
+        threads=1,
+        data=DataConfig(source="cumulenes"),
+        model=ModelConfig(
+            mixer="coordinate",
+            irreps_hidden="16x0e + 16x1o + 16x2e",
+            num_layers=2,
+            cutoff=3.0,
+        ),
+        optim=OptimConfig(epochs=16, batch_size=8, lr=5e-3, loss="mse", energy_weight=100),
     ),
     # A table or a file of the user's own, of some hundred molecules, within four minutes:
     # --data.root own.csv --data.options '{"targets": {"gap": {"unit": "eV"}}}' --task gap

@@ -10,8 +10,6 @@ import torch
 from e3hyena import __version__
 from e3hyena.training.tasks import metric_labels, recorded_task
 
-__all__ = ["environment", "render_table"]
-
 TITLES = {"without_mixer": "same without mixer", "mean_predictor": "mean predictor"}
 PACKAGES = ("torch", "e3nn", "torch-geometric", "lightning", "numpy")
 
@@ -36,11 +34,6 @@ def environment(device: str) -> dict[str, Any]:
 
 def render_table(results: dict[str, Any]) -> str:
     """The final table in Markdown, aligned so that it reads well in a terminal too.
-
-    Parameters
-    ----------
-    results : dict
-        Content of ``results.json``.
 
     Examples
     --------

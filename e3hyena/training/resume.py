@@ -1,19 +1,17 @@
 """Checkpoints that a killed training continues from."""
 
-import time
 from pathlib import Path
 from typing import Any
 
 from e3hyena._digest import KEY, check_digest
 from e3hyena._extras import require
+from e3hyena.training.callbacks.clock import Clock
 from e3hyena.training.checkpoint import load_model
 from e3hyena.training.molecules import TrainLoader
 from e3hyena.training.torch_files import read_torch, write_torch
 
 pl: Any = require("lightning.pytorch", "train")
 io: Any = require("lightning.pytorch.plugins.io", "train")
-
-__all__ = ["CheckedFiles", "Checkpoints", "resumable"]
 
 
 class CheckedFiles(io.CheckpointIO):
@@ -40,7 +38,6 @@ class CheckedFiles(io.CheckpointIO):
         return {name: value for name, value in content.items() if name != KEY}
 
     def remove_checkpoint(self, path: Any) -> None:
-        """Delete a file."""
         Path(path).unlink(missing_ok=True)
 
 
@@ -57,58 +54,40 @@ class Checkpoints(pl.Callback):
     """Writes the state of the trainer after every epoch and every few minutes in between.
 
     It must be the last callback, so that it stores what the others did after the same batch.
-
-    Parameters
-    ----------
-    path : Path
-        The file, replaced as a whole each time.
-    minutes : float
-        Longest time between two checkpoints within an epoch (minutes); 0: after every batch.
-    loader : TrainLoader
-        Its place is stored here too: Lightning restores a loader in the middle of an epoch only.
     """
 
-    def __init__(self, path: Path, minutes: float, loader: TrainLoader) -> None:
+    def __init__(self, path: Path, minutes: float, loader: TrainLoader, clock: Clock) -> None:
         self.path = path
         self.seconds = 60 * minutes
         self.loader = loader
+        self.clock = clock
         self._last = 0.0
 
     def _save(self, trainer: Any) -> None:
         trainer.save_checkpoint(self.path)
-        self._last = time.perf_counter()
+        self._last = self.clock.seconds
 
     def on_train_start(self, trainer: Any, module: Any) -> None:
-        """Start counting."""
-        self._last = time.perf_counter()
+        self._last = self.clock.seconds
 
     def on_train_batch_end(self, trainer: Any, *_: Any) -> None:
         """Save when it is time; after the last batch of an epoch its end does."""
-        due = time.perf_counter() - self._last >= self.seconds
+        due = self.clock.seconds - self._last >= self.seconds
         if due and not trainer.is_last_batch and not trainer.should_stop:
             self._save(trainer)
 
     def on_train_epoch_end(self, trainer: Any, module: Any) -> None:
-        """Save."""
         self._save(trainer)
 
     def state_dict(self) -> dict[str, int]:
-        """Place of the loader."""
         return self.loader.state_dict()
 
     def load_state_dict(self, state: dict[str, int]) -> None:
-        """Put the loader there."""
         self.loader.load_state_dict(state)
 
 
 def resumable(path: Path) -> Path | None:
-    """`path` if it holds a checkpoint to continue from, None if there is none yet.
-
-    Raises
-    ------
-    ValueError
-        If the file is damaged.
-    """
+    """`path` if it holds a checkpoint to continue from, None if there is none yet."""
     if not path.exists():
         return None
     CheckedFiles().load_checkpoint(path)  # now, so that nothing happens before the error

@@ -10,27 +10,11 @@ from e3hyena._digest import with_digest
 from e3hyena._extras import require
 from e3hyena.training.files import atomic_path
 
-__all__ = ["read_safetensors", "write_safetensors"]
-
 WEIGHTS = "state_dict."
 
 
 def write_safetensors(path: str | Path, content: dict[str, Any]) -> None:
-    """Write the content of a model file with its digest.
-
-    Parameters
-    ----------
-    path : str or Path
-    content : dict
-        Tensors, plain values, and ``state_dict``, whose names get it as a prefix.
-
-    Raises
-    ------
-    ImportError
-        If the extra ``safetensors`` is not installed.
-    OSError
-        If the disk is full or the file cannot be written.
-    """
+    """Write the content of a model file with its digest."""
     library = require("safetensors.torch", "safetensors")
     content = with_digest(content)
     flat = {key: value for key, value in content.items() if key != "state_dict"}

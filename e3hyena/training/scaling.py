@@ -5,8 +5,6 @@ from typing import NamedTuple
 import torch
 from torch import Tensor
 
-__all__ = ["Scaling", "fit_scaling"]
-
 NUM_ELEMENTS = 119  # atomic numbers 0 (unused) to 118
 
 
@@ -15,17 +13,9 @@ class Scaling(NamedTuple):
 
     ``property = scale * output + shift + sum over atoms of atom_shift[z]``
 
-    Attributes
-    ----------
-    scale : Tensor of shape ()
-    shift : Tensor of shape ()
-        Zero for vectors: adding anything else would break equivariance.
-    atom_shift : Tensor of shape (119,)
-        Contribution of an atom, indexed by atomic number; zero for what is not a sum over atoms.
-
-    Of several quantities, all have a leading dimension for them.
-
-    All are float64: a total energy of 10,000 eV and its error of 0.01 eV do not fit float32.
+    Shapes are (), () and (119,), by atomic number; of several quantities all have a leading
+    dimension for them. The shift of vectors is zero: all else would break equivariance. All are
+    float64: a total energy of 10,000 eV and its error of 0.01 eV do not fit float32.
     """
 
     scale: Tensor
@@ -80,36 +70,11 @@ def fit_scaling(
 ) -> Scaling:
     """Scale and shift of the training labels.
 
-    Parameters
-    ----------
-    label : Tensor of shape (num_graphs, dim)
-        One column is a scalar and is shifted by its mean; more are a vector, which is divided by
-        the root mean square of its components.
-    z : Tensor of shape (num_tokens,)
-        Atomic numbers.
-    batch : Tensor of shape (num_tokens,)
-        Molecule of every atom.
-    per_atom : bool
-        Fit a contribution of every element by least squares first (scalars only).
-    summed : bool
-        The network adds contributions of the atoms. At initialisation each has about unit variance,
-        and so their sum over n atoms n; the scale is smaller by the root of the mean n.
-    force : Tensor of shape (num_tokens, 3), optional
-        Forces, if they are learned too: then the scale is the root mean square of a component
-        times one Angstrom, for they, not the energies, decide the fit, and nothing is added per
-        graph, so that energies are extensive.
-
-    Returns
-    -------
-    scaling : Scaling
-
-    Examples
-    --------
-    >>> z, batch = torch.tensor([1, 1, 8, 8]), torch.tensor([0, 1, 1, 2])
-    >>> label = torch.tensor([[1.0], [11.0], [10.0]])
-    >>> fit = fit_scaling(label, z, batch, per_atom=True, summed=True)
-    >>> [round(float(fit.atom_shift[element]), 3) for element in (1, 8)]
-    [1.0, 10.0]
+    A scalar is shifted by its mean (`per_atom`: first by a contribution of every element, a least
+    squares fit), a vector divided by the root mean square of its components. A network that adds
+    up atoms (`summed`) starts with a sum of variance n: the scale is smaller by the root of the
+    mean n. Forces, not energies, decide a fit: with them the scale is the root mean square of a
+    component times one Angstrom, and nothing is added per graph, so that energies are extensive.
     """
     label = label.double()
     unit = (len(z) / len(label)) ** 0.5 if summed else 1.0

@@ -10,22 +10,9 @@ from torch import Tensor
 from e3hyena.data.targets import Target
 from e3hyena.registry import CATALOGUE
 
-__all__ = ["errors", "force_errors", "get_task", "is_known", "metric_labels", "recorded_task"]
-
 
 def get_task(name: str, unit: str | None = None) -> Target:
-    """Look up a target of any data set by name, and give it a unit (None: its own).
-
-    Raises
-    ------
-    ValueError
-        If the name is unknown.
-
-    Examples
-    --------
-    >>> get_task("dipole").irreps, get_task("gap").unit
-    ('1o', 'eV')
-    """
+    """Look up a target of any data set by name, and give it a unit (None: its own)."""
     known: dict[str, Target] = {}
     for entry in CATALOGUE.values():
         known = {**entry.targets({}), **known}
@@ -55,25 +42,8 @@ def recorded_task(record: Mapping[str, Any]) -> Target:
 def errors(task: Target, predicted: Tensor, label: Tensor) -> dict[str, Tensor]:
     """Error of every molecule, one entry per metric; the first metric chooses the best weights.
 
-    Parameters
-    ----------
-    task : Target
-        What is predicted.
-    predicted, label : Tensor of shape (num_graphs, dim)
-        In any common unit.
-
-    Returns
-    -------
-    errors : dict of str to Tensor of shape (num_graphs,)
-        ``"mae"`` for a scalar. For a vector ``"norm_mae"``, the error of its length, and
-        ``"vector_error"``, the length of its error.
-
-    Examples
-    --------
-    >>> import torch
-    >>> found = errors(get_task("dipole"), torch.tensor([[3.0, 0, 0]]), torch.tensor([[0, 4.0, 0]]))
-    >>> {name: float(error) for name, error in found.items()}
-    {'norm_mae': 1.0, 'vector_error': 5.0}
+    ``"mae"`` for a scalar; for a vector ``"norm_mae"``, the error of its length, and
+    ``"vector_error"``, the length of its error.
     """
     if label.shape[-1] == 1:
         return {"mae": (predicted - label).abs().squeeze(-1)}
@@ -86,19 +56,7 @@ def errors(task: Target, predicted: Tensor, label: Tensor) -> dict[str, Tensor]:
 def force_errors(
     energy: Tensor, force: Tensor, label: Tensor, force_label: Tensor
 ) -> dict[str, Tensor]:
-    """The same for energies with forces: absolute errors, one entry per metric.
-
-    Parameters
-    ----------
-    energy, label : Tensor of shape (num_graphs, 1)
-    force, force_label : Tensor of shape (num_tokens, 3)
-
-    Returns
-    -------
-    errors : dict of str to Tensor
-        ``"force_mae"`` (num_tokens,), the mean over the three components, and ``"energy_mae"``
-        (num_graphs,).
-    """
+    """The same for energies with forces: absolute errors, one entry per metric."""
     return {
         "force_mae": (force - force_label).abs().mean(dim=-1),
         "energy_mae": (energy - label).abs().squeeze(-1),

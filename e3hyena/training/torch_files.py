@@ -10,17 +10,9 @@ from torch import Tensor
 from e3hyena._digest import check_sums, with_digest
 from e3hyena.training.files import atomic_path
 
-__all__ = ["check_tensors", "read_torch", "write_torch"]
-
 
 def write_torch(path: str | Path, content: dict[str, Any]) -> None:
-    """Write `content` with its digest.
-
-    Raises
-    ------
-    OSError
-        If the disk is full or the file cannot be written.
-    """
+    """Write `content` with its digest."""
     buffer = io.BytesIO()  # torch itself names no cause when a disk is full
     torch.save(with_digest(content), buffer)
     with atomic_path(path) as temporary:
@@ -31,11 +23,6 @@ def read_torch(path: str | Path) -> Any:
     """Content of a file of torch; that of `write_torch` still has its digest, for `check_digest`.
 
     No code in the file is run. The check sums that torch writes are looked at.
-
-    Raises
-    ------
-    ValueError
-        If it is not such a file, or is damaged.
     """
     size = Path(path).stat().st_size
     try:

@@ -17,7 +17,6 @@ import numpy as np
 
 from e3hyena._extras import require
 from e3hyena.data.extract import DECIMALS, FILE
-from e3hyena.data.fixed_point import encode
 from e3hyena.data.qm9pack import REQUIREMENT, Table, read_wheel
 from e3hyena.data.splits import standard_split
 from e3hyena.data.targets import COLUMNS
@@ -38,16 +37,31 @@ def draw(seed: int = 0) -> np.ndarray:
     )
 
 
-def label(table: Table) -> Iterator[tuple[np.ndarray, np.ndarray]]:
-    """GFN2-xTB labels, molecule after molecule.
+def encode(values: np.ndarray, decimals: int) -> np.ndarray:
+    """Round to `decimals` digits after the point and store as 32-bit integers, plane by plane."""
+    scaled = np.rint(np.asarray(values, np.float64) * 10**decimals)
+    if not (np.abs(scaled) < 2**31).all():
+        raise ValueError(
+            f"values up to {np.abs(values).max()} do not fit 32 bits with {decimals} decimals"
+        )
+    integers = scaled.astype("<i4")
+    # Signed numbers near zero differ in every byte: fold the sign into the lowest bit.
+    folded = ((integers << 1) ^ (integers >> 31)).view("<u4")
+    return np.ascontiguousarray(np.moveaxis(folded[..., None].view(np.uint8), -1, 0))
 
-    Yields
-    ------
-    dipole : ndarray of shape (3,)
-        Debye, in the frame of the positions.
-    charges : ndarray of shape (num_atoms,)
-        Mulliken partial charges, e.
-    """
+
+def take(table: Table, rows: np.ndarray) -> Table:
+    """The molecules `rows` (indices or mask)."""
+    rows = np.arange(len(table.ids))[rows]
+    ends = np.cumsum(table.counts)
+    atoms = np.concatenate([np.arange(ends[i] - table.counts[i], ends[i]) for i in rows])
+    smiles = [table.smiles[i] for i in rows]
+    ids, counts, raw = table.ids[rows], table.counts[rows], table.raw[rows]
+    return Table(ids, counts, table.z[atoms], table.pos[atoms], smiles, raw)
+
+
+def label(table: Table) -> Iterator[tuple[np.ndarray, np.ndarray]]:
+    """GFN2-xTB labels, molecule after molecule."""
     interface = require("tblite.interface", "label")
     for last, count in zip(np.cumsum(table.counts), table.counts, strict=True):
         atoms = slice(last - count, last)
@@ -60,7 +74,7 @@ def label(table: Table) -> Iterator[tuple[np.ndarray, np.ndarray]]:
 def build(folder: Path, out: Path = FILE) -> None:
     """Write the extract to `out`, with the wheel of qm9pack in `folder`."""
     table = read_wheel(download_wheel(REQUIREMENT, folder))
-    table = table.take(np.isin(table.ids, draw()))
+    table = take(table, np.isin(table.ids, draw()))
     table = table._replace(pos=np.round(table.pos, DECIMALS["pos"]))
     labels = []
     for molecule in label(table):

@@ -1,7 +1,5 @@
 """Charged particles: a vectorised simulator, and its trajectories as a PyG dataset."""
 
-from __future__ import annotations
-
 import os
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -84,20 +82,9 @@ class NBody(InMemoryDataset):
     transform, force_reload
         As in every `InMemoryDataset`.
 
-    Raises
-    ------
-    ValueError
-        If split or protocol are unknown, or there are fewer than two particles.
-
     References
     ----------
     Satorras et al. 2021, E(n) Equivariant Graph Neural Networks; Kipf et al. 2018 (simulator).
-
-    Examples
-    --------
-    >>> train = NBody("data/nbody", "train")  # doctest: +SKIP
-    >>> train[0]  # doctest: +SKIP
-    Data(y=[5, 3], pos=[5, 3], vel=[5, 3], charge=[5, 1])
     """
 
     def __init__(
@@ -183,18 +170,6 @@ def forces(pos: Tensor, charge: Tensor) -> Tensor:
     .. math:: F_i = \sum_{j \ne i} q_i q_j\, \frac{x_i - x_j}{|x_i - x_j|^3}
 
     with every component clipped at `LARGEST_FORCE`.
-
-    Parameters
-    ----------
-    pos : Tensor
-        Shape ``(num_systems, n, 3)``.
-    charge : Tensor
-        Shape ``(num_systems, n)``.
-
-    Examples
-    --------
-    >>> forces(torch.tensor([[[0.0, 0, 0], [2.0, 0, 0]]]), torch.tensor([[1.0, -1.0]]))[0, :, 0]
-    tensor([ 0.2500, -0.2500])
     """
     squares = _squared_distances(pos)
     size = charge.unsqueeze(2) * charge.unsqueeze(1) / (squares * squares.sqrt())
@@ -206,12 +181,6 @@ def energy(pos: Tensor, vel: Tensor, charge: Tensor) -> Tensor:
     r"""Kinetic plus potential energy of every system, ``(num_systems,)``.
 
     .. math:: E = \tfrac12 \sum_i |v_i|^2 + \tfrac12 \sum_{i \ne j} q_i q_j / |x_i - x_j|
-
-    Examples
-    --------
-    >>> pos = torch.tensor([[[0.0, 0, 0], [2.0, 0, 0]]])
-    >>> energy(pos, torch.zeros(1, 2, 3), torch.tensor([[1.0, -1.0]]))
-    tensor([-0.5000])
     """
     pairs = charge.unsqueeze(2) * charge.unsqueeze(1) / _squared_distances(pos).sqrt()
     return 0.5 * (vel.square().sum(dim=(1, 2)) + pairs.sum(dim=(1, 2)))
@@ -234,26 +203,6 @@ def simulate(
 
     A call continues where another ended, so two halves are the whole. The recipe's step is too long
     for close encounters of opposite charges, which heat a system; like charges keep their energy.
-
-    Parameters
-    ----------
-    pos, vel : Tensor
-        Shape ``(num_systems, n, 3)``; velocities lag behind positions by half a step.
-    charge : Tensor
-        Shape ``(num_systems, n)``.
-    steps : int
-    time_step : float
-        :math:`\tau`.
-
-    Returns
-    -------
-    pos, vel : Tensor
-
-    Examples
-    --------
-    >>> pos, vel, charge = torch.zeros(1, 1, 3), torch.ones(1, 1, 3), torch.ones(1, 1)
-    >>> simulate(pos, vel, charge, 10)[0]
-    tensor([[[0.0100, 0.0100, 0.0100]]])
     """
     at_once = max(1, _PAIRS_AT_ONCE // pos.shape[1] ** 2)
     done = []

@@ -1,7 +1,5 @@
 """Equivariant associative recall: a sequence of key-value pairs, then a key; which value is its?"""
 
-from __future__ import annotations
-
 from collections.abc import Callable
 from typing import NamedTuple
 
@@ -72,19 +70,9 @@ class Recall(Dataset):
     transform : callable, optional
         As in every PyG dataset.
 
-    Raises
-    ------
-    ValueError
-        If split or kind are unknown, or numbers do not fit.
-
     References
     ----------
     Moskalev et al. 2024, SE(3)-Hyena Operator for Scalable Equivariant Learning.
-
-    Examples
-    --------
-    >>> Recall("test", "random", length=32)[0]
-    Data(x=[33, 3], y=[1, 3])
     """
 
     def __init__(
@@ -144,13 +132,7 @@ def _generator(seed: int, which: int) -> torch.Generator:
 
 
 def token_irreps(degree: int) -> o3.Irreps:
-    """Irreps of a token.
-
-    Examples
-    --------
-    >>> token_irreps(1), token_irreps(2)
-    (1x1o, 1x2e)
-    """
+    """Irreps of a token."""
     if degree < 1:
         raise ValueError(f"degree={degree}; tokens are vectors (1) or tensors (2 and higher)")
     return o3.Irreps([(1, (degree, (-1) ** degree))])
@@ -159,13 +141,7 @@ def token_irreps(degree: int) -> o3.Irreps:
 def draw_pairs(
     number: int, vocabulary: int, degree: int = 1, generator: torch.Generator | None = None
 ) -> Tensor:
-    """Vocabularies of key-value pairs, ``(number, vocabulary, 2, 2l + 1)``.
-
-    Examples
-    --------
-    >>> draw_pairs(10, 4).norm(dim=-1).max() <= 4.001
-    tensor(True)
-    """
+    """Vocabularies of key-value pairs, ``(number, vocabulary, 2, 2l + 1)``."""
     if vocabulary < 1:
         raise ValueError(f"vocabulary={vocabulary}; give at least one pair")
     shape = number, vocabulary, 2
@@ -183,32 +159,7 @@ def draw_sequences(
     pairs: Tensor | None = None,
     generator: torch.Generator | None = None,
 ) -> RecallSequences:
-    """Fresh sequences.
-
-    Parameters
-    ----------
-    number : int
-        Of sequences.
-    length : int
-        Tokens before the last key, even.
-    vocabulary, degree : int
-    pairs : Tensor, optional
-        Vocabularies, as `draw_pairs` returns them, one for all sequences or one for each; fresh
-        ones by default.
-    generator : torch.Generator, optional
-        Source of randomness.
-
-    Raises
-    ------
-    ValueError
-        If `length` is odd or not positive.
-
-    Examples
-    --------
-    >>> x, y = draw_sequences(8, 64, vocabulary=4)
-    >>> x.shape, y.shape
-    (torch.Size([8, 65, 3]), torch.Size([8, 3]))
-    """
+    """Fresh sequences."""
     if length < 2 or length % 2:
         raise ValueError(f"length={length}; give an even number, keys and values alternate")
     if pairs is None:

@@ -1,7 +1,5 @@
 """Recall in a set: tokens without order or position, of which queries must find their value."""
 
-from __future__ import annotations
-
 from typing import NamedTuple
 
 import torch
@@ -47,31 +45,6 @@ def set_recall(
     One quarter are queries, each with the key of a random pair. Keys and values have isotropic
     directions and lengths uniform in [0.5, 1.5]. Tokens are listed in random order, so that only
     their content tells memories from queries.
-
-    Parameters
-    ----------
-    num_sets : int
-    num_tokens : int
-        Tokens per set, a multiple of 4.
-    vocabulary : int
-        Different pairs per set.
-    generator : torch.Generator, optional
-        Source of randomness.
-
-    Returns
-    -------
-    sets : SetRecall
-
-    Raises
-    ------
-    ValueError
-        If the memories are fewer than the pairs, or tokens cannot be divided by 4.
-
-    Examples
-    --------
-    >>> sets = set_recall(2, 32, vocabulary=16)
-    >>> sets.x.shape, int(sets.is_query.sum())
-    (torch.Size([64, 7]), 16)
     """
     if num_tokens % 4:
         raise ValueError(f"num_tokens={num_tokens}; use a multiple of 4, one quarter are queries")

@@ -19,5 +19,5 @@ from benchmarks.harness.tables import (
     spread,
     table,
 )
-from benchmarks.harness.timing import interleave
 from benchmarks.harness.training import fit
+from e3hyena.testing.timing import interleave

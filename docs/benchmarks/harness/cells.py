@@ -1,7 +1,5 @@
 """A study as a list of cells: computed side by side, once each, whatever interrupts."""
 
-from __future__ import annotations
-
 import contextlib
 import multiprocessing
 import os
@@ -55,32 +53,6 @@ def run_cells(
     A result is ``<output>/cells/<name>.json``, written as a whole when the cell is done, so a
     second call continues where the first was interrupted. A cell that fails is reported at the
     end, does not stop the others, and is tried again by the next call.
-
-    Parameters
-    ----------
-    cells : sequence of Cell
-    work : callable
-        ``work(config, folder)`` gives the result, a dictionary for JSON. It must be importable by
-        name. `folder` is ``<output>/work/<name>`` and survives interruptions; what is printed goes
-        to ``log.txt`` in it.
-    output : str or Path
-    jobs : int
-        Processes; 0 for none but this one.
-    threads : int
-        Threads of each.
-
-    Returns
-    -------
-    failures : dict of str to str
-        Error of every cell that failed, by name; its traceback is in ``log.txt``.
-
-    Raises
-    ------
-    ValueError
-        If there are no cells, `jobs` is negative, or `output` holds a result, or an unfinished
-        cell, of another configuration.
-    OSError
-        If `output` cannot be written to.
     """
     if not cells:
         raise ValueError("these options select nothing to compute: some list in them is empty")
@@ -147,13 +119,7 @@ def _side_by_side(
 
 
 def stop_after_failures(failures: dict[str, str], total: int) -> None:
-    """Turn failures of `run_cells` into an error.
-
-    Raises
-    ------
-    RuntimeError
-        If there are any.
-    """
+    """Turn failures of `run_cells` into an error."""
     if failures:
         raise RuntimeError(
             f"{len(failures)} of {total} cells failed ({', '.join(failures)}): the same command "
@@ -169,13 +135,7 @@ def forget(cells: Iterable[Cell], output: str | Path) -> None:
 
 
 def read_cells(cells: Sequence[Cell], output: str | Path) -> dict[str, dict[str, Any]]:
-    """Contents of the result files that exist: name, config, result, seconds, environment.
-
-    Raises
-    ------
-    ValueError
-        If a file is damaged, or holds the result of another configuration.
-    """
+    """Contents of the result files that exist: name, config, result, seconds, environment."""
     found = {}
     for cell in cells:
         path = Path(output) / "cells" / f"{cell.name}.json"

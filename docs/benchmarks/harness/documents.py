@@ -1,7 +1,5 @@
 """Tables in Markdown files, rewritten from what was measured."""
 
-from __future__ import annotations
-
 import os
 import re
 from collections.abc import Iterable
@@ -9,20 +7,7 @@ from pathlib import Path
 
 
 def find_documents(places: Iterable[str], blocks: Iterable[str]) -> list[Path]:
-    """Files that hold one of the blocks: before anything long is computed.
-
-    Parameters
-    ----------
-    places : iterable of str
-        Markdown files, and folders in which they are looked for.
-    blocks : iterable of str
-        Names of blocks.
-
-    Raises
-    ------
-    ValueError
-        If there is no such file or folder, or a file, or all folders together, hold none.
-    """
+    """Files that hold one of the blocks: before anything long is computed."""
     names, asked = list(blocks), list(places)
     found = []
     for place in asked:
@@ -49,13 +34,7 @@ def holds_block(path: str | os.PathLike[str], name: str) -> bool:
 
 
 def write_block(path: str | os.PathLike[str], name: str, text: str) -> None:
-    """Replace what stands between ``<!-- name -->`` and ``<!-- /name -->``.
-
-    Raises
-    ------
-    ValueError
-        If the file has no such block.
-    """
+    """Replace what stands between ``<!-- name -->`` and ``<!-- /name -->``."""
     file = Path(path)
     old = file.read_text(encoding="utf-8")
     read_block(path, name)

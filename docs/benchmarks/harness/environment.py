@@ -1,7 +1,5 @@
 """What a measurement was made on."""
 
-from __future__ import annotations
-
 import os
 import platform
 from importlib.metadata import version
@@ -11,13 +9,7 @@ import torch
 
 
 def environment() -> dict[str, str | int]:
-    """Processor, threads, versions and the GPU that was used, for the JSON beside every table.
-
-    Examples
-    --------
-    >>> sorted(environment())[:3]
-    ['cores', 'cpu', 'e3nn']
-    """
+    """Processor, threads, versions and the GPU that was used, for the JSON beside every table."""
     known: dict[str, str | int] = {
         "cpu": _cpu_name(),
         "cores": os.cpu_count() or 0,

@@ -1,7 +1,5 @@
 """Peak memory of one call, measured in a process of its own."""
 
-from __future__ import annotations
-
 import contextlib
 import ctypes
 import multiprocessing

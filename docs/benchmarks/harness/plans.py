@@ -1,7 +1,5 @@
 """Studies of the simplest shapes: one cell, or one for each value of an option."""
 
-from __future__ import annotations
-
 from collections.abc import Callable, Mapping
 from typing import Any
 

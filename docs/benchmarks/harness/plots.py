@@ -1,7 +1,5 @@
 """What plots of several studies share."""
 
-from __future__ import annotations
-
 from collections.abc import Iterable, Mapping, Sequence
 from statistics import mean
 from typing import Any
@@ -13,13 +11,7 @@ def style(place: int) -> dict[str, Any]:
 
 
 def plain(label: str) -> str:
-    """A label of a table, for a plot.
-
-    Examples
-    --------
-    >>> plain("`attention`, gated")
-    'attention, gated'
-    """
+    """A label of a table, for a plot."""
     return label.replace("`", "")
 
 

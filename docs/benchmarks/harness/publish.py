@@ -1,7 +1,5 @@
 """What becomes of a report: JSON, plot, and tables in documents."""
 
-from __future__ import annotations
-
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -19,22 +17,7 @@ def publish(
     folder: Path,
     documents: Sequence[Path],
 ) -> None:
-    """Print the first block, write ``<name>.json`` and ``<name>.png``, rewrite the documents.
-
-    Parameters
-    ----------
-    name : str
-    report : dict
-        Everything that the blocks and the plot are made of.
-    blocks : mapping of str to str
-        Text of every block; a document receives those that it holds.
-    draw : callable or None
-        Fills an empty figure of matplotlib.
-    folder : Path
-        Where the two files go.
-    documents : sequence of Path
-        Markdown files.
-    """
+    """Print the first block, write ``<name>.json`` and ``<name>.png``, rewrite the documents."""
     print(next(iter(blocks.values()), ""))
     write_json(folder / f"{name}.json", report, sealed=False)
     print(f"written: {folder / name}.json")

@@ -1,7 +1,5 @@
 """The networks that a study compares."""
 
-from __future__ import annotations
-
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from typing import Any
@@ -57,13 +55,7 @@ _KNOWN = {
 
 
 def known(*names: str) -> dict[str, Row]:
-    """Rows of several studies.
-
-    Examples
-    --------
-    >>> known("filter")["filter"].label
-    '`filter`'
-    """
+    """Rows of several studies."""
     return {name: _KNOWN[name] for name in names}
 
 

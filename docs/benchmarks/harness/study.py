@@ -1,12 +1,12 @@
 """A study: what is computed and how it is shown; stages, resuming and files are done here."""
 
-from __future__ import annotations
-
 import dataclasses
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
+
+import torch
 
 from benchmarks.harness.cells import Cell, Work, forget, read_cells, run_cells, stop_after_failures
 from benchmarks.harness.documents import find_documents
@@ -52,23 +52,11 @@ class Config:
     fresh: bool = False
 
     def options(self) -> dict[str, Any]:
-        """What the results depend on.
-
-        Examples
-        --------
-        >>> Config(output="elsewhere", threads=2).options()
-        {'threads': 2}
-        """
+        """What the results depend on."""
         return {k: value for k, value in dataclasses.asdict(self).items() if k not in PLACES}
 
     def only(self, *names: str) -> dict[str, Any]:
-        """Some of the options, for a cell.
-
-        Examples
-        --------
-        >>> Config(jobs=3).only("jobs")
-        {'jobs': 3}
-        """
+        """Some of the options, for a cell."""
         return {name: getattr(self, name) for name in names}
 
 
@@ -130,26 +118,18 @@ class Study:
         return {"measure": self.measure} if callable(self.measure) else dict(self.measure)
 
     def run(self, config: Config) -> Report | None:
-        """Do what the stage asks for.
-
-        Returns
-        -------
-        report : dict or None
-            Content of ``NAME.json``; None if the stage makes no report.
-
-        Raises
-        ------
-        ValueError
-            If an option is wrong, or the output folder holds cells of other options.
-        RuntimeError
-            If cells failed, after all others are done.
-        """
+        """Do what the stage asks for."""
         stages = ("all", *self.stages, "report")
         if config.stage not in stages:
             raise ValueError(f"stage: {config.stage!r} is unknown; use one of {', '.join(stages)}")
-        documents = find_documents(config.documents, self.blocks)
+        on_gpu = getattr(config, "device", "cpu") == "cuda"
+        if on_gpu and not torch.cuda.is_available():
+            raise ValueError("device='cuda', but torch sees no GPU: use cpu, or a CUDA build")
+        name = f"{self.name}_cuda" if on_gpu else self.name
+        # The tables of the documents are those of the CPU.
+        documents = [] if on_gpu else find_documents(config.documents, self.blocks)
         cells = self.cells(config)
-        output = Path(config.output or f"runs/{self.name}")
+        output = Path(config.output or f"runs/{name}")
         for stage, work in self.stages.items():
             if config.stage not in ("all", stage):
                 continue
@@ -163,8 +143,8 @@ class Study:
         folder = check_writable(config.results or output)
         report = self._report(config, cells, output)
         if report is None:
-            report = self._stored(folder / f"{self.name}.json", output)
-        publish(self.name, report, self.render(report), self.draw, folder, documents)
+            report = self._stored(folder / f"{name}.json", output)
+        publish(name, report, self.render(report), self.draw, folder, documents)
         return report
 
     def render(self, report: Report) -> dict[str, str]:

@@ -1,7 +1,5 @@
 """From cells to the entries of a table, and the table in Markdown."""
 
-from __future__ import annotations
-
 from collections import Counter
 from collections.abc import Callable, Iterable, Mapping
 from statistics import mean, stdev
@@ -11,50 +9,24 @@ MISSING = "–"
 
 
 def table(head: Iterable[str], rows: Iterable[Iterable[str]]) -> str:
-    """A table.
-
-    Examples
-    --------
-    >>> print(table(["a", "b"], [["1", "2"]]))
-    | a | b |
-    |---|---|
-    | 1 | 2 |
-    """
+    """A table."""
     titles = list(head)
     lines = [f"| {' | '.join(cells)} |" for cells in (titles, *rows)]
     return "\n".join([lines[0], "|---" * len(titles) + "|", *lines[1:]])
 
 
 def flatten(cells: Iterable[dict[str, Any]], *keys: str) -> list[dict[str, Any]]:
-    """Some of what the cells were, and all that came out.
-
-    Examples
-    --------
-    >>> flatten([{"config": {"row": "a", "lr": 0.1}, "result": {"error": 2.0}}], "row")
-    [{'row': 'a', 'error': 2.0}]
-    """
+    """Some of what the cells were, and all that came out."""
     return [{**{key: cell["config"][key] for key in keys}, **cell["result"]} for cell in cells]
 
 
 def select(report: dict[str, Any], **wanted: Any) -> list[dict[str, Any]]:
-    """The report's cells with these values.
-
-    Examples
-    --------
-    >>> select({"cells": [{"row": "a", "seed": 0}, {"row": "b", "seed": 0}]}, row="b")
-    [{'row': 'b', 'seed': 0}]
-    """
+    """The report's cells with these values."""
     return [c for c in report["cells"] if all(c[key] == value for key, value in wanted.items())]
 
 
 def spread(values: Iterable[float], digits: int = 4) -> str:
-    """Mean and standard deviation; the value alone if there is one, a dash if there is none.
-
-    Examples
-    --------
-    >>> spread([0.1, 0.3], 2), spread([0.5], 2), spread([])
-    ('0.20 ± 0.14', '0.50', '–')
-    """
+    """Mean and standard deviation; the value alone if there is one, a dash if there is none."""
     numbers = list(values)
     if not numbers:
         return MISSING
@@ -68,13 +40,7 @@ def grid(
     values: Callable[[Any, Any], Iterable[float]],
     digits: int = 5,
 ) -> list[list[str]]:
-    """Lines of a table: a label, and in every column mean and deviation over the seeds.
-
-    Examples
-    --------
-    >>> grid({"a": "`a`"}, [1, 2], lambda row, column: [column] if column == 2 else [], 1)
-    [['`a`', '–', '2.0']]
-    """
+    """Lines of a table: a label, and in every column mean and deviation over the seeds."""
     return [
         [label, *(spread(values(row, column), digits) for column in columns)]
         for row, label in rows.items()
@@ -82,13 +48,7 @@ def grid(
 
 
 def parameters(cells: list[dict[str, Any]]) -> str:
-    """Number of parameters, the same in all cells.
-
-    Examples
-    --------
-    >>> parameters([{"parameters": 1000}]), parameters([])
-    ('1,000', '–')
-    """
+    """Number of parameters, the same in all cells."""
     return f"{cells[0]['parameters']:,}" if cells else MISSING
 
 
@@ -124,5 +84,5 @@ def caption(report: dict[str, Any]) -> str:
     config, machine = report["config"], report["environment"]
     return (
         f"median of {config['repeats']} interleaved rounds, {config['threads']} threads, "
-        f"{machine['cpu']}, torch {machine['torch']}"
+        f"{machine.get('device', machine['cpu'])}, torch {machine['torch']}"
     )

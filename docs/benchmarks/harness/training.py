@@ -1,7 +1,5 @@
 """The training loop of studies that train networks of their own."""
 
-from __future__ import annotations
-
 import copy
 import time
 from collections.abc import Callable, Iterator

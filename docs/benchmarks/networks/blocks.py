@@ -1,7 +1,5 @@
 """Blocks whose operator is an opponent's: everything around it stays the same."""
 
-from __future__ import annotations
-
 from collections.abc import Callable, Mapping
 from functools import partial
 from typing import Any
@@ -31,25 +29,7 @@ def build_blocks(
     short_conv: int = 0,
     mixer_options: Mapping[str, Any] | None = None,
 ) -> nn.ModuleList:
-    """Modules of ``(tokens, batch)`` to be called one after the other.
-
-    Parameters
-    ----------
-    irreps : str
-        Irreps of the tokens.
-    mixer : str
-        See `build_block`; or ``"lgatr_slim"`` for one module, `SpatialLGATrSlim` with as many of
-        its own blocks.
-    number : int
-        Number of blocks.
-    short_conv, mixer_options
-        See `HyenaOperator`.
-
-    Examples
-    --------
-    >>> [type(block).__name__ for block in build_blocks("8x0e + 8x1o", "attention", 2)]
-    ['HyenaBlock', 'HyenaBlock']
-    """
+    """Modules of ``(tokens, batch)`` to be called one after the other."""
     if mixer == "lgatr_slim":
         net = SpatialLGATrSlim(irreps, irreps, irreps, number, short_conv=short_conv)
         return nn.ModuleList([net])
@@ -62,26 +42,7 @@ def build_blocks(
 def build_block(
     irreps: str, mixer: str, *, short_conv: int = 0, mixer_options: Mapping[str, Any] | None = None
 ) -> HyenaBlock:
-    """A `HyenaBlock` with one of the library's mixers or an opponent's.
-
-    Parameters
-    ----------
-    irreps : str
-        Irreps of the tokens.
-    mixer : str
-        A mixer of `HyenaOperator`; ``"cross_product_fused"`` or ``"cross_product_dense"`` for
-        `CrossProductAttention`, or ``"attention_half"`` for `HalfAttention`, between the same
-        projections, short convolution and gate; or
-        ``"se3_hyena"`` for the paper's operator as a whole, which has no short convolution.
-    short_conv, mixer_options
-        See `HyenaOperator`.
-
-    Examples
-    --------
-    >>> import torch
-    >>> build_block("8x0e + 8x1o", "cross_product_fused", short_conv=3)(torch.randn(12, 32)).shape
-    torch.Size([12, 32])
-    """
+    """A `HyenaBlock` with one of the library's mixers or an opponent's."""
     if mixer in OPPONENTS:
         block = HyenaBlock(irreps, mixer="attention", short_conv=short_conv)
         assert block.operator is not None

@@ -1,7 +1,5 @@
 """The attention that SE(3)-Hyena's authors compared with, as they wrote it and without its cube."""
 
-from __future__ import annotations
-
 import math
 
 import torch
@@ -31,11 +29,6 @@ class CrossProductAttention(Mixer):
         Channels and per-channel irreps.
     fused : bool
         Whether the (N, N, 3) tensors of the authors' code are avoided; the result is the same.
-
-    Raises
-    ------
-    ValueError
-        If there are other irreps than ``0e`` and ``1o``.
     """
 
     def __init__(self, hidden: ChannelIrreps, *, fused: bool = True) -> None:
@@ -73,14 +66,7 @@ class CrossProductAttention(Mixer):
 
 
 def dense_attention(q: Tensor, k: Tensor, v: Tensor) -> Tensor:
-    """Cross-product attention of vectors ``(..., N, 3)``, with tensors ``(..., N, N, 3)``.
-
-    Examples
-    --------
-    >>> q, k, v = torch.randn(3, 8, 50, 3)
-    >>> dense_attention(q, k, v).shape
-    torch.Size([8, 50, 3])
-    """
+    """Cross-product attention of vectors ``(..., N, 3)``, with tensors ``(..., N, N, 3)``."""
     num_tokens = q.shape[-2]
     cross = torch.linalg.cross(q.unsqueeze(-2), k.unsqueeze(-3))
     length = (cross.square().sum(dim=-1) + _TINY).sqrt()
@@ -96,12 +82,6 @@ def fused_attention(q: Tensor, k: Tensor, v: Tensor) -> Tensor:
 
     so a query needs its weights and the moments :math:`\sum_j a_{ij}\, k_j v_j^T` alone. Many
     queries are treated in parts whose weights are computed again for the gradient: memory O(N).
-
-    Examples
-    --------
-    >>> q, k, v = torch.randn(3, 8, 50, 3)
-    >>> torch.allclose(fused_attention(q, k, v), dense_attention(q, k, v), atol=1e-5)
-    True
     """
     num_tokens = q.shape[-2]
     moments = (k.unsqueeze(-1) * v.unsqueeze(-2)).flatten(-2)

@@ -1,7 +1,5 @@
 """E(n)-equivariant graph network with velocities, for particles that all see one another."""
 
-from __future__ import annotations
-
 from typing import Any
 
 import torch
@@ -21,12 +19,6 @@ class EGNN(nn.Module):
     width : int
         Of all hidden layers.
     num_layers : int
-
-    Examples
-    --------
-    >>> pos, vel, charge = torch.randn(2, 3), torch.randn(2, 3), torch.ones(2, 1)
-    >>> EGNN()(pos, vel, charge, torch.tensor([[0, 1], [1, 0]])).shape
-    torch.Size([2, 3])
     """
 
     def __init__(self, width: int = 64, num_layers: int = 4) -> None:

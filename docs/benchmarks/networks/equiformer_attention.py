@@ -1,7 +1,5 @@
 """Attention in the manner of Equiformer."""
 
-from __future__ import annotations
-
 import torch
 from e3nn import o3
 from torch import Tensor, nn

@@ -1,7 +1,5 @@
 """The attention layer that e3nn's guide builds."""
 
-from __future__ import annotations
-
 import torch
 from e3nn import o3
 from e3nn.math import soft_one_hot_linspace, soft_unit_step

@@ -1,7 +1,5 @@
 """Attention in half precision, which fused kernels are made for."""
 
-from __future__ import annotations
-
 import torch
 from torch import Tensor
 

@@ -1,7 +1,5 @@
 """LGATr-slim for particles with velocities."""
 
-from __future__ import annotations
-
 from typing import Any
 
 import torch
@@ -25,12 +23,6 @@ class LGATrParticles(nn.Module):
     irreps_hidden : o3.Irreps or str
         Channels of the blocks.
     num_blocks : int
-
-    Examples
-    --------
-    >>> pos, vel, charge = torch.randn(4, 3), torch.randn(4, 3), torch.ones(4, 1)
-    >>> LGATrParticles("8x0e + 8x1o", 2)(pos, vel, charge, None, Segments((2, 2))).shape
-    torch.Size([4, 3])
     """
 
     def __init__(self, irreps_hidden: IrrepsLike, num_blocks: int) -> None:

@@ -1,7 +1,5 @@
 """The short convolution of our operators, for LGATr-slim."""
 
-from __future__ import annotations
-
 from typing import Any
 
 import torch
@@ -41,13 +39,7 @@ class ConvolvedSlimLinear(nn.Module):
 
 
 def short_convolution(x: Tensor, taps: Tensor) -> Tensor:
-    """``(..., N, C)`` with taps ``(K - 1, C)`` -> ``(..., N, C)``.
-
-    Examples
-    --------
-    >>> short_convolution(torch.tensor([[1.0], [2.0], [3.0]]), torch.tensor([[10.0]])).flatten()
-    tensor([ 1., 12., 23.])
-    """
+    """``(..., N, C)`` with taps ``(K - 1, C)`` -> ``(..., N, C)``."""
     y = x
     for shift, tap in enumerate(taps, start=1):
         y = y + tap * nn.functional.pad(x, (0, 0, shift, 0))[..., : x.shape[-2], :]

@@ -1,7 +1,5 @@
 """LGATr-slim, a Lorentz-equivariant transformer, for tokens of scalars and vectors in space."""
 
-from __future__ import annotations
-
 import torch
 from e3nn import o3
 from torch import Tensor, nn
@@ -40,19 +38,6 @@ class SpatialLGATrSlim(nn.Module):
     short_conv : int
         Kernel size of a short convolution of q, k and v along the order of the tokens, as in
         `HyenaOperator`, and no part of LGATr-slim; 0 for none.
-
-    Raises
-    ------
-    ValueError
-        If there are other irreps, or no scalar or no vector before the result.
-    ImportError
-        If the package ``lgatr`` is not installed.
-
-    Examples
-    --------
-    >>> net = SpatialLGATrSlim("2x0e + 1o", "8x0e + 8x1o", "1o", num_blocks=2)
-    >>> net(torch.randn(12, 5), batch=torch.arange(12) // 6).shape
-    torch.Size([12, 3])
     """
 
     def __init__(

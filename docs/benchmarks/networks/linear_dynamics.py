@@ -1,7 +1,5 @@
 """Uniform motion: the baseline that every n-body table starts with."""
 
-from __future__ import annotations
-
 from typing import Any
 
 import torch
@@ -9,13 +7,7 @@ from torch import Tensor, nn
 
 
 class LinearDynamics(nn.Module):
-    """``pos + time * vel`` with one learned time.
-
-    Examples
-    --------
-    >>> LinearDynamics()(torch.zeros(1, 3), torch.ones(1, 3), None).detach()
-    tensor([[0.7000, 0.7000, 0.7000]])
-    """
+    """``pos + time * vel`` with one learned time."""
 
     def __init__(self) -> None:
         super().__init__()

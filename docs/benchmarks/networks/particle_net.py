@@ -1,7 +1,5 @@
 """The network of the comparison on charged particles, the same around every mixer."""
 
-from __future__ import annotations
-
 from typing import Any
 
 import torch
@@ -9,7 +7,7 @@ from torch import Tensor, nn
 from torch_geometric.utils import scatter
 
 from e3hyena.irreps import IrrepsLike, TokenLayout, parse_irreps
-from e3hyena.models.hyena_net import HyenaLayer
+from e3hyena.models.hyena_layer import HyenaLayer
 from e3hyena.nn.embedding import AtomEmbedding
 from e3hyena.nn.linear import Linear
 from e3hyena.ops.segments import Segments
@@ -31,13 +29,6 @@ class ParticleNet(nn.Module):
     num_layers : int
     mixer, cutoff, mixer_options
         See `HyenaNet`.
-
-    Examples
-    --------
-    >>> net = ParticleNet("8x0e + 8x1o", 2, mixer="coordinate", cutoff=None)
-    >>> pos, vel, charge = torch.randn(4, 3), torch.randn(4, 3), torch.ones(4, 1)
-    >>> net(pos, vel, charge, None, Segments((2, 2))).shape
-    torch.Size([4, 3])
     """
 
     def __init__(

@@ -1,7 +1,5 @@
 """The network of associative recall, the same around every mixer."""
 
-from __future__ import annotations
-
 import math
 from typing import Any
 
@@ -40,12 +38,6 @@ class RecallNet(nn.Module):
     scale : float
         Root mean square of the components of a token, taken out of the input and put back into the
         answer.
-
-    Examples
-    --------
-    >>> net = RecallNet("1x1o", "4x0e + 4x1o", 2, "query_key", short_conv=3)
-    >>> net(torch.randn(8, 33, 3)).shape
-    torch.Size([8, 3])
     """
 
     def __init__(
@@ -96,11 +88,6 @@ def position_code(num_tokens: int) -> Tensor:
     """Sines and cosines of the position, ``(num_tokens, CODE_WIDTH)``.
 
     Counted from the last token, so that the token that asks looks the same at every length.
-
-    Examples
-    --------
-    >>> position_code(5)[-1, :4]
-    tensor([0., 1., 0., 1.])
     """
     place = torch.arange(num_tokens - 1, -1, -1, dtype=torch.float32)
     rates = torch.exp(-math.log(1e4) * torch.arange(0, CODE_WIDTH, 2) / CODE_WIDTH)
@@ -109,11 +96,5 @@ def position_code(num_tokens: int) -> Tensor:
 
 
 def component_scale(vocabulary: int, width: int) -> float:
-    """Root mean square of a component of vectors with magnitudes uniform in [1, vocabulary].
-
-    Examples
-    --------
-    >>> round(component_scale(4, 3) ** 2, 4)  # the error of predicting zero
-    2.3333
-    """
+    """Root mean square of a component of vectors with magnitudes uniform in [1, vocabulary]."""
     return math.sqrt((vocabulary**2 + vocabulary + 1) / 3 / width)

@@ -1,7 +1,5 @@
 """Recall in a set: how many key-value pairs each mixer can tell apart by content."""
 
-from __future__ import annotations
-
 import itertools
 from collections.abc import Iterator
 from dataclasses import dataclass, field

@@ -12,15 +12,7 @@ from e3hyena.data.orders.spectral import SpectralOrder
 from e3hyena.registry import ORDERS
 
 __all__ = [
-    "ORDERS",
-    "BreadthFirstOrder",
-    "CanonicalOrder",
-    "DistanceOrder",
-    "GivenOrder",
-    "OrderTransform",
-    "RDKitOrder",
-    "ResidueOrder",
-    "SpectralOrder",
-    "restore_order",
+    "ORDERS", "BreadthFirstOrder", "CanonicalOrder", "DistanceOrder", "GivenOrder",
+    "OrderTransform", "RDKitOrder", "ResidueOrder", "SpectralOrder", "restore_order",
     "symmetry_classes",
-]
+]  # fmt: skip

@@ -9,8 +9,6 @@ from torch import Tensor
 from torch_geometric.data import Batch, Data
 from torch_geometric.transforms import BaseTransform
 
-__all__ = ["OrderTransform"]
-
 INTEGERS = (torch.int64, torch.int32, torch.int16, torch.int8)
 # Of whole graphs, with sizes that a graph of three or six nodes has too.
 PER_GRAPH = {
@@ -56,18 +54,7 @@ class OrderTransform(BaseTransform):
     """
 
     def order(self, data: Data) -> Tensor:
-        """The old number of the node at every new position.
-
-        Parameters
-        ----------
-        data : Data
-            One graph.
-
-        Returns
-        -------
-        order : Tensor of shape (num_nodes,), int64
-            A permutation.
-        """
+        """The old number of the node at every new position: a permutation, (num_nodes,), int64."""
         raise NotImplementedError
 
     def forward(self, data: Data) -> Data:

@@ -9,8 +9,6 @@ from e3hyena.data.orders.canonical import TOLERANCE, CanonicalOrder
 from e3hyena.data.orders.distance import centroid_distances
 from e3hyena.data.orders.refinement import Array
 
-__all__ = ["BreadthFirstOrder"]
-
 
 @functional_transform("breadth_first_order")
 class BreadthFirstOrder(CanonicalOrder):

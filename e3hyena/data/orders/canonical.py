@@ -8,8 +8,6 @@ from torch_geometric.data import Data
 from e3hyena.data.orders.base import OrderTransform
 from e3hyena.data.orders.refinement import Array, distances, rank, refine
 
-__all__ = ["CanonicalOrder", "symmetry_classes"]
-
 TOLERANCE = 1e-3
 
 

@@ -6,8 +6,6 @@ from torch_geometric.data.datapipes import functional_transform
 from e3hyena.data.orders.canonical import CanonicalOrder
 from e3hyena.data.orders.refinement import Array
 
-__all__ = ["DistanceOrder", "centroid_distances"]
-
 
 def centroid_distances(distance: Array) -> Array:
     r"""Distances to the centroid from pair distances, ``(N, N)`` -> ``(N,)``.
@@ -24,8 +22,7 @@ def centroid_distances(distance: Array) -> Array:
 class DistanceOrder(CanonicalOrder):
     """By distance to the centroid of all atoms, each with the same weight (`distance_order`).
 
-    The same centroid as in `HyenaNet`; hydrogens count like other atoms. Ties and parameters as in
-    `CanonicalOrder`.
+    Hydrogens count like other atoms. Ties and parameters as in `CanonicalOrder`.
 
     Examples
     --------

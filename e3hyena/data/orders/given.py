@@ -7,8 +7,6 @@ from torch_geometric.data.datapipes import functional_transform
 
 from e3hyena.data.orders.base import OrderTransform
 
-__all__ = ["GivenOrder"]
-
 
 @functional_transform("given_order")
 class GivenOrder(OrderTransform):

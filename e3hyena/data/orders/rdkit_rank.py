@@ -7,8 +7,6 @@ from e3hyena._extras import require
 from e3hyena.data.orders.canonical import CanonicalOrder
 from e3hyena.data.orders.refinement import Array
 
-__all__ = ["RDKitOrder"]
-
 BOND_FACTOR = 1.3  # of the sum of covalent radii, RDKit's own
 
 

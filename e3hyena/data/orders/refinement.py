@@ -3,8 +3,6 @@
 import numpy as np
 from numpy.typing import NDArray
 
-__all__ = ["distances", "rank", "refine"]
-
 Array = NDArray[np.float64]
 Colour = NDArray[np.int64]
 
@@ -18,17 +16,6 @@ def distances(pos: Array) -> Array:
 def rank(keys: list[Array], distance: Array, tolerance: float) -> Colour:
     """Place of every atom, ``(N,)``.
 
-    Parameters
-    ----------
-    keys : list of arrays of shape (N,)
-        Invariants that decide in turn.
-    distance : array of shape (N, N)
-        They decide where all keys tie.
-    tolerance : float
-        Sorted values closer than this to their neighbour tie.
-
-    Notes
-    -----
     Where distances tie too, the atom with the smallest weighted sum of its sorted distances goes
     first (compared exactly; then the listing decides), and distances *to it* decide what was tied
     before. So near-ties that belong together, such as the two sides of an almost symmetric

@@ -10,8 +10,6 @@ from torch_geometric.data.datapipes import functional_transform
 
 from e3hyena.data.orders.base import OrderTransform
 
-__all__ = ["ResidueOrder"]
-
 
 @functional_transform("residue_order")
 class ResidueOrder(OrderTransform):

@@ -4,8 +4,6 @@ import torch
 from torch import Tensor
 from torch_geometric.data import Data
 
-__all__ = ["restore_order"]
-
 
 def restore_order(x: Tensor, data_or_index: Data | Tensor) -> Tensor:
     """Per-node values of an ordered graph, in the order in which the nodes were first listed.

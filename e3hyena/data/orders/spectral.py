@@ -6,8 +6,6 @@ from torch_geometric.data.datapipes import functional_transform
 from e3hyena.data.orders.canonical import TOLERANCE, CanonicalOrder
 from e3hyena.data.orders.refinement import Array
 
-__all__ = ["SpectralOrder"]
-
 SAME_EIGENVALUE = 1e-2  # relative; closer eigenvalues share one space
 
 

@@ -10,30 +10,16 @@ from torch_geometric.data import Data
 
 from e3hyena.data.centring import centred
 
-__all__ = ["Structure", "read_text", "reading", "short"]
-
 TITLE = 60  # characters of a name that an error shows
 
 
 class Structure(NamedTuple):
-    """One molecule of a file.
+    """One molecule of a file: the `frame` of that number, from 0; without a file one in memory.
 
-    Attributes
-    ----------
-    file : str
-        The file as it was named; empty for a molecule that was given in memory.
-    frame : int
-        Number of the molecule in its file, from 0.
-    atoms : ase.Atoms
-        Positions in angstrom; what else the file says in its ``info``, ``arrays`` and ``calc``.
-    name : str
-        Title, or empty.
-    notes : tuple of str
-        What no network is told and a user may expect it to know: ``"charge -1"``.
-    hints : tuple of str
-        What was found where a label could have been meant.
-    nodes : dict or None
-        Further attributes of `graph`, such as residues.
+    Positions are in angstrom; what else the file says stands in ``info``, ``arrays`` and ``calc``
+    of the atoms. `notes` are what no network is told and a user may expect it to know, such as
+    ``"charge -1"``; `hints` what was found where a label could have been meant; `nodes` further
+    attributes of `graph`, such as residues.
     """
 
     file: str
@@ -88,6 +74,14 @@ def short(text: str, length: int = 200) -> str:
     """On one line, and cut where it is longer, for messages."""
     text = " ".join(text.splitlines()).strip()
     return text if len(text) <= length else f"{text[:length]}..."
+
+
+def number_or_text(text: str) -> float | str:
+    """A number where it is one."""
+    try:
+        return float(text)
+    except ValueError:
+        return text
 
 
 @contextmanager

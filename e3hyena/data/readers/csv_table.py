@@ -3,10 +3,8 @@
 import csv
 import io
 
-from e3hyena.data.readers.base import Structure, reading
+from e3hyena.data.readers.base import Structure, number_or_text, reading
 from e3hyena.data.readers.smiles import from_smiles
-
-__all__ = ["read_csv"]
 
 NAMES = ("name", "id", "title")
 
@@ -32,13 +30,6 @@ def read_csv(file: str, text: str) -> list[Structure]:
                 raise ValueError(f"it has another number of columns than the header, {len(header)}")
             cells = {key.strip(): value.strip() for key, value in row.items()}
             one = from_smiles(row[header["smiles"]].strip(), row[title].strip() if title else "")
-            one.atoms.info.update({key: _number(v) for key, v in cells.items() if v})
+            one.atoms.info.update({key: number_or_text(v) for key, v in cells.items() if v})
             structures.append(one._replace(file=file, frame=number))
     return structures
-
-
-def _number(text: str) -> float | str:
-    try:
-        return float(text)
-    except ValueError:
-        return text

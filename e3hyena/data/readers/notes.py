@@ -8,8 +8,6 @@ import numpy as np
 from e3hyena._extras import require
 from e3hyena.data.readers.base import short
 
-__all__ = ["notes_of"]
-
 # Keys, and the values that say nothing unusual.
 USUAL = {
     **dict.fromkeys(("charge", "total_charge", "net_charge"), (0,)),
@@ -21,14 +19,7 @@ SATURATED = 3.3  # sum of bond orders below which a carbon misses a neighbour
 
 
 def notes_of(atoms: Any, info: Mapping[str, Any] | None = None) -> tuple[str, ...]:
-    """Charge, spin, missing hydrogens.
-
-    Parameters
-    ----------
-    atoms : ase.Atoms
-    info : mapping, optional
-        Where to look for keys such as ``charge``, in any case; ``atoms.info`` by default.
-    """
+    """Charge, spin, missing hydrogens."""
     info = atoms.info if info is None else info
     notes = [
         short(f"{key} {value}", 60)

@@ -4,10 +4,8 @@ import re
 from typing import Any
 
 from e3hyena._extras import require
-from e3hyena.data.readers.base import Structure, reading, short
+from e3hyena.data.readers.base import Structure, number_or_text, reading, short
 from e3hyena.data.readers.notes import notes_of
-
-__all__ = ["read_sdf", "structure_of"]
 
 SEPARATOR = "$$$$"
 END = "M  END"
@@ -85,7 +83,7 @@ def structure_of(file: str, number: int, molecule: Any, name: str) -> Structure:
     numbers = [atom.GetAtomicNum() for atom in molecule.GetAtoms()]
     fields = {key: molecule.GetProp(key) for key in molecule.GetPropNames()}
     info = {
-        key: _number(value)
+        key: number_or_text(value)
         for key, value in fields.items()
         if key.isidentifier() and key not in ("Lattice", "Properties", "pbc")
     }
@@ -105,10 +103,3 @@ def structure_of(file: str, number: int, molecule: Any, name: str) -> Structure:
         if implicit:
             notes.append(f"{implicit} hydrogens are missing")
     return Structure(file, number, atoms, name, tuple(notes))
-
-
-def _number(text: str) -> float | str:
-    try:
-        return float(text)
-    except ValueError:
-        return text

@@ -4,8 +4,6 @@ from e3hyena._extras import require
 from e3hyena.data.readers.base import Structure, reading
 from e3hyena.data.readers.sdf import structure_of
 
-__all__ = ["SEED", "from_smiles", "read_smi"]
-
 SEED = 1
 MAX_ATOMS = 60  # not hydrogen
 SECONDS = 4
@@ -16,31 +14,6 @@ def from_smiles(smiles: str, name: str = "", *, seed: int = SEED) -> Structure:
 
     The same SMILES and seed give the same geometry. It is one conformer, not the best one. Where
     MMFF94 lacks parameters, UFF relaxes; where that lacks them too, nothing does.
-
-    Parameters
-    ----------
-    smiles : str
-    name : str
-        By default the SMILES itself.
-    seed : int
-        Of the random start.
-
-    Returns
-    -------
-    structure : Structure
-
-    Raises
-    ------
-    ValueError
-        If RDKit does not understand it, it has more than 60 atoms besides hydrogens, or no
-        geometry is found within four seconds.
-    ImportError
-        If the extra ``chem`` is not installed.
-
-    Examples
-    --------
-    >>> from_smiles("CCO", "ethanol").atoms.get_chemical_formula()
-    'C2H6O'
     """
     return _embed("", 0, smiles, name, seed)
 

@@ -4,8 +4,6 @@ from e3hyena._extras import require
 from e3hyena.data.readers.base import Structure, reading
 from e3hyena.data.readers.notes import notes_of
 
-__all__ = ["read_trajectory"]
-
 
 def read_trajectory(file: str) -> list[Structure]:
     """Read every frame of a .traj file."""

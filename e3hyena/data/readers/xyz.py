@@ -8,8 +8,6 @@ from e3hyena._extras import require
 from e3hyena.data.readers.base import Structure, reading, short
 from e3hyena.data.readers.notes import notes_of
 
-__all__ = ["read_xyz"]
-
 # key=value of extended xyz; every other word of a comment is free text.
 PAIR = re.compile(
     r"""(?<![^\s,;])                                # at the beginning of a word

@@ -1,7 +1,5 @@
 """The transformer block of e3tools."""
 
-from __future__ import annotations
-
 from typing import Any
 
 import torch
@@ -71,25 +69,11 @@ class E3toolsTransformerBlock(nn.Module):
         edge_sh: Tensor,
         batch: Tensor | None,
     ) -> Tensor:
-        """Update the nodes.
+        """Update the nodes, ``(num_nodes, irreps_in.dim)`` -> ``(num_nodes, irreps_out.dim)``.
 
-        Parameters
-        ----------
-        node_attr : Tensor
-            ``(num_nodes, irreps_in.dim)``.
-        edge_index : Tensor
-            Sources and targets, ``(2, num_edges)``.
-        edge_attr : Tensor
-            Scalars, ``(num_edges, edge_attr_dim)``.
-        edge_sh : Tensor
-            Harmonics, ``(num_edges, irreps_sh.dim)``.
-        batch : Tensor or None
-            Graph of every node, ``(num_nodes,)``, sorted; None if all nodes are one graph.
-
-        Returns
-        -------
-        Tensor
-            ``(num_nodes, irreps_out.dim)``, dtype of ``node_attr``.
+        Of the edges: ``edge_index``, ``(2, num_edges)``, scalars ``(num_edges, edge_attr_dim)`` and
+        harmonics ``(num_edges, irreps_sh.dim)``. ``batch`` is the graph of every node, sorted; None
+        if all are one graph.
         """
         with full_precision(node_attr):
             x = to_working(node_attr, self)

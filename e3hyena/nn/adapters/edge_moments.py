@@ -1,7 +1,5 @@
 """Where the neighbours of a node are, as features of the node."""
 
-from __future__ import annotations
-
 import torch
 from e3nn import o3
 from torch import Tensor, nn
@@ -76,23 +74,10 @@ class EdgeMoments(nn.Module):
     def forward(
         self, edge_attr: Tensor, edge_scalars: Tensor, target: Tensor, num_nodes: int
     ) -> Tensor:
-        """Sum over the edges into every node.
+        """Sum over the edges into every node: ``(num_nodes, irreps_out.dim)``.
 
-        Parameters
-        ----------
-        edge_attr : Tensor
-            Harmonics, ``(num_edges, irreps_edge.dim)``.
-        edge_scalars : Tensor
-            ``(num_edges, num_edge_scalars)``.
-        target : Tensor
-            Node that an edge points to, ``(num_edges,)``.
-        num_nodes : int
-            Number of nodes.
-
-        Returns
-        -------
-        Tensor
-            ``(num_nodes, irreps_out.dim)``, dtype of ``edge_attr``.
+        Harmonics are ``(num_edges, irreps_edge.dim)``, scalars ``(num_edges, num_edge_scalars)``,
+        and ``target`` the node that an edge points to, ``(num_edges,)``.
         """
         self._check(edge_attr, edge_scalars, target)
         with full_precision(edge_attr):

@@ -1,7 +1,5 @@
 """The attention of Equiformer and of models with its call signature."""
 
-from __future__ import annotations
-
 from typing import Any
 
 import torch
@@ -78,27 +76,12 @@ class EquiformerAttention(nn.Module):
         edge_scalars: Tensor,
         batch: Tensor | None,
     ) -> Tensor:
-        """Exchange information within every graph.
+        """Exchange information within every graph; the result is ``(num_nodes, irreps_out.dim)``.
 
-        Parameters
-        ----------
-        node_input : Tensor
-            Features, ``(num_nodes, irreps_node_input.dim)``.
-        node_attr : Tensor or None
-            Not used.
-        edge_src, edge_dst : Tensor
-            Sources (not used) and targets of the edges, ``(num_edges,)``.
-        edge_attr : Tensor
-            Harmonics, ``(num_edges, irreps_edge_attr.dim)``.
-        edge_scalars : Tensor
-            ``(num_edges, num_edge_scalars)``.
-        batch : Tensor or None
-            Graph of every node, ``(num_nodes,)``, sorted; None if all nodes are one graph.
-
-        Returns
-        -------
-        Tensor
-            ``(num_nodes, irreps_node_output.dim)``, dtype of ``node_input``.
+        Features are ``(num_nodes, irreps_in.dim)``; of the edges, targets ``(num_edges,)``,
+        harmonics ``(num_edges, irreps_edge_attr.dim)`` and scalars ``(num_edges,
+        num_edge_scalars)``, sources are not used. ``batch`` is the graph of every node, sorted;
+        None if all are one graph.
         """
         with full_precision(node_input):
             x = to_working(node_input, self)

@@ -1,7 +1,5 @@
 """The transformer of e3nn's guide."""
 
-from __future__ import annotations
-
 from typing import Any
 
 import torch
@@ -63,11 +61,7 @@ class GuideTransformer(nn.Module):
     ) -> None:
         super().__init__()
         self.irreps_in = parse_irreps(irreps_input, "irreps_input")
-        self.irreps_out = (
-            self.irreps_in
-            if irreps_output is None
-            else parse_irreps(irreps_output, "irreps_output")
-        )
+        self.irreps_out = parse_irreps(irreps_output, "irreps_output", self.irreps_in)
         degrees = range(max(1, *self.irreps_in.ls, *self.irreps_out.ls, 0) + 1)
         places = o3.Irreps([(_COPIES, (l, (-1) ** l)) for l in degrees])
         self.embedding = AtomEmbedding(places, length=length)
@@ -77,21 +71,10 @@ class GuideTransformer(nn.Module):
         )
 
     def forward(self, f: Tensor, pos: Tensor, batch: Tensor | None = None) -> Tensor:
-        """Exchange information within every graph.
+        """Features ``(num_nodes, irreps_in.dim)`` -> ``(num_nodes, irreps_out.dim)``.
 
-        Parameters
-        ----------
-        f : Tensor
-            Features, ``(num_nodes, irreps_input.dim)``.
-        pos : Tensor
-            Positions, ``(num_nodes, 3)``.
-        batch : Tensor, optional
-            Graph of every node, ``(num_nodes,)``, sorted. Without it all nodes are one graph.
-
-        Returns
-        -------
-        Tensor
-            ``(num_nodes, irreps_output.dim)``, dtype of ``f``.
+        Positions are ``(num_nodes, 3)``, ``batch`` the graph of every node, sorted; by default all
+        nodes are one graph.
         """
         if f.shape[:-1] != pos.shape[:-1] or pos.dim() != 2 or pos.shape[1] != 3:
             raise ValueError(

@@ -6,8 +6,6 @@ generated from the paths; they serve CUDA tensors. The environment variable ``E3
 :func:`use_backend` overrides the choice. What a back-end is: :class:`Backend`.
 """
 
-from __future__ import annotations
-
 import os
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -38,11 +36,6 @@ def use_backend(name: str) -> Iterator[None]:
 
     A backward pass uses the choice that holds where it runs: on the CPU the thread that calls it;
     on CUDA a thread of torch's own, which chooses by itself. All back-ends give the same gradients.
-
-    Parameters
-    ----------
-    name : {"auto", "eager", "native", "triton"}
-        The last two raise where they cannot be used; ``auto`` falls back to ``eager``.
 
     Examples
     --------

@@ -45,26 +45,12 @@ class Backend(FourierConvolution):
         return True
 
     def contract(self, paths: Paths, slot: int, x: Tensor, y: Tensor, weight: Tensor) -> Tensor:
-        r"""Derivative of the trilinear form by one slot.
+        r"""Derivative of the trilinear form by one slot, ``(C, d_slot, M)``.
 
-        With :math:`G_{abc} = \sum_p w_p C^{(p)}_{abc}` the form of a channel is
-        :math:`S = \mathrm{Re}\sum_m \overline{x^{(2)}_{cm}}\, G_{abc}\, x^{(0)}_{am} x^{(1)}_{bm}`.
-
-        Parameters
-        ----------
-        paths : Paths
-            The per-channel paths.
-        slot : int
-            0, 1 or 2: which of the three the result stands for.
-        x, y : Tensor
-            The other two in slot order, ``(C, d, M)``, real or complex.
-        weight : Tensor
-            Real, ``(num_paths, C)``.
-
-        Returns
-        -------
-        Tensor
-            ``(C, d_slot, M)``.
+        With :math:`G_{abc} = \sum_p w_p C^{(p)}_{abc}` the form of a channel is :math:`S =
+        \mathrm{Re}\sum_m \overline{x^{(2)}_{cm}}\, G_{abc}\, x^{(0)}_{am} x^{(1)}_{bm}`. ``x, y``
+        are the two operands beside the slot, in order, ``(C, d, M)``, real or complex; weights are
+        real, ``(num_paths, C)``.
         """
         return contraction.contract(paths, slot, x, y, weight)
 

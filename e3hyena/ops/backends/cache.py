@@ -5,8 +5,6 @@ nobody else can write only, and only if its content has the digest in its name; 
 anew. Nothing here needs a lock: files become visible whole, under names that their content decides.
 """
 
-from __future__ import annotations
-
 import atexit
 import functools
 import hashlib
@@ -27,13 +25,7 @@ _OTHERS_WRITE = stat.S_IWGRP | stat.S_IWOTH
 
 
 def folder() -> Path:
-    """``$E3HYENA_CACHE`` or ``~/.cache/e3hyena``; a new temporary folder if that is not private.
-
-    Warns
-    -----
-    UserWarning
-        Once, if it is the temporary one.
-    """
+    """``$E3HYENA_CACHE`` or ``~/.cache/e3hyena``; a new temporary folder if that is not private."""
     return _folder(os.environ.get("E3HYENA_CACHE"))
 
 
@@ -58,15 +50,7 @@ def _remove(temporary: Path, owner: int) -> None:
 
 
 def private(home: Path) -> Path:
-    """Where `home` really is, made if it is missing.
-
-    Raises
-    ------
-    PermissionError
-        If another user owns it, can write to it, or can put another folder in its place.
-    OSError
-        If it cannot be made.
-    """
+    """Where `home` really is, made if missing; a PermissionError if others can write there."""
     home.mkdir(mode=0o700, parents=True, exist_ok=True)
     real = home.resolve(strict=True)
     if os.name != "posix":
@@ -84,22 +68,7 @@ def private(home: Path) -> Path:
 
 
 def kept(key: str, suffix: str, make: Callable[[Path], None]) -> Path:
-    """The file that `make` writes, from the cache if it is there and whole.
-
-    Parameters
-    ----------
-    key : str
-        Decides the content.
-    suffix : str
-        Ending of its name.
-    make : callable
-        Gets the path of a file to write.
-
-    Raises
-    ------
-    OSError
-        If it cannot be made.
-    """
+    """The file that `make` writes, from the cache if it is there and whole."""
     home = folder()
     index = home / f"{key}.sha256"  # names the file by its digest
     return _whole(index, suffix) or _make(index, suffix, make)

@@ -1,7 +1,5 @@
 """The heap of the C library."""
 
-from __future__ import annotations
-
 import ctypes
 import functools
 import os

@@ -11,21 +11,9 @@ from e3hyena.training.tasks import metric_labels
 
 pl: Any = require("lightning.pytorch", "train")
 
-__all__ = ["KeepBest"]
-
 
 class KeepBest(pl.Callback):
-    """Writes the averaged weights whenever the first validation metric is the smallest so far.
-
-    Parameters
-    ----------
-    path : Path
-        The model file.
-    info : ModelInfo
-    history : History
-        Must come earlier among the callbacks.
-    average : WeightAverage
-    """
+    """Writes the averaged weights whenever the first validation metric is the smallest so far."""
 
     def __init__(
         self, path: Path, info: ModelInfo, history: History, average: WeightAverage

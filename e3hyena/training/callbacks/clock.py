@@ -7,20 +7,11 @@ from e3hyena._extras import require
 
 pl: Any = require("lightning.pytorch", "train")
 
-__all__ = ["Clock"]
-
 
 class Clock(pl.Callback):
     """Counts the seconds of a training through all its interruptions, and ends it at its limit.
 
-    Parameters
-    ----------
-    total_steps : int
-        Steps of the whole training.
-    max_seconds : float, optional
-        Time limit (seconds), validations included.
-    first_steps : int, optional
-        Steps of the training before it was extended, if it was.
+    All processes have the time of the first.
     """
 
     def __init__(
@@ -43,30 +34,26 @@ class Clock(pl.Callback):
             return self.progress(step * self.total_steps / self.first_steps)
         return min(1.0, (step - self.first_steps) / (self.total_steps - self.first_steps))
 
-    def _tick(self) -> None:
+    def _tick(self, trainer: Any) -> None:
         now = time.perf_counter()
-        self.seconds += now - self._last
+        self.seconds = trainer.strategy.broadcast(self.seconds + now - self._last)
         self._last = now
 
     def on_train_start(self, trainer: Any, module: Any) -> None:
-        """Start counting."""
         self._last = time.perf_counter()
 
     def on_train_batch_end(self, trainer: Any, *_: Any) -> None:
         """Count, and stop at the limit of time, or of steps within an epoch."""
-        self._tick()
+        self._tick(trainer)
         late = self.max_seconds is not None and self.seconds >= self.max_seconds
         if late or (trainer.global_step >= self.total_steps and not trainer.is_last_batch):
             trainer.should_stop = True
 
     def on_validation_end(self, trainer: Any, module: Any) -> None:
-        """Count the validation."""
-        self._tick()
+        self._tick(trainer)
 
     def state_dict(self) -> dict[str, float]:
-        """Seconds so far."""
         return {"seconds": self.seconds}
 
     def load_state_dict(self, state: dict[str, float]) -> None:
-        """Continue counting."""
         self.seconds = state["seconds"]

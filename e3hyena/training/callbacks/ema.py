@@ -9,19 +9,12 @@ from e3hyena._extras import require
 
 pl: Any = require("lightning.pytorch", "train")
 
-__all__ = ["WeightAverage"]
-
 
 class WeightAverage(pl.Callback):
     """Exponential moving average of the weights; validation runs on the average.
 
     After step t the average moves by ``1 - min(decay, (1 + t) / (10 + t))`` towards the weights, so
     that early validations do not see the initial weights.
-
-    Parameters
-    ----------
-    decay : float
-        Decay per step in [0, 1); 0 gives the weights themselves.
     """
 
     def __init__(self, decay: float) -> None:
@@ -46,19 +39,15 @@ class WeightAverage(pl.Callback):
         )
 
     def on_validation_start(self, trainer: Any, module: Any) -> None:
-        """Put the average into the model."""
         self._live = {name: w.detach().clone() for name, w in module.model.state_dict().items()}
         module.model.load_state_dict(self.average)
 
     def on_validation_end(self, trainer: Any, module: Any) -> None:
-        """Put the weights back."""
         module.model.load_state_dict(self._live)
         self._live = {}
 
     def state_dict(self) -> dict[str, Tensor]:
-        """The average."""
         return dict(self.average)
 
     def load_state_dict(self, state: dict[str, Tensor]) -> None:
-        """Restore the average."""
         self.average = dict(state)

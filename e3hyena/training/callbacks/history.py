@@ -13,26 +13,13 @@ from e3hyena.training.files import write_text
 
 pl: Any = require("lightning.pytorch", "train")
 
-__all__ = ["History"]
-
 
 class History(pl.Callback):
     """Collects the learning curve and rewrites the CSV file after every epoch.
 
     The rows travel in the checkpoint, so a continued training has each epoch exactly once
-    (Lightning's CSVLogger deletes the rows of the run that it continues).
-
-    Parameters
-    ----------
-    path : Path
-        The CSV file.
-    clock : Clock
-
-    Attributes
-    ----------
-    rows : list of dict
-        epoch, step, seconds, lr, train_loss (network's scale), train_metric and the validation
-        metrics (label's unit).
+    (Lightning's CSVLogger deletes the rows of the run that it continues). Losses are in the
+    network's scale, metrics in the label's unit.
     """
 
     def __init__(self, path: Path, clock: Clock) -> None:
@@ -49,8 +36,8 @@ class History(pl.Callback):
     def on_train_batch_end(self, trainer: Any, module: Any, outputs: Any, *_: Any) -> None:
         """Add a step to the means of the epoch."""
         self._steps += 1
-        for name in ("loss", "metric"):
-            self._sums[name] = self._sums.get(name, 0.0) + outputs[name].detach()
+        for name, key in (("loss", "mean"), ("metric", "metric")):
+            self._sums[name] = self._sums.get(name, 0.0) + outputs[key].detach()
 
     def on_train_epoch_end(self, trainer: Any, module: Any) -> None:
         """Add a row and write the file."""
@@ -66,6 +53,8 @@ class History(pl.Callback):
             }
         )
         self._sums, self._steps = {}, 0
+        if not trainer.is_global_zero:
+            return
         text = io.StringIO()
         writer = csv.DictWriter(text, self.rows[0], lineterminator="\n")
         writer.writeheader()
@@ -78,5 +67,4 @@ class History(pl.Callback):
         return {"rows": self.rows, "sums": sums, "steps": self._steps}
 
     def load_state_dict(self, state: dict[str, Any]) -> None:
-        """Continue the curve."""
         self.rows, self._sums, self._steps = state["rows"], state["sums"], state["steps"]

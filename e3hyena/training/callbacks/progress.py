@@ -11,22 +11,9 @@ from e3hyena.training.tasks import metric_labels
 
 pl: Any = require("lightning.pytorch", "train")
 
-__all__ = ["Progress"]
-
 
 class Progress(pl.Callback):
-    """One bar over the whole training on a terminal; otherwise one line per epoch.
-
-    Parameters
-    ----------
-    title : str
-        What is being trained.
-    clock : Clock
-    history : History
-        Where the numbers come from.
-    epochs : int
-        Number of epochs, for the lines.
-    """
+    """One bar over the whole training on a terminal; otherwise one line per epoch."""
 
     def __init__(self, title: str, clock: Clock, history: History, epochs: int) -> None:
         self.title = title
@@ -37,7 +24,6 @@ class Progress(pl.Callback):
         self._validated: float | None = None
 
     def on_train_start(self, trainer: Any, module: Any) -> None:
-        """Open the bar."""
         if sys.stderr.isatty():
             tqdm = require("tqdm", "train").tqdm
             self._bar = tqdm(
@@ -76,12 +62,10 @@ class Progress(pl.Callback):
         }
 
     def on_fit_end(self, trainer: Any, module: Any) -> None:
-        """Close the bar."""
         if self._bar is not None:
             self._bar.close()
 
     def on_exception(self, trainer: Any, module: Any, exception: BaseException) -> None:
-        """Close the bar before the error is shown."""
         self.on_fit_end(trainer, module)
         if isinstance(exception, KeyboardInterrupt):
             print("interrupted: the same command again continues from the last checkpoint")

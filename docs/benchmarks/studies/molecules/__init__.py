@@ -1,7 +1,5 @@
 """Every mixer on real molecules: same width, depth, data, steps and schedule for all."""
 
-from __future__ import annotations
-
 import itertools
 from dataclasses import dataclass, field
 from typing import Any

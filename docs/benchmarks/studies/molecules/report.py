@@ -1,7 +1,5 @@
 """Tables and plot of the comparison on molecules, from the results alone."""
 
-from __future__ import annotations
-
 from statistics import mean
 from typing import Any
 

@@ -1,7 +1,5 @@
 """One training of the comparison on molecules, and what a training step costs."""
 
-from __future__ import annotations
-
 import itertools
 from collections.abc import Callable
 from functools import cache
@@ -16,7 +14,7 @@ from benchmarks.harness import added_mebibytes, in_fresh_process, interleave
 from e3hyena.data.orders import OrderTransform
 from e3hyena.training.checkpoint import load_model
 from e3hyena.training.config import DataConfig, TrainConfig
-from e3hyena.training.evaluate import mean_predictor, predict_molecules, summarise
+from e3hyena.training.evaluate import mean_predictor, predict_parts, summarise
 from e3hyena.training.load import load_split, scaling_of
 from e3hyena.training.molecules import Batch, Molecules, TrainLoader
 from e3hyena.training.plan import resolve
@@ -35,9 +33,9 @@ def train(values: dict[str, Any], folder: Path) -> dict[str, Any]:
     train, val, test = (_load(config, split) for split in ("train", "val", "test"))
     done = fit(plan, train, val, scaling_of(plan, train), folder)
     model, info = load_model(done.model)
-    predicted = predict_molecules(model, info, test)
+    (predicted,) = predict_parts(model, info, test)
     relisted = _load(config, "test", relisted=True)
-    change = (predict_molecules(model, info, relisted) - predicted).norm(dim=-1).mean()
+    change = (predict_parts(model, info, relisted)[0] - predicted).norm(dim=-1).mean()
     return {
         "test": summarise(plan.task, predicted, test.label),
         "mean_predictor": mean_predictor(plan.task, train.label, test.label),

@@ -1,7 +1,5 @@
 """Charged particles: where they are 1,000 simulation steps later."""
 
-from __future__ import annotations
-
 import itertools
 from dataclasses import dataclass, field
 from typing import Any

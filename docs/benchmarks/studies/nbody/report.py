@@ -1,7 +1,5 @@
 """Table and plot of charged particles, from the results alone."""
 
-from __future__ import annotations
-
 from typing import Any
 
 from benchmarks.harness import count_seeds, draw_dots, grid, minutes, parameters, select, table

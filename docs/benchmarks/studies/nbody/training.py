@@ -1,7 +1,5 @@
 """One training on charged particles."""
 
-from __future__ import annotations
-
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -111,14 +109,7 @@ def squared_error(model: nn.Module, systems: Systems) -> Tensor:
 
 
 def pairs(number: int, n: int) -> Tensor:
-    """Edges between all particles of every system, ``(2, number * n * (n - 1))``.
-
-    Examples
-    --------
-    >>> pairs(1, 2)
-    tensor([[0, 1],
-            [1, 0]])
-    """
+    """Edges between all particles of every system, ``(2, number * n * (n - 1))``."""
     edges = (~torch.eye(n, dtype=torch.bool)).nonzero().T
     return (edges[:, None] + n * torch.arange(number)[:, None]).flatten(1)
 

@@ -1,7 +1,5 @@
 """Associative recall in sequences: the paper's protocol, harder opponents, longer sequences."""
 
-from __future__ import annotations
-
 import itertools
 from dataclasses import dataclass, field
 from typing import Any, NamedTuple
@@ -122,13 +120,7 @@ class RecallConfig(Config):
 
 
 def list_variants(config: RecallConfig) -> dict[str, dict[str, Any]]:
-    """Changes of the network or of its training, one at a time.
-
-    Examples
-    --------
-    >>> list_variants(RecallConfig())["two blocks"]
-    {'num_blocks': 2}
-    """
+    """Changes of the network or of its training, one at a time."""
     fewer = config.num_blocks - 1
     return {
         "as in the tables": {},

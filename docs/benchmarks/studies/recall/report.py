@@ -1,7 +1,5 @@
 """Tables and plot of associative recall, from the results alone."""
 
-from __future__ import annotations
-
 from collections.abc import Callable, Iterable, Mapping
 from typing import Any
 

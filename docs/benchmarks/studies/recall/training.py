@@ -1,7 +1,5 @@
 """One training of associative recall, by the paper's protocol."""
 
-from __future__ import annotations
-
 from collections.abc import Iterator
 from pathlib import Path
 from statistics import mean

@@ -1,7 +1,5 @@
 """Tables, claims and plot of the cost of operators, from the measurements alone."""
 
-from __future__ import annotations
-
 import math
 from collections.abc import Iterable, Mapping
 from statistics import linear_regression

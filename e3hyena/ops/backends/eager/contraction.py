@@ -4,8 +4,6 @@ The product over (a, b) is formed for a block of m that stays in cache, then one
 matrix product per block applies the coupling coefficients.
 """
 
-from __future__ import annotations
-
 import torch
 from torch import Tensor
 

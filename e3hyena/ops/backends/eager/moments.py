@@ -3,8 +3,6 @@
 See :mod:`e3hyena.ops.moments`.
 """
 
-from __future__ import annotations
-
 import torch
 from torch import Tensor
 

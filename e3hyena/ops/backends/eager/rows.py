@@ -1,7 +1,5 @@
 """Factors on rows of features in plain torch, and their gradients, which torch differentiates."""
 
-from __future__ import annotations
-
 from collections.abc import Sequence
 
 import torch

@@ -1,7 +1,5 @@
 """Prints the C that is generated for some paths: ``python -m e3hyena.ops.backends.native``."""
 
-from __future__ import annotations
-
 import sys
 
 from e3hyena.ops.backends.native.build import vector_bytes

@@ -5,8 +5,6 @@ share one pool of threads. Compiled libraries lie in the private folder of
 :mod:`e3hyena.ops.backends.cache`.
 """
 
-from __future__ import annotations
-
 import ctypes
 import functools
 import hashlib
@@ -58,13 +56,7 @@ def _identity() -> str:
 
 
 def run(command: Sequence[str]) -> str:
-    """What a command prints, at most `TIME_LIMIT` seconds long; the processes it started end too.
-
-    Raises
-    ------
-    BuildError
-        If it fails, or takes longer.
-    """
+    """What a command prints within `TIME_LIMIT` seconds; the processes it started end too."""
     with tempfile.TemporaryFile() as output:  # a pipe would wait for those processes
         try:
             process = subprocess.Popen(
@@ -110,13 +102,7 @@ def library(key: str, dtype: torch.dtype) -> ctypes.CDLL:
 
 
 def load(code: str) -> ctypes.CDLL:
-    """The library made of some C, compiled if it is not in the cache, or not whole.
-
-    Raises
-    ------
-    BuildError
-        If it cannot be compiled, kept or loaded.
-    """
+    """The library made of some C, compiled if it is not in the cache, or not whole."""
     key = hashlib.sha256((code + _identity()).encode()).hexdigest()[:24]
     try:
         return ctypes.CDLL(str(kept(key, ".so", functools.partial(_compile, code))))

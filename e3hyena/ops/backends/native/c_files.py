@@ -3,8 +3,6 @@
 The comment that each begins with says what has to be defined before it.
 """
 
-from __future__ import annotations
-
 from pathlib import Path
 
 

@@ -9,8 +9,6 @@ are computed once. Tails go through a zero-padded buffer.
 blocks among threads.
 """
 
-from __future__ import annotations
-
 from collections import defaultdict
 
 from e3hyena.ops.backends.native.c_files import c_file

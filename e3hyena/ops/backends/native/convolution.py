@@ -56,13 +56,7 @@ def or_plain(method: Method) -> Method:
 
 
 class CompiledPaths(Backend):
-    """What follows paths in C; the convolution where torch's library of transforms is at hand.
-
-    Parameters
-    ----------
-    gives_way : bool
-        Whether plain torch takes over for good when something cannot be built.
-    """
+    """What follows paths in C; the convolution where torch's library of transforms is at hand."""
 
     name: ClassVar[str] = "native"
     devices: ClassVar[tuple[str, ...]] = ("cpu",)

@@ -6,8 +6,6 @@ library that torch itself is built on; plan and functions come in as pointers. T
 one work space per thread, whatever the number of channels and graphs.
 """
 
-from __future__ import annotations
-
 from e3hyena.ops.backends.native.c_files import c_file
 from e3hyena.ops.backends.native.direct_source import direct
 from e3hyena.ops.paths import Paths

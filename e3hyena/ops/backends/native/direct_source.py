@@ -8,8 +8,6 @@ With :math:`M_{ro,t} = \sum_p G_{pro}\, x_{p,t}` an output is
 where it is circular. Lanes of a vector are neighbouring outputs.
 """
 
-from __future__ import annotations
-
 import functools
 from collections import defaultdict
 

@@ -5,8 +5,6 @@ transformed in place, and one thread works on one channel. Only for builds of to
 Intel's library (x86); :func:`available` finds out, and everything else goes through ``torch.fft``.
 """
 
-from __future__ import annotations
-
 import ctypes
 import functools
 import weakref
@@ -64,13 +62,7 @@ def functions(*names: str) -> list[Any]:
 
 
 class Plan:
-    """Real transforms of ``rows`` rows in place: ``points`` reals, or half as many complex + 1.
-
-    Raises
-    ------
-    OSError
-        If the library refuses.
-    """
+    """Real transforms of ``rows`` rows in place: ``points`` reals, or half as many complex + 1."""
 
     def __init__(self, points: int, rows: int, double: bool, backward: bool) -> None:
         self.handle = ctypes.c_void_p()

@@ -1,7 +1,5 @@
 """Sums over features of tokens in C: features exist for a block of tokens at a time, in cache."""
 
-from __future__ import annotations
-
 import ctypes
 import functools
 

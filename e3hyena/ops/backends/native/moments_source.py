@@ -1,7 +1,5 @@
 """C of the sums over features of tokens, for one shape of heads."""
 
-from __future__ import annotations
-
 from e3hyena.ops.backends.native.c_files import c_file
 
 CHUNK = 4096  # tokens whose sums one task makes

@@ -1,7 +1,5 @@
 """Factors on rows of features in C: one pass over them, and one for the gradients."""
 
-from __future__ import annotations
-
 from collections.abc import Sequence
 
 import torch

@@ -1,7 +1,5 @@
 """Invariants of tokens in C: one pass over the features, and one for the gradient."""
 
-from __future__ import annotations
-
 import torch
 from torch import Tensor
 

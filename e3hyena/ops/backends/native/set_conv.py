@@ -1,7 +1,5 @@
 """The long convolution between coordinates in C: a graph's features stay in cache."""
 
-from __future__ import annotations
-
 import ctypes
 import functools
 from collections.abc import Sequence

@@ -1,9 +1,10 @@
 import numpy as np
 import pytest
+from benchmarks.data.build_extract import encode
 from hypothesis import given
 from hypothesis import strategies as st
 
-from e3hyena.data.fixed_point import decode, encode
+from e3hyena.data.extract import decode
 
 
 @given(st.lists(st.integers(-(2**31) + 1, 2**31 - 1)), st.integers(0, 7))
