@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, contextmanager
 from contextvars import ContextVar
 
 import torch
 from torch.utils._python_dispatch import _disable_current_modes
 
 _followed: ContextVar[bool] = ContextVar("e3hyena_exporting", default=False)
+_is_exporting = getattr(torch.compiler, "is_exporting", torch.compiler.is_compiling)  # torch 2.6
 
 
 def exporting() -> bool:
@@ -19,7 +20,9 @@ def exporting() -> bool:
     back-end ``eager`` computes, where it was chosen, is plain torch in the exported program;
     otherwise the program holds this package's opaque operators and needs the package to run.
     """
-    return _followed.get() or torch.compiler.is_exporting()
+    if torch.compiler.is_dynamo_compiling():
+        return False
+    return _followed.get() or _is_exporting()
 
 
 @contextmanager
@@ -32,8 +35,12 @@ def as_exporting() -> Iterator[None]:
         _followed.reset(token)
 
 
+def outside() -> AbstractContextManager[object]:
+    """Where tensors are made that are kept: of numbers, and usable in any later mode."""
+    return _nobody_follows() if exporting() else torch.inference_mode(False)
+
+
 @contextmanager
-def outside() -> Iterator[None]:
-    """Make tensors that are kept: of numbers, whoever follows, and usable in any later mode."""
+def _nobody_follows() -> Iterator[None]:
     with _disable_current_modes(), torch.inference_mode(False):
         yield
