@@ -61,7 +61,7 @@ class Cells(NamedTuple):
 
 
 def _per_graph(value: Tensor, shape: tuple[int, ...], number: int, name: str) -> Tensor:
-    if value.shape == shape:
+    if value.dim() == len(shape) and value.shape == shape:
         return value.expand(number, *shape)
     if not exporting() and value.shape != (number, *shape):
         raise ValueError(

@@ -109,9 +109,11 @@ def _apply_paths(
     dtype, n = x1.dtype, x1.shape[-1]
     working = torch.promote_types(torch.promote_types(dtype, x2.dtype), torch.float32)
     lead = torch.broadcast_shapes(x1.shape[:-3], x2.shape[:-3])
+    if lengths is None:  # unused token by token
+        lengths = [] if boundary == TOKENWISE else [n] * lead.numel()
     y = partial(
         2, _inner(x1.to(working), lead), _inner(x2.to(working), lead), weight.to(working),
-        paths.key, boundary, [n] * lead.numel() if lengths is None else list(lengths),
+        paths.key, boundary, list(lengths),
     ).to(dtype)  # fmt: skip
     if not lead:
         return y

@@ -1,5 +1,7 @@
 """Exported networks: any number of atoms, edges and graphs, and no operator but torch's."""
 
+import warnings
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -66,7 +68,7 @@ def test_energies_of_the_network_itself(mixer: str | None) -> None:
     net = network(mixer)
     with use_backend("eager"):
         plain = export(net)
-    assert operators(plain) <= {"aten", "prims"}
+    assert operators(plain) <= {"aten", "prims", "higher_order"}
     own = export(net)
     assert "e3hyena" in operators(own)  # as fast as the package, which has to be there
     for sizes in SIZES:
@@ -80,10 +82,23 @@ def test_energies_of_the_network_itself(mixer: str | None) -> None:
 def test_energies_and_forces(mixer: str) -> None:
     net = network(mixer)
     program = export_potential(net)
-    assert operators(program) <= {"aten", "prims"}
+    assert operators(program) <= {"aten", "prims", "higher_order"}
     for sizes in SIZES:
         given = atoms(sizes)
         close(program.module()(*given), energy_and_forces(net, *given[:3]))
+
+
+@pytest.mark.slow
+def test_a_package_serves_any_size(tmp_path: Path) -> None:
+    """Also more atoms than a tile holds, of which the example has none."""
+    net = network("linear_attention", irreps_hidden="2x0e")
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # of torch's compiler about itself
+        save_package(export_potential(net), tmp_path / "potential.pt2")
+        package = torch._inductor.aoti_load_package(str(tmp_path / "potential.pt2"))
+    for sizes in SIZES:
+        given = atoms(sizes)
+        close(package(*given), energy_and_forces(net, *given[:3]))
 
 
 @pytest.mark.slow
