@@ -149,7 +149,7 @@ def _block(
     learned = "energies and forces" if TASKS[task].forces else "these labels alone"
     config = {**config, **TASKS[task].settings}
     caption = (
-        f"{about} Mean ± standard deviation over {seeds}. All rows: {config['irreps']}, "
+        f"{about} Mean (± standard deviation) of {seeds}. All rows: {config['irreps']}, "
         f"{config['num_layers']} layers, messages within {config['cutoff']:g} Å, {steps:,} steps "
         f"of {config['batch_size']}, trained on {learned}. Minutes: processor time of a training, "
         f"{report['environment']['cpu']}."
