@@ -13,6 +13,7 @@ from e3hyena.nn.operator import check_features
 from e3hyena.nn.precision import to_working
 from e3hyena.nn.radial import RadialBasis
 from e3hyena.nn.reach import Kinds, kinds, listed, warn_of_zeros
+from e3hyena.ops.backends import launches
 from e3hyena.ops.harmonics import solid_harmonics
 from e3hyena.ops.paths import Paths
 from e3hyena.ops.precision import full_precision
@@ -134,7 +135,12 @@ class Interaction(nn.Module):
         nn.init.normal_(self.radial_out, std=_SILU_GAIN * self.radial_out.shape[0] ** -0.5)
 
     def forward(
-        self, x: Tensor, pos: Tensor, edge_index: Tensor, offset: Tensor | None = None
+        self,
+        x: Tensor,
+        pos: Tensor,
+        edge_index: Tensor,
+        offset: Tensor | None = None,
+        geometry: tuple[Tensor, Tensor] | None = None,
     ) -> Tensor:
         r"""Sum the messages; ``(num_atoms, irreps.dim)`` -> the same.
 
@@ -148,14 +154,32 @@ class Interaction(nn.Module):
         offset : Tensor, optional
             What is added to :math:`r_j - r_i`, ``(num_edges, 3)``: whole lattice vectors, where j
             is an image in another cell.
+        geometry : tuple of Tensor, optional
+            What :meth:`geometry` made of positions, edges and offset, for layers of equal options.
         """
         self._check(x, pos, edge_index, offset)
         with full_precision(x):
-            return self._interact(to_working(x, self), pos, edge_index, offset).to(x.dtype)
+            working = to_working(x, self)
+            if geometry is None:
+                geometry = self.geometry(pos.to(working.dtype), edge_index, offset)
+            return self._interact(working, edge_index, *geometry).to(x.dtype)
 
-    def _interact(
-        self, x: Tensor, pos: Tensor, edge_index: Tensor, offset: Tensor | None
-    ) -> Tensor:
+    def geometry(
+        self, pos: Tensor, edge_index: Tensor, offset: Tensor | None = None
+    ) -> tuple[Tensor, Tensor]:
+        """Harmonics and radial functions of the edges, which hold no parameters.
+
+        Parameters are those of :meth:`forward`; results ``(num_edges, ...)``.
+        """
+        source, target = edge_index
+        # index_select, not pos[source]: its backward is index_add, several times faster on CPU
+        vector = pos.index_select(0, source) - pos.index_select(0, target)
+        vector = vector if offset is None else vector + offset.to(vector.dtype)
+        distance = (vector.square().sum(dim=1) + self.softening**2).sqrt()
+        harmonics = solid_harmonics(vector / distance[:, None], self._degrees)
+        return harmonics, self.basis(distance)
+
+    def _interact(self, x: Tensor, edge_index: Tensor, harmonics: Tensor, basis: Tensor) -> Tensor:
         widths = [mul * dim for mul, dim in self._blocks]
         features = [  # (num_atoms, 2l+1, mul), channels contiguous
             block.unflatten(1, shape).transpose(1, 2).contiguous()
@@ -163,27 +187,17 @@ class Interaction(nn.Module):
         ]
         sums: list[Tensor] = []
         for some in _chunks(edge_index.shape[1]):
-            edges, shift = edge_index[:, some], None if offset is None else offset[some]
-            for i, message in enumerate(self._messages(features, pos, edges, shift)):
-                if i < len(sums):
-                    sums[i].index_add_(0, edges[1], message)
-                else:
-                    zeros = x.new_zeros(len(x), *message.shape[1:])
-                    sums.append(zeros.index_add(0, edges[1], message))
+            source, target = edge_index[:, some]
+            messages = self._messages(features, source, harmonics[some], basis[some])
+            sums = _sum_at(messages, target, x, sums)
         rows = [x.new_zeros(len(x), 0), *(total.transpose(2, 3).flatten(1) for total in sums)]
         return self.down(torch.cat(rows, dim=1) * self.avg_num_neighbors**-0.5)
 
     def _messages(
-        self, features: list[Tensor], pos: Tensor, edge_index: Tensor, offset: Tensor | None
+        self, features: list[Tensor], source: Tensor, harmonics: Tensor, basis: Tensor
     ) -> Iterator[Tensor]:
         """Messages along these edges, ``(E, P, 2l+1, mul)``, one coupling after the other."""
-        source, target = edge_index
-        # index_select, not pos[source]: its backward is index_add, several times faster on CPU
-        vector = pos.index_select(0, source) - pos.index_select(0, target)
-        vector = (vector if offset is None else vector + offset).to(self.radial_in.dtype)
-        distance = (vector.square().sum(dim=1) + self.softening**2).sqrt()
-        harmonics = solid_harmonics(vector / distance[:, None], self._degrees)
-        weights = nn.functional.silu(self.basis(distance) @ self.radial_in) @ self.radial_out
+        weights = nn.functional.silu(basis @ self.radial_in) @ self.radial_out
         sent = [block.index_select(0, source) for block in features]
         parts = weights.split(self._num_weights, dim=1)
         for coupling, block, weight in zip(self.couplings, self._sources, parts, strict=True):
@@ -257,6 +271,24 @@ class _Coupling(nn.Module):
         else:
             y = (x * matrix[:, :, None]).sum(dim=1, keepdim=True) * weight[:, 0]
         return y.unsqueeze(1)
+
+
+def _sum_at(
+    messages: Iterator[Tensor], target: Tensor, x: Tensor, sums: list[Tensor]
+) -> list[Tensor]:
+    """Sums ``(E, ...)`` -> ``(T, ...)``; where it saves launches, of all messages at once."""
+    if sums:  # of the chunks before
+        return [s.index_add_(0, target, each) for s, each in zip(sums, messages, strict=True)]
+    if not launches.few_launches(x.device):
+        return [x.new_zeros(len(x), *m.shape[1:]).index_add(0, target, m) for m in messages]
+    shapes, rows = [], [x.new_zeros(len(target), 0)]
+    for each in messages:
+        shapes.append(each.shape[1:])
+        rows.append(each.flatten(1))
+    joint = torch.cat(rows, dim=1)
+    total = joint.new_zeros(len(x), joint.shape[1]).index_add(0, target, joint)
+    parts = total.split([shape.numel() for shape in shapes], dim=1)
+    return [part.unflatten(1, shape) for part, shape in zip(parts, shapes, strict=True)]
 
 
 def _chunks(num_edges: int) -> list[slice]:

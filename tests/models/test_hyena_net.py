@@ -8,7 +8,7 @@ from e3nn import o3
 from torch import Tensor, nn
 
 from e3hyena import HyenaNet
-from e3hyena.models import hyena_net
+from e3hyena.models import inputs
 from e3hyena.ops.radius_graph import radius_graph
 from e3hyena.testing import (
     NETWORK_TOLERANCE,
@@ -45,12 +45,18 @@ def check(net: nn.Module, seeds: int = 2) -> None:
 
 
 class TestSymmetry:
-    @pytest.mark.parametrize("mixer", MIXERS)
+    @pytest.mark.parametrize(
+        "mixer",
+        [
+            pytest.param(m, marks=[pytest.mark.slow] * (m in ("filter", "attention")))
+            for m in MIXERS
+        ],
+    )
     def test_euclidean_also_after_training(self, mixer: str | None) -> None:
         net = build("0e + 1o + 2e", mixer)
         check(net)
         check(perturb_parameters(net))
-        train_steps(net, [Z, 2 * torch.randn(14, 3)], 20, kwargs={"batch": BATCH})
+        train_steps(net, [Z, 2 * torch.randn(14, 3)], 10, kwargs={"batch": BATCH})
         check(net)
 
     @pytest.mark.parametrize("irreps_out", ["0e", "1o", "0e + 2e"])
@@ -386,7 +392,7 @@ def test_a_fresh_network_starts_at_the_scale_of_standardised_data(
     batch = torch.repeat_interleave(torch.tensor([len(data.z) for data in molecules]))
     sizes = []
     for mixer in MIXERS:
-        for seed in range(3):
+        for seed in range(2):
             torch.manual_seed(seed)
             options = {"irreps_hidden": "16x0e + 16x1o", "num_layers": 2, "cutoff": cutoff}
             with torch.no_grad():
@@ -397,7 +403,7 @@ def test_a_fresh_network_starts_at_the_scale_of_standardised_data(
 
 @pytest.mark.parametrize("options", [{}, {"mixer": "filter"}, {"short_conv": 3}])
 def test_order_without_meaning_warns_once(options: dict, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(hyena_net, "_warned", [])
+    monkeypatch.setattr(inputs, "_warned", [])
     options = {"mixer": "coordinate" if "short_conv" in options else "query_key", **options}
     with pytest.warns(
         UserWarning, match=r"'coordinate', .* ordered=True; .*order-and-symmetry\.md"
@@ -407,7 +413,7 @@ def test_order_without_meaning_warns_once(options: dict, monkeypatch: pytest.Mon
 
 
 def test_no_warning_where_order_has_meaning_or_none(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(hyena_net, "_warned", [])
+    monkeypatch.setattr(inputs, "_warned", [])
     HyenaNet("1o", num_layers=1, mixer="query_key", ordered=True)
     for mixer in SETS:
         HyenaNet("1o", num_layers=1, mixer=mixer)
