@@ -12,10 +12,12 @@ FUZZ_MINUTES ?= 30
 TESTS  := $(BIN)/python -m pytest --numprocesses auto --dist worksteal
 # README.md and the pages of docs: every study finds its own blocks in them.
 PUBLISH := --results docs/results --documents '[., docs]'
+# No page holds these yet: NAME_cuda.json, with the name of the GPU.
+CUDA    := --results docs/results
 
 .DEFAULT_GOAL := help
 .DELETE_ON_ERROR:
-.PHONY: help setup demo test test-slow test-all fuzz bench experiments ethanol scatter lint format docs build release audit clean
+.PHONY: help setup demo test test-slow test-all fuzz bench experiments gpu ethanol scatter lint format docs build release audit clean
 
 help:  ## show this list
 	@grep -hE '^[a-z-]+:.*##' Makefile | sed -E 's/:.*## /\t/' | expand -t 12
@@ -31,8 +33,12 @@ $(READY): pyproject.toml constraints.txt
 	@$(PIP) install --quiet --constraint constraints.txt --editable '.[dev]'
 	@touch $@
 
-demo: $(READY)  ## train on the embedded molecules and print the result (10 minutes on 2 cores)
-	$(BIN)/e3hyena train --preset demo --output runs/demo
+# Two tasks side by side, one core each.
+demo: $(READY)  ## train on the embedded molecules, print a table and plots (10 minutes on 2 cores)
+	@mkdir -p runs
+	$(BIN)/e3hyena train --preset chain > runs/demo_chain.log 2>&1 & \
+	  $(BIN)/e3hyena train --preset demo && wait $$! || { tail runs/demo_chain.log; exit 1; }
+	$(BIN)/python docs/demo.py runs/demo runs/demo_chain
 
 test: $(READY)  ## run the tests
 	$(TESTS) $(ARGS)
@@ -55,12 +61,28 @@ fuzz: $(READY)  ## let Hypothesis draw and damage what is read (FUZZ_MINUTES, ha
 	KILLS=50 $(BIN)/python -m pytest -q -s -m slow tests/training/test_kill.py
 
 bench: $(READY)  ## measure speed and memory, rewrite the tables in README and docs (20 minutes)
-	for what in operator ragged convolution block sets gridding transforms memory pages swap; do \
+	for what in operator ragged convolution block sets gridding transforms memory pages swap parallel; do \
 	  $(BIN)/python docs/benchmarks $$what --fresh true $(PUBLISH) || exit 1; done
 
 experiments: $(READY)  ## run or continue the comparisons and rewrite their tables and plots (hours)
-	for what in molecules recall_set recall nbody scaling symmetry path; do \
+	for what in molecules chains recall_set recall nbody scaling symmetry path; do \
 	  $(BIN)/python docs/benchmarks $$what $(PUBLISH) || exit 1; done
+
+# Stops and goes on: parity is a file, and every study keeps the cells that it has measured.
+gpu: runs/gpu/parity  ## on a machine with a GPU: parity, tables, captured passes (10 minutes there)
+	$(BIN)/python docs/benchmarks launches --device cuda $(CUDA)
+	$(BIN)/python docs/benchmarks ragged --device cuda $(CUDA)
+	$(BIN)/python docs/benchmarks operator --device cuda --length 16384 --irreps '[32x0e+32x1o]' \
+	  --crossover_lengths '[1024, 4096, 8192, 32768]' --memory_lengths '[65536]' $(CUDA)
+	$(BIN)/python docs/benchmarks scaling --device cuda --irreps '[32x0e+32x1o]' --together '[]' \
+	  --rows '[query_key, coordinate, linear_attention, attention, attention_half]' \
+	  --passes '[forward, backward]' --lengths '[1024, 16384, 65536, 262144, 1048576]' \
+	  --time_limit 1 $(CUDA)
+
+runs/gpu/parity: $(READY) tests/cuda/parity.py tests/cuda/test_parity.py
+	$(BIN)/python -c "import torch; assert torch.cuda.is_available(), 'torch sees no GPU'"
+	$(BIN)/python -m pytest -q -x tests/cuda
+	@mkdir -p $(@D) && touch $@
 
 # Both trainings side by side; each continues where it was interrupted.
 ethanol: $(READY)  ## train forces of ethanol, run dynamics, rewrite docs/forces.md (an hour)

@@ -78,6 +78,14 @@ class Layout(ABC):
     def places(self, memory: Tensor) -> Iterator[tuple[str, slice, Tensor]]:
         """Kind, which copies of it, and where they stand: a view ``(copies, 2l+1, T)``."""
 
+    @abstractmethod
+    def times(self, groups: int) -> "Layout":
+        """Of so many features at once, which are ``shares`` of the result."""
+
+    def shares(self, x: Tensor, groups: int) -> tuple[Tensor, ...]:
+        """The features of every group, views."""
+        return x.chunk(groups)
+
     def finish(self, memory: Tensor) -> Tensor:
         """The features that filled memory is."""
         return memory
@@ -123,6 +131,9 @@ class RowLayout(Layout):
                 used[ir] += mul
         return torch.cat(rows) if len(rows) > 1 else rows[0]
 
+    def times(self, groups: int) -> Layout:
+        return type(self)(groups * self.irreps)
+
     def empty(self, num_tokens: int, like: Tensor) -> Tensor:
         return like.new_empty(self.dim, num_tokens)
 
@@ -152,6 +163,9 @@ class TokenLayout(RowLayout):
 
     def write(self, blocks: Mapping[str, Tensor]) -> Tensor:
         return self.finish(super().write(blocks))
+
+    def shares(self, x: Tensor, groups: int) -> tuple[Tensor, ...]:
+        return x.chunk(groups, dim=1)
 
     def finish(self, memory: Tensor) -> Tensor:
         return memory.t().contiguous()
@@ -189,6 +203,9 @@ class ChannelIrreps(Layout):
             ir: part.reshape(self.multiplicities[ir], self.widths[ir], x.shape[-1])
             for ir, part in self.split(x).items()
         }
+
+    def times(self, groups: int) -> Layout:
+        return ChannelIrreps(groups * self.irreps, groups * self.num_channels)
 
     def empty(self, num_tokens: int, like: Tensor) -> Tensor:
         return like.new_empty(self.num_channels, self.dim, num_tokens)

@@ -41,6 +41,17 @@ def backward(module: nn.Module, x: Tensor, *inputs: Any) -> Callable[[], None]:
 PASSES = {"forward": forward, "forward_backward": backward}
 
 
+def pass_of(kind: str, module: nn.Module, x: Tensor, *inputs: Any) -> Callable[[], None]:
+    """A pass of `PASSES`, waited for where it runs."""
+    call = PASSES[kind](module, x, *inputs)
+
+    def waited() -> None:
+        call()
+        torch.cuda.synchronize()
+
+    return waited if x.is_cuda else call
+
+
 def crossover(mine: Mapping[int, float], theirs: Mapping[int, float]) -> int | None:
     """Least measured length from which on the first is never slower than the second.
 
@@ -63,18 +74,18 @@ def backends() -> list[str]:
 
 
 def operands(
-    irreps: str, length: int, paths: Paths | None = None
+    irreps: str, length: int, paths: Paths | None = None, device: str = "cpu"
 ) -> tuple[Tensor, Tensor, Tensor, Paths]:
     """What a long convolution is called with; by default it gives the irreps that it takes."""
     hidden = ChannelIrreps(irreps)
     paths = paths or Paths(hidden.per_channel, hidden.per_channel, hidden.per_channel)
-    q, k = torch.randn(2, hidden.num_channels, hidden.dim, length)
-    return q, k, torch.randn(paths.num_paths, hidden.num_channels), paths
+    q, k = torch.randn(2, hidden.num_channels, hidden.dim, length, device=device)
+    return q, k, torch.randn(paths.num_paths, hidden.num_channels, device=device), paths
 
 
-def check_convolution(irreps: str, length: int = 96) -> None:
+def check_convolution(irreps: str, length: int = 96, device: str = "cpu") -> None:
     """Refuse to report on a wrong result."""
-    given = operands(irreps, length, QueryKey(ChannelIrreps(irreps)).paths)
+    given = operands(irreps, length, QueryKey(ChannelIrreps(irreps)).paths, device)
     expected = naive.tensor_product_long_conv(*given)
     error = relative_error([tensor_product_long_conv(*given)], [expected])
     if not error < 1e-5:
@@ -86,26 +97,40 @@ def check_convolution(irreps: str, length: int = 96) -> None:
 @torch.no_grad()
 def check_graphs(operator: HyenaOperator, sizes: tuple[int, ...]) -> None:
     """Refuse to report where graphs in a batch differ from the graphs alone."""
-    x = torch.randn(sum(sizes), operator.irreps_in.dim)
+    device = next(operator.parameters()).device
+    x = torch.randn(sum(sizes), operator.irreps_in.dim, device=device)
     alone = torch.cat([operator(part) for part in x.split(sizes)])
-    error = relative_error([operator(x, Segments(sizes))], [alone])
+    error = relative_error([operator(x, Segments(sizes, device))], [alone])
     if not error < 1e-5:
         raise RuntimeError(
             f"{operator.mixer_name}: graphs in a batch are off by {error:.1e}; nothing is reported"
         )
 
 
-def peak_memory(irreps: str, mixer: str, length: int, *, backward: bool = False) -> float:
-    """Mebibytes that one pass of an operator adds to a fresh process.
+def peak_memory(
+    irreps: str, mixer: str, length: int, *, backward: bool = False, device: str = "cpu"
+) -> float:
+    """Mebibytes that one pass of an operator adds to a fresh process, or to a GPU.
 
     Input and parameters are there before; the figure holds everything in between and the result.
     """
-    return in_fresh_process(_added, irreps, mixer, length, backward)
+    if device == "cuda":
+        return _added(irreps, mixer, length, backward, device)
+    return in_fresh_process(_added, irreps, mixer, length, backward, device)
 
 
-def _added(irreps: str, mixer: str, length: int, with_gradients: bool) -> float:
-    operator = HyenaOperator(irreps, mixer=mixer)
-    x = torch.randn(length, operator.irreps_in.dim)
+def _added(irreps: str, mixer: str, length: int, with_gradients: bool, device: str) -> float:
+    operator = HyenaOperator(irreps, mixer=mixer).to(device)
+    x = torch.randn(length, operator.irreps_in.dim, device=device)
     make = PASSES["forward_backward" if with_gradients else "forward"]
     make(operator, x[:2048])()
-    return added_mebibytes(make(operator, x))
+    added = added_mebibytes if device == "cpu" else added_on_gpu
+    return added(make(operator, x))
+
+
+def added_on_gpu(call: Callable[[], object]) -> float:
+    """Mebibytes that a call adds to those of the GPU in use."""
+    torch.cuda.reset_peak_memory_stats()
+    before = torch.cuda.memory_allocated()
+    call()
+    return (torch.cuda.max_memory_allocated() - before) / 2**20

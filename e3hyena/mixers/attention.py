@@ -7,7 +7,6 @@ from torch import Tensor
 
 from e3hyena.mixers.heads import HeadsMixer, Weights, join_heads, split_heads
 from e3hyena.mixers.windowed import Falloff, pair_blocks
-from e3hyena.ops.segments import DenseGroup
 from e3hyena.ops.window import Window
 
 _SMALLEST = 1e-30  # of what a distance leaves of a term, where terms are compared
@@ -32,10 +31,10 @@ class Attention(HeadsMixer):
     cost: ClassVar[str] = "O(N^2) time, O(N) memory"
     purpose: ClassVar[str] = "baseline, few tokens"
 
-    def attend(self, group: DenseGroup, q: Tensor, k: Tensor, v: Tensor) -> Tensor:
+    def attend(self, sizes: Tensor, mask: Tensor | None, q: Tensor, k: Tensor, v: Tensor) -> Tensor:
         """Softmax attention, by torch's kernel."""
         q, k, v = (split_heads(x, self.heads) for x in (q, k, v))
-        mask = group.mask(q.device)[:, None, None] if group.padded else None
+        mask = None if mask is None else mask[:, None, None]
         attended = torch.nn.functional.scaled_dot_product_attention(q, k, v, attn_mask=mask)
         return join_heads(attended, self.hidden.num_channels)
 

@@ -8,7 +8,7 @@ from torch import Tensor
 
 from e3hyena.irreps import ChannelIrreps
 from e3hyena.mixers.windowed import Falloff, RangedMixer, sum_pairs
-from e3hyena.ops.segments import DenseGroup, Segments
+from e3hyena.ops.segments import Segments
 from e3hyena.ops.window import Window
 
 Weights: TypeAlias = Callable[[Tensor, Tensor, Tensor], tuple[Tensor, Tensor]]
@@ -48,11 +48,11 @@ class HeadsMixer(RangedMixer):
         if self.falloff is not None:
             return self._within(q, k, v, self.window(segments), self.falloff)
         dense = segments.similar
-        groups = zip(dense.groups, *(dense.gather(x) for x in (q, k, v)), strict=True)
-        return dense.scatter([self.attend(*group) for group in groups], v)
+        groups = zip(dense.sizes, dense.masks, dense.together(q, k, v), strict=True)
+        return dense.scatter([self.attend(sizes, mask, *qkv) for sizes, mask, qkv in groups], v)
 
-    def attend(self, group: DenseGroup, q: Tensor, k: Tensor, v: Tensor) -> Tensor:
-        """Graphs of similar length, ``(C, d, B, N)``."""
+    def attend(self, sizes: Tensor, mask: Tensor | None, q: Tensor, k: Tensor, v: Tensor) -> Tensor:
+        """Graphs of similar length, ``(C, d, B, N)``; ``mask`` is ``(B, N)``, if any is padded."""
         raise NotImplementedError
 
     def weights(self, q: Tensor, k: Tensor, window: Window, falloff: Falloff) -> Weights:

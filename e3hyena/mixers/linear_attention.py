@@ -2,12 +2,10 @@
 
 from typing import ClassVar
 
-import torch
 from torch import Tensor
 
 from e3hyena.mixers.heads import HeadsMixer, Weights
 from e3hyena.mixers.windowed import Falloff
-from e3hyena.ops.segments import DenseGroup
 from e3hyena.ops.window import Window
 
 
@@ -27,13 +25,12 @@ class LinearAttention(HeadsMixer):
     cost: ClassVar[str] = "O(N)"
     purpose: ClassVar[str] = "baseline"
 
-    def attend(self, group: DenseGroup, q: Tensor, k: Tensor, v: Tensor) -> Tensor:
+    def attend(self, sizes: Tensor, mask: Tensor | None, q: Tensor, k: Tensor, v: Tensor) -> Tensor:
         """Read the matrix of moments."""
         c, d, b, n = q.shape
         width = c // self.heads * d
         q, k, v = (x.reshape(self.heads, width, b, n).transpose(1, 2) for x in (q, k, v))
-        sizes = torch.tensor(group.lengths, dtype=q.dtype, device=q.device)[:, None, None]
-        moments = v @ k.transpose(2, 3) / (sizes * width**0.5)
+        moments = v @ k.transpose(2, 3) / sizes[:, None, None] / width**0.5
         return (moments @ q).transpose(1, 2).reshape(c, d, b, n)
 
     def weights(self, q: Tensor, k: Tensor, window: Window, falloff: Falloff) -> Weights:

@@ -8,6 +8,8 @@ import torch
 from torch import Tensor, nn
 from torch.nn.attention import SDPBackend, sdpa_kernel
 
+from e3hyena.models.second_derivatives import check_second_derivatives
+
 
 def energy_and_forces(
     model: nn.Module,
@@ -38,7 +40,9 @@ def energy_and_forces(
         Atomic numbers, positions ``(num_atoms, 3)``, and graph of every atom (optional).
     create_graph : bool
         Keep what is needed to differentiate the forces again: True to train on them. Attention
-        is computed without torch's fused kernels then, which have no second derivative.
+        is computed without torch's fused kernels then, which have no second derivative. On a GPU
+        second derivatives are compared with the CPU's once, see
+        :func:`~e3hyena.models.second_derivatives.check_second_derivatives`.
     **arguments
         Passed on to the model.
 
@@ -54,6 +58,8 @@ def energy_and_forces(
     ------
     ValueError
         If the model gives anything but one number per graph.
+    RuntimeError
+        If second derivatives are wrong on this GPU.
 
     Examples
     --------
@@ -64,6 +70,8 @@ def energy_and_forces(
     >>> energy.shape, forces.shape, bool(forces.sum(dim=0).abs().max() < 1e-5)
     (torch.Size([1, 1]), torch.Size([3, 3]), True)
     """
+    if create_graph and pos.is_cuda:
+        check_second_derivatives(pos.device)
     with _differentiable(create_graph):
         z, pos, batch, arguments = _normal((z, pos, batch, arguments))
         has_graph = pos.requires_grad
@@ -129,6 +137,8 @@ def energy_forces_stress(
     >>> bool(forces.abs().max() < 1e-4), stress.shape
     (True, torch.Size([1, 3, 3]))
     """
+    if create_graph and pos.is_cuda:
+        check_second_derivatives(pos.device)
     with _differentiable(create_graph):
         z, pos, batch, cell, arguments = _normal((z, pos, batch, cell, arguments))
         if cell is None or cell.shape[-2:] != (3, 3) or cell.dim() > 3:

@@ -1,22 +1,20 @@
 """Atoms in, irreps out."""
 
-from __future__ import annotations
-
 import warnings
 from collections.abc import Mapping
 from typing import Any
 
+import torch
 from e3nn import o3
 from torch import Tensor, nn
-from torch_geometric.utils import scatter
+from torch_geometric.data import Data
 
 from e3hyena.irreps import IrrepsLike, TokenLayout, parse_irreps
 from e3hyena.mixers import MIXERS
-from e3hyena.models.inputs import check_atoms, check_periodic
+from e3hyena.models.hyena_layer import HyenaLayer
+from e3hyena.models.inputs import check_atoms, check_periodic, of_data
 from e3hyena.nn.embedding import AtomEmbedding, ElementEmbedding
-from e3hyena.nn.interaction import Interaction
 from e3hyena.nn.linear import Linear
-from e3hyena.nn.local_global import LocalGlobalBlock
 from e3hyena.nn.precision import to_working
 from e3hyena.nn.reach import Kinds, fewest, kinds, listed, on_the_way, warn_of_zeros, with_kinds
 from e3hyena.nn.readout import MomentReadout, centred
@@ -70,11 +68,11 @@ class HyenaNet(nn.Module):
     boundary, short_conv, mixer_options
         See :class:`HyenaOperator`. ``mixer_options={"range": R}`` lets the influence of a mixer of
         sets fall off with distance, over lengths that are learned, to nothing at R.
-    moments : o3.Irreps or str
-        Kinds of irreps of a pooled output to which learned charges add their moment about the
-        centroid: ``"1o"`` (dipole), ``"1o + 2e"`` (and quadrupole), ``""`` for none. The charges of
-        a graph add up to zero, so a dipole does not depend on the origin. None per atom, with
-        ``pool=None``.
+    moments : o3.Irreps or str, optional
+        Kinds of irreps of the output to which learned charges add their moment about the centroid:
+        ``"1o"`` (dipole), ``"1o + 2e"`` (and quadrupole), ``""`` for none. The charges of a graph
+        add up to zero, so a dipole does not depend on the origin. By default ``"1o"``, and none
+        per atom, with ``pool=None``.
 
     Warns
     -----
@@ -112,7 +110,7 @@ class HyenaNet(nn.Module):
         boundary: str | None = None,
         short_conv: int = 0,
         mixer_options: Mapping[str, Any] | None = None,
-        moments: IrrepsLike = "1o",
+        moments: IrrepsLike | None = None,
     ) -> None:
         super().__init__()
         if pool not in ("sum", "mean", None):
@@ -153,7 +151,9 @@ class HyenaNet(nn.Module):
             )
             for _ in range(num_layers)
         )
-        self.moments = "" if pool is None else moments
+        if moments is None:
+            moments = "" if pool is None else "1o"
+        self.moments = moments
         self.readout = MomentReadout(self.irreps_hidden, self.irreps_out, self.moments)
         self._warn_if_zero()
         self.follows_order = mixer is not None and (MIXERS[mixer].ordered or short_conv > 0)
@@ -163,10 +163,12 @@ class HyenaNet(nn.Module):
 
     def forward(
         self,
-        z: Tensor,
-        pos: Tensor,
-        batch: Tensor | None = None,
+        z: Tensor | Data | None,
+        pos: Tensor | None = None,
+        batch: Tensor | Segments | None = None,
         *,
+        ptr: Tensor | None = None,
+        batch_size: int | None = None,
         edge_index: Tensor | None = None,
         features: Tensor | None = None,
         cell: Tensor | None = None,
@@ -177,12 +179,19 @@ class HyenaNet(nn.Module):
 
         Parameters
         ----------
-        z : Tensor
-            Atomic numbers, ``(num_atoms,)``, integer.
+        z : Tensor, Data, Batch or None
+            Atomic numbers, ``(num_atoms,)``, integer; None for points that are no atoms. A `Data`
+            or `Batch` of PyG alone stands for its ``z``, ``pos``, ``batch``, ``cell``, ``pbc``.
         pos : Tensor
             Positions, ``(num_atoms, 3)``; Angstrom by convention.
         batch : Tensor, optional
-            Graph of every atom, ``(num_atoms,)``, sorted.
+            Graph of every atom, ``(num_atoms,)``, sorted. `Segments` are graphs that were read
+            before; then neither they nor the atoms are looked at again.
+        ptr : Tensor, optional
+            Offsets of the graphs, ``(num_graphs + 1,)``, as PyG's batches have them. With it and
+            ``edge_index`` the network compiles in one graph.
+        batch_size : int, optional
+            Number of graphs, where the last ones may be empty.
         edge_index : Tensor, optional
             Directed edges (source, target), ``(2, num_edges)``; by default all pairs within the
             cutoff.
@@ -202,19 +211,18 @@ class HyenaNet(nn.Module):
             ``(num_graphs, irreps_out.dim)``, or ``(num_atoms, irreps_out.dim)`` with
             ``pool=None``; dtype of ``pos``.
         """
-        check_atoms(z, pos)
+        if isinstance(z, Data):
+            z, pos, batch, batch_size, cell, pbc = of_data(z, batch_size, cell, pbc)
+        z, pos = check_atoms(z, pos, look=not isinstance(batch, Segments))
         self._check_features(len(z), features)
-        segments = Segments.build(len(z), batch, device=pos.device)
+        segments = Segments.build(len(z), batch, ptr, pos.device, batch_size)
         with full_precision(pos):
             working = to_working(pos, self)
             cells = Cells.build(cell, pbc, segments, working)
             if cells is not None or shifts is not None:
                 check_periodic(self, cells, edge_index, shifts)
             offset = None
-            if self.cutoff is None:
-                x = self.embedding(z, centred(working, segments))
-            else:
-                x = self.embedding(z)
+            if self.cutoff is not None:
                 if edge_index is None:
                     edge_index, shifts = neighbours(working, self.cutoff, segments, cell=cells)
                 if cells is not None and shifts is not None:
@@ -222,16 +230,52 @@ class HyenaNet(nn.Module):
                     offset = cells.offsets(shifts, graph)
             if self.range is not None:
                 segments = segments.within(Window(working, self.range, segments, cells))
-            if self.embed_features is not None:
-                assert features is not None
-                x = x + self.embed_features(features.to(x.dtype))
-            for layer in self.layers:
-                x = layer(x, working, edge_index, segments, offset)
-            y = self.readout(x, working, segments)
-            if self.pool is not None:
-                number = segments.num_graphs
-                y = scatter(y, segments.index, dim=0, dim_size=number, reduce=self.pool)
+            y = self._through(z, working, edge_index, segments, offset, features)
             return y.to(pos.dtype)
+
+    def _through(
+        self,
+        z: Tensor,
+        pos: Tensor,
+        edge_index: Tensor | None,
+        segments: Segments,
+        offset: Tensor | None,
+        features: Tensor | None,
+    ) -> Tensor:
+        """Embedding, all layers, readout and pooling, of a batch that was read."""
+        x = self.embedding(z) if self.cutoff else self.embedding(z, centred(pos, segments))
+        if self.embed_features is not None:
+            assert features is not None
+            x = x + self.embed_features(features.to(x.dtype))
+        layers = self._layers()
+        geometry = None
+        if self.cutoff is not None and layers:  # the same for all of them
+            assert edge_index is not None
+            geometry = layers[0].geometry(segments.around(pos), edge_index, offset)
+        for layer in layers:
+            x = layer(x, pos, edge_index, segments, geometry)
+        y = self.readout(x, pos, segments)
+        if self.pool is None:
+            return y
+        return segments.pool(y, self.pool)
+
+    def compile_layers(self, **options: Any) -> None:
+        """Compile all but the reading of a batch: one graph, for batches of any size.
+
+        ``options`` are those of ``torch.compile``. Not for mixers that need sizes on the host.
+        """
+        if self.mixer_name not in ("coordinate", None) or self.follows_order or self.range:
+            raise ValueError(
+                f"mixer={self.mixer_name!r} with these options would be compiled anew for every "
+                "batch: take mixer='coordinate', without range and short_conv, or None"
+            )
+        compiled = torch.compile(self._through, fullgraph=True, dynamic=True, **options)
+
+        def through(z: Tensor, pos: Tensor, edges: Any, segments: Segments, *rest: Any) -> Any:
+            graphs = Segments.described(segments.ptr, segments.index, len(z))
+            return compiled(z, pos, edges, graphs, *rest)
+
+        self._through = through  # type: ignore[method-assign, assignment]
 
     def reached(self) -> Kinds:
         """Kinds of irreps in the output that are not always zero."""
@@ -316,31 +360,3 @@ def _warn_of_order(what: str) -> None:
             stacklevel=3,
         )
         _warned.append(what)
-
-
-class HyenaLayer(LocalGlobalBlock):
-    """:class:`LocalGlobalBlock` around an :class:`Interaction`."""
-
-    def __init__(
-        self, irreps: o3.Irreps, *, cutoff: float | None, mixer: str | None, **options: Any
-    ) -> None:
-        interaction = None if cutoff is None else Interaction(irreps, cutoff=cutoff)
-        super().__init__(irreps, interaction, mixer=mixer, **options)
-
-    def forward(  # type: ignore[override]
-        self,
-        x: Tensor,
-        pos: Tensor,
-        edge_index: Tensor | None,
-        segments: Segments,
-        offset: Tensor | None = None,
-    ) -> Tensor:
-        """``(T, irreps.dim)`` -> the same."""
-        return super().forward(x, edge_index, segments, pos=pos, offset=offset)
-
-    def reached(self, given: Kinds) -> Kinds:
-        """Kinds of irreps that are not zero after the layer, for atoms of the given kinds."""
-        if self.norm is not None:
-            assert isinstance(self.interaction, Interaction)
-            given = given | self.interaction.reached(given)
-        return self.block.reached(given)

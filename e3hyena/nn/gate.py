@@ -1,7 +1,5 @@
 """Equivariant gate: invariants decide how much of every irrep passes."""
 
-import math
-
 import torch
 from torch import Tensor, nn
 
@@ -52,7 +50,6 @@ class Gate(nn.Module):
         if not self.channels.dim:
             return x
         features = token_scalars(x, self.channels, with_angles=False)
-        logits = torch.mm(self.weight / math.sqrt(len(features)), features)
-        logits += self.bias[:, None]  # in place: addmm would first copy the bias to every token
+        logits = torch.addmm(self.bias[:, None], self.weight, features, alpha=len(features) ** -0.5)
         gates = logits.sigmoid().unflatten(0, (x.shape[0], -1))
         return scale_irreps(x, gates, self.channels, _SECOND_MOMENT)

@@ -1,6 +1,7 @@
 """Local message passing: tensor products with spherical harmonics of the edges, summed."""
 
 import math
+from collections.abc import Iterator
 
 import torch
 from e3nn import o3
@@ -12,11 +13,13 @@ from e3hyena.nn.operator import check_features
 from e3hyena.nn.precision import to_working
 from e3hyena.nn.radial import RadialBasis
 from e3hyena.nn.reach import Kinds, kinds, listed, warn_of_zeros
+from e3hyena.ops.backends import launches
 from e3hyena.ops.harmonics import solid_harmonics
 from e3hyena.ops.paths import Paths
 from e3hyena.ops.precision import full_precision
 
 _SOFTENING = 0.02  # length, in cutoffs, below which directions fade out
+_CHUNK = 2**18  # edges looked at together where no gradient is recorded; bounds the memory
 _SILU_GAIN = 1.679  # 1 / root mean square of silu of a unit normal
 
 
@@ -132,7 +135,12 @@ class Interaction(nn.Module):
         nn.init.normal_(self.radial_out, std=_SILU_GAIN * self.radial_out.shape[0] ** -0.5)
 
     def forward(
-        self, x: Tensor, pos: Tensor, edge_index: Tensor, offset: Tensor | None = None
+        self,
+        x: Tensor,
+        pos: Tensor,
+        edge_index: Tensor,
+        offset: Tensor | None = None,
+        geometry: tuple[Tensor, Tensor] | None = None,
     ) -> Tensor:
         r"""Sum the messages; ``(num_atoms, irreps.dim)`` -> the same.
 
@@ -146,33 +154,54 @@ class Interaction(nn.Module):
         offset : Tensor, optional
             What is added to :math:`r_j - r_i`, ``(num_edges, 3)``: whole lattice vectors, where j
             is an image in another cell.
+        geometry : tuple of Tensor, optional
+            What :meth:`geometry` made of positions, edges and offset, for layers of equal options.
         """
         self._check(x, pos, edge_index, offset)
         with full_precision(x):
-            return self._interact(to_working(x, self), pos, edge_index, offset).to(x.dtype)
+            working = to_working(x, self)
+            if geometry is None:
+                geometry = self.geometry(pos.to(working.dtype), edge_index, offset)
+            return self._interact(working, edge_index, *geometry).to(x.dtype)
 
-    def _interact(
-        self, x: Tensor, pos: Tensor, edge_index: Tensor, offset: Tensor | None
-    ) -> Tensor:
+    def geometry(
+        self, pos: Tensor, edge_index: Tensor, offset: Tensor | None = None
+    ) -> tuple[Tensor, Tensor]:
+        """Harmonics and radial functions of the edges, which hold no parameters.
+
+        Parameters are those of :meth:`forward`; results ``(num_edges, ...)``.
+        """
         source, target = edge_index
         # index_select, not pos[source]: its backward is index_add, several times faster on CPU
         vector = pos.index_select(0, source) - pos.index_select(0, target)
-        vector = (vector if offset is None else vector + offset).to(x.dtype)
+        vector = vector if offset is None else vector + offset.to(vector.dtype)
         distance = (vector.square().sum(dim=1) + self.softening**2).sqrt()
         harmonics = solid_harmonics(vector / distance[:, None], self._degrees)
-        weights = nn.functional.silu(self.basis(distance) @ self.radial_in) @ self.radial_out
+        return harmonics, self.basis(distance)
+
+    def _interact(self, x: Tensor, edge_index: Tensor, harmonics: Tensor, basis: Tensor) -> Tensor:
         widths = [mul * dim for mul, dim in self._blocks]
-        features = [  # (num_edges, 2l+1, mul), channels contiguous
-            block.unflatten(1, shape).transpose(1, 2).contiguous().index_select(0, source)
+        features = [  # (num_atoms, 2l+1, mul), channels contiguous
+            block.unflatten(1, shape).transpose(1, 2).contiguous()
             for block, shape in zip(self.up(x).split(widths, dim=1), self._blocks, strict=True)
         ]
-        sums = [x.new_zeros(len(x), 0)]
+        sums: list[Tensor] = []
+        for some in _chunks(edge_index.shape[1]):
+            source, target = edge_index[:, some]
+            messages = self._messages(features, source, harmonics[some], basis[some])
+            sums = _sum_at(messages, target, x, sums)
+        rows = [x.new_zeros(len(x), 0), *(total.transpose(2, 3).flatten(1) for total in sums)]
+        return self.down(torch.cat(rows, dim=1) * self.avg_num_neighbors**-0.5)
+
+    def _messages(
+        self, features: list[Tensor], source: Tensor, harmonics: Tensor, basis: Tensor
+    ) -> Iterator[Tensor]:
+        """Messages along these edges, ``(E, P, 2l+1, mul)``, one coupling after the other."""
+        weights = nn.functional.silu(basis @ self.radial_in) @ self.radial_out
+        sent = [block.index_select(0, source) for block in features]
         parts = weights.split(self._num_weights, dim=1)
         for coupling, block, weight in zip(self.couplings, self._sources, parts, strict=True):
-            message = coupling(features[block], harmonics, weight)
-            total = x.new_zeros(len(x), *message.shape[1:]).index_add(0, target, message)
-            sums.append(total.transpose(2, 3).flatten(1))
-        return self.down(torch.cat(sums, dim=1) * self.avg_num_neighbors**-0.5)
+            yield coupling(sent[block], harmonics, weight)
 
     def _check(self, x: Tensor, pos: Tensor, edge_index: Tensor, offset: Tensor | None) -> None:
         check_features(x, self._layout)
@@ -242,6 +271,31 @@ class _Coupling(nn.Module):
         else:
             y = (x * matrix[:, :, None]).sum(dim=1, keepdim=True) * weight[:, 0]
         return y.unsqueeze(1)
+
+
+def _sum_at(
+    messages: Iterator[Tensor], target: Tensor, x: Tensor, sums: list[Tensor]
+) -> list[Tensor]:
+    """Sums ``(E, ...)`` -> ``(T, ...)``; where it saves launches, of all messages at once."""
+    if sums:  # of the chunks before
+        return [s.index_add_(0, target, each) for s, each in zip(sums, messages, strict=True)]
+    if not launches.few_launches(x.device):
+        return [x.new_zeros(len(x), *m.shape[1:]).index_add(0, target, m) for m in messages]
+    shapes, rows = [], [x.new_zeros(len(target), 0)]
+    for each in messages:
+        shapes.append(each.shape[1:])
+        rows.append(each.flatten(1))
+    joint = torch.cat(rows, dim=1)
+    total = joint.new_zeros(len(x), joint.shape[1]).index_add(0, target, joint)
+    parts = total.split([shape.numel() for shape in shapes], dim=1)
+    return [part.unflatten(1, shape) for part, shape in zip(parts, shapes, strict=True)]
+
+
+def _chunks(num_edges: int) -> list[slice]:
+    """All edges at once where a gradient or a graph is recorded, else one chunk after the other."""
+    if torch.is_grad_enabled() or torch.compiler.is_compiling() or torch.jit.is_tracing():
+        return [slice(None)]
+    return [slice(at, at + _CHUNK) for at in range(0, max(num_edges, 1), _CHUNK)]
 
 
 def _edge_irreps(irreps_edge: IrrepsLike | None, irreps: o3.Irreps) -> o3.Irreps:

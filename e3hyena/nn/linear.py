@@ -1,6 +1,6 @@
 """Linear maps between irreps: one matrix product per kind of irrep."""
 
-from typing import Any, NamedTuple
+from typing import Any
 
 import torch
 from torch import Tensor, nn
@@ -48,6 +48,7 @@ class Linear(nn.Module):
         self.groups = groups
         self.mul_in = self.layout_in.multiplicities
         self.mul_out = self.layout_out.multiplicities
+        self._joint = self.layout_out if groups == 1 else self.layout_out.times(groups)
         self.weight = nn.ParameterDict(
             {
                 ir: nn.Parameter(torch.empty(self.mul_in[ir], groups * mul))
@@ -70,11 +71,10 @@ class Linear(nn.Module):
     def forward(self, x: Tensor) -> Tensor | list[Tensor]:
         """One result, or a list of ``groups`` results."""
         kinds = [ir for ir in self.mul_out if ir in self.mul_in]
-        product = _Product(self.layout_in, self.layout_out, 1, self.groups)
         scales = [(ir, self.mul_in[ir] ** -0.5) for ir in kinds]
         weights = [self.weight[ir] for ir in kinds]
-        results = _apply(product, scales, self.bias, x, *weights)
-        return list(results) if self.groups > 1 else results[0]
+        y: Tensor = _apply(self.layout_in, self._joint, scales, self.bias, x, *weights)
+        return y if self.groups == 1 else list(self._joint.shares(y, self.groups))
 
     def extra_repr(self) -> str:
         numel = sum(p.numel() for p in self.parameters())
@@ -84,64 +84,50 @@ class Linear(nn.Module):
         )
 
 
-class _Product(NamedTuple):
-    """Between which layouts, of how many operands and results."""
-
-    layout_in: Layout
-    layout_out: Layout
-    operands: int
-    results: int
-
-
-def _apply(product: _Product, scales: Any, bias: Tensor | None, *tensors: Tensor) -> Any:
+def _apply(
+    layout_in: Layout, layout_out: Layout, scales: Any, bias: Tensor | None, *tensors: Tensor
+) -> Any:
     operands = tensors if bias is None else (bias, *tensors)
     needed = torch.is_grad_enabled() and any(x.requires_grad for x in operands)
     if torch.compiler.is_compiling() and not needed:
         # without a gradient the compiler inlines a function of any number of operands wrongly
-        return _Map.forward(product, scales, bias, *tensors)
-    return _Map.apply(product, scales, bias, *tensors)
+        return _Map.forward(layout_in, layout_out, scales, bias, *tensors)
+    return _Map.apply(layout_in, layout_out, scales, bias, *tensors)
 
 
 class _Map(torch.autograd.Function):
-    """Sums over operands, written straight into the layouts of the results.
+    """A matrix product per kind, written straight into the layout of the result.
 
-    Weights are ``(operands * mul_in, results * mul_out)``. The gradient by the operands is the map
-    of the transposed weights, so torch differentiates it again.
+    Weights are ``(mul_in, mul_out)``. The gradient by the operand is the map of the transposed
+    weights, so torch differentiates it again.
     """
 
     @staticmethod
     def forward(
-        product: _Product,
+        layout_in: Layout,
+        layout_out: Layout,
         scales: list[tuple[str, float]],
         bias: Tensor | None,
-        *tensors: Tensor,
-    ) -> tuple[Tensor, ...]:
-        layout_in, layout_out, operands, groups = product
-        xs, weights = tensors[:operands], tensors[operands:]
-        blocks = [layout_in.read(x) if x.numel() else {} for x in xs]
+        x: Tensor,
+        *weights: Tensor,
+    ) -> Tensor:
+        blocks = layout_in.read(x) if x.numel() else {}
         by_kind = {ir: (w, scale) for (ir, scale), w in zip(scales, weights, strict=True)}
-        results = []
-        for group in range(groups):
-            result = layout_out.empty(layout_in.num_tokens(xs[0]), xs[0])
-            for ir, copies, place in layout_out.places(result):
-                if ir not in by_kind or not xs[0].numel():
-                    place.zero_()
-                    continue
+        result = layout_out.empty(layout_in.num_tokens(x), x)
+        for ir, copies, place in layout_out.places(result):
+            if ir not in by_kind or not x.numel():
+                place.zero_()
+            else:
                 weight, scale = by_kind[ir]
-                columns = weight.chunk(groups, dim=1)[group][:, copies]
-                for i, rows in enumerate(columns.chunk(operands)):
-                    block = _flat(blocks[i][ir])
-                    _flat(place).addmm_(rows.T, block, beta=min(i, 1), alpha=scale)
-            if bias is not None:
-                for ir, copies, place in layout_out.places(result):
-                    if ir == "0e":
-                        place += bias.chunk(groups)[group][copies, None, None]
-            results.append(layout_out.finish(result))
-        return tuple(results)
+                columns = weight[:, copies].T
+                _flat(place).addmm_(columns, _flat(blocks[ir]), beta=0, alpha=scale)
+            if bias is not None and ir == "0e":
+                place += bias[copies, None, None]
+        return layout_out.finish(result)
 
     @staticmethod
     def setup_context(ctx: Any, inputs: tuple[Any, ...], output: Any) -> None:
-        ctx.product, ctx.scales, _, *tensors = inputs
+        ctx.layouts, ctx.scales, _, *tensors = inputs[:2], *inputs[2:]
         ctx.save_for_backward(*tensors)
 
     @staticmethod
@@ -149,27 +135,22 @@ class _Map(torch.autograd.Function):
         return one_after_the_other(_Map.apply)(info, in_dims, *inputs)
 
     @staticmethod
-    def backward(ctx: Any, *grads: Tensor) -> tuple[Any, ...]:
+    def backward(ctx: Any, grad: Tensor) -> tuple[Any, ...]:
         """In terms that torch differentiates again."""
-        layout_in, layout_out, operands, groups = ctx.product
-        tensors = ctx.saved_tensors  # read once: a checkpoint frees them at once
-        xs, weights = tensors[:operands], tensors[operands:]
-        by_xs: tuple[Tensor | None, ...] = (None,) * operands
+        layout_in, layout_out = ctx.layouts
+        x, *weights = ctx.saved_tensors  # read once: a checkpoint frees them at once
+        by_x: Tensor | None = None
         by_weights: list[Tensor | None] = [None] * len(weights)
         by_bias: Tensor | None = None
-        if any(ctx.needs_input_grad[3 : 3 + operands]):
-            back = _Product(layout_out, layout_in, groups, operands)
-            by_xs = _apply(back, ctx.scales, None, *grads, *(w.T for w in weights))
-        if ctx.needs_input_grad[2] or any(ctx.needs_input_grad[3 + operands :]):
-            parts = [layout_out.read(grad) for grad in grads]
-            if ctx.needs_input_grad[2]:
-                by_bias = torch.cat([part["0e"].sum(dim=(1, 2)) for part in parts])
-            reads = [layout_in.read(x) for x in xs]
-            by_weights = [
-                torch.cat([_gram(read[ir], parts, ir) for read in reads]) * scale
-                for ir, scale in ctx.scales
-            ]
-        return None, None, by_bias, *by_xs, *by_weights
+        if ctx.needs_input_grad[4]:
+            by_x = _apply(layout_out, layout_in, ctx.scales, None, grad, *(w.T for w in weights))
+        if ctx.needs_input_grad[3] or any(ctx.needs_input_grad[5:]):
+            parts = layout_out.read(grad)
+            if ctx.needs_input_grad[3]:
+                by_bias = parts["0e"].sum(dim=(1, 2))
+            blocks = layout_in.read(x)
+            by_weights = [_gram(blocks[ir], parts[ir], scale) for ir, scale in ctx.scales]
+        return None, None, None, by_bias, by_x, *by_weights
 
 
 def _flat(block: Tensor) -> Tensor:
@@ -177,8 +158,9 @@ def _flat(block: Tensor) -> Tensor:
     return block.reshape(len(block), block.shape[1] * block.shape[2])
 
 
-def _gram(block: Tensor, parts: list[dict[str, Tensor]], ir: str) -> Tensor:
-    return torch.cat([_flat(block) @ _flat(part[ir]).T for part in parts], dim=1)
+def _gram(block: Tensor, part: Tensor, scale: float) -> Tensor:
+    """Products of rows; what stands first is not read."""
+    return torch.addmm(block.new_empty(1), _flat(block), _flat(part).T, beta=0, alpha=scale)
 
 
 def _layout(layout: Layout | IrrepsLike) -> Layout:

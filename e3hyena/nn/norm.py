@@ -31,7 +31,7 @@ class RMSNorm(nn.Module):
     """
 
     copies: Tensor
-    sizes: Tensor
+    shares: Tensor
 
     def __init__(self, channels: ChannelIrreps, eps: float = 1e-5) -> None:
         super().__init__()
@@ -45,8 +45,10 @@ class RMSNorm(nn.Module):
         ]
         # of every component: its irrep copy, and the number of components of its kind times K
         copies = torch.arange(self.scale.numel()).view(shape)
-        for name, value in (("copies", copies), ("sizes", torch.tensor(sizes).expand(shape))):
-            self.register_buffer(name, self._of_components(value), persistent=False)
+        self._sizes = self._of_components(torch.tensor(sizes).expand(shape))
+        self.register_buffer("copies", self._of_components(copies), persistent=False)
+        shares = self._sizes.to(self.scale).reciprocal()
+        self.register_buffer("shares", shares.detach(), persistent=False)
 
     def _of_components(self, per_copy: Tensor) -> Tensor:
         """``(C, copies)`` -> one value for every row that is normalised."""
@@ -60,8 +62,13 @@ class RMSNorm(nn.Module):
         """The same, components by tokens: ``(R, T)`` -> ``(R, T)``."""
         if not self.channels.dim:
             return x
-        weight = self.sizes.to(x.dtype).reciprocal()
-        return norm(x, weight, self.scale.flatten()[self.copies], self.eps)
+        return norm(x, self.shares, self.scale.flatten()[self.copies], self.eps)
+
+    def _apply(self, fn, recurse=True):  # type: ignore[no-untyped-def]
+        """Move, but divide again: float64 shares cannot come from float32."""
+        super()._apply(fn, recurse)
+        self.shares = self._sizes.to(self.shares).reciprocal()
+        return self
 
     def extra_repr(self) -> str:
         return f"{self.channels.irreps}"

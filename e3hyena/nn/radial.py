@@ -36,6 +36,8 @@ class RadialBasis(nn.Module):
     Gasteiger, Groß, Günnemann, Directional Message Passing for Molecular Graphs, 2020.
     """
 
+    signs: Tensor
+
     def __init__(self, num_basis: int, cutoff: float) -> None:
         super().__init__()
         if num_basis < 1:
@@ -43,18 +45,21 @@ class RadialBasis(nn.Module):
         if not (cutoff > 0 and math.isfinite(cutoff)):
             raise ValueError(f"cutoff={cutoff} must be a positive, finite length")
         self.num_basis, self.cutoff = num_basis, float(cutoff)
+        signs = torch.tensor([1.0, 1.0, -1.0, -1.0] * num_basis)[:num_basis]
+        self.register_buffer("signs", signs, persistent=False)
 
     def forward(self, distance: Tensor) -> Tensor:
         """Distances ``(...)``, not negative -> ``(..., num_basis)``, same dtype."""
         x = (distance / self.cutoff).clamp(max=1)
         base = _envelope(x) * _sinc(x) * (math.pi / _ROOT_MEAN_SQUARE)
-        # sin(n t) = sin(t) U_(n-1)(cos t): one sine, and nothing to divide at zero
+        # sin(n t) = sin(t) U_(n-1)(cos t): one sine, and nothing to divide at zero. With signs
+        # + + - - every step of the recurrence is one sum of a product.
         twice_cos = 2 * torch.cos(math.pi * x)
-        functions, previous = [base], torch.zeros_like(base)
-        for _ in range(self.num_basis - 1):
-            functions.append(twice_cos * functions[-1] - previous)
-            previous = functions[-2]
-        return torch.stack(functions, dim=-1)
+        functions = [base]
+        for n in range(1, self.num_basis):
+            last, before = functions[-1], functions[-2] if n > 1 else torch.zeros_like(base)
+            functions.append(torch.addcmul(before, twice_cos, last, value=(-1.0) ** (n - 1)))
+        return torch.stack(functions, dim=-1) * self.signs.to(x.dtype)
 
     def extra_repr(self) -> str:
         return f"num_basis={self.num_basis}, cutoff={self.cutoff}"
@@ -73,7 +78,7 @@ def _sinc(x: Tensor) -> Tensor:
     small = x < 0.1
     angle = math.pi * torch.where(small, 1, x)
     square = (math.pi * torch.where(small, x, 0)) ** 2
-    series = torch.ones_like(x)
+    series = one = torch.ones_like(x)
     for n in (10, 8, 6, 4, 2):
-        series = 1 - series * square / (n * (n + 1))
+        series = torch.addcmul(one, series, square, value=-1 / (n * (n + 1)))
     return torch.where(small, series, torch.sin(angle) / angle)

@@ -1,5 +1,7 @@
 """Features of tokens whose products make a kernel: Fourier modes and tensor powers."""
 
+import functools
+
 import torch
 from torch import Tensor
 
@@ -21,18 +23,26 @@ def features(coordinate: Tensor, x: Tensor, frequencies: Tensor, degree: int) ->
         parts.append(by_head(x, heads))
     if degree == 2:
         parts.append(by_head(_square(x), heads))
-    rows = len(x) // heads * x.shape[1]
-    scales = [
-        value
-        for part, value in zip(parts, [modes**-0.5] * 3 + [rows**-0.5] * 2, strict=False)
-        for _ in range(part.shape[2])
-    ]
-    return torch.cat(parts, dim=2) * torch.tensor(scales, dtype=x.dtype, device=x.device)[:, None]
+    counts = tuple(part.shape[2] for part in parts)
+    scales = _scales(counts, modes, len(x) // heads * x.shape[1], x.dtype, x.device)
+    return torch.cat(parts, dim=2) * scales
+
+
+@functools.lru_cache(maxsize=64)
+def _scales(
+    counts: tuple[int, ...], modes: int, rows: int, dtype: torch.dtype, device: torch.device
+) -> Tensor:
+    """Factors of the features, ``(F, 1)``, copied to the device once."""
+    factors = [modes**-0.5] * 3 + [rows**-0.5] * 2
+    values = [f for f, count in zip(factors, counts, strict=False) for _ in range(count)]
+    with torch.inference_mode(False):
+        return torch.tensor(values, dtype=dtype, device="cpu").to(device)[:, None]
 
 
 def by_head(x: Tensor, heads: int) -> Tensor:
     """``(C, d, B, N)`` -> ``(H, B, (C/H) d, N)``."""
-    return x.reshape(heads, -1, *x.shape[2:]).transpose(1, 2)
+    rows = len(x) // heads * x.shape[1]
+    return x.reshape(heads, rows, *x.shape[2:]).transpose(1, 2)
 
 
 def _square(x: Tensor) -> Tensor:

@@ -2,7 +2,7 @@
 
 from torch import Tensor
 
-from e3hyena.ops.backends import select
+from e3hyena.ops.backends import launches, select
 from e3hyena.ops.backends.eager import rows
 from e3hyena.ops.opaque import opaque, paired
 from e3hyena.ops.precision import full_precision
@@ -14,7 +14,8 @@ def norm(x: Tensor, weight: Tensor, scale: Tensor, eps: float) -> Tensor:
     .. math:: y_{rt} = s_r\, x_{rt} \Big/ \sqrt{\textstyle\sum_{\rho} w_\rho x_{\rho t}^2 +
               \varepsilon}
     """
-    if x.stride(-1) != 1:  # e3nn's layout, transposed: nothing to gain from contiguous tokens
+    if x.stride(-1) != 1 and not launches.few_launches(x.device):
+        # e3nn's layout, transposed: nothing to gain from contiguous tokens
         return rows.norm(x, weight, scale, eps)
     out: Tensor = _norm(x, weight, scale, eps)
     return out

@@ -15,10 +15,15 @@ from typing import TYPE_CHECKING, Any, Generic, TypeVar
 
 import torch
 from torch import Tensor
+from torch_geometric.utils import scatter
+
+from e3hyena.ops.backends import launches
 
 if TYPE_CHECKING:
     from e3hyena.ops.window import Window
 
+_FINE = [8, 16, 24, 32, 48, 64, 96, 128, 192, 256]
+_COARSE = [32, 64, 128, 256, 512]
 Value = TypeVar("Value")
 
 
@@ -50,26 +55,54 @@ class DenseGroup:
         """Whether any graph is shorter than N."""
         return any(length != self.size for length in self.lengths)
 
-    def mask(self, device: torch.device) -> Tensor:
-        """``(B, N)``, true at real tokens."""
-        lengths = torch.tensor(self.lengths, device=device)
-        return torch.arange(self.size, device=device) < lengths[:, None]
-
 
 class Segments:
-    """The graphs of a packed batch."""
+    """The graphs of a packed batch.
+
+    What a token needs to know of others goes through :meth:`across`, :meth:`around`,
+    :meth:`pool` and :meth:`mean`, which :mod:`e3hyena.parallel` overrides where they are elsewhere.
+    """
 
     window: Window | None = None  # whom a token hears, for the mixers that have a range
 
     def __init__(self, lengths: tuple[int, ...], device: torch.device | str = "cpu") -> None:
         self.lengths = lengths
+        self.num_graphs = len(lengths)
         self.device = torch.device(device)
+
+    @classmethod
+    def described(cls, ptr: Tensor, index: Tensor | None, num_tokens: int) -> Segments:
+        """Graphs given by tensors alone, unchecked; lengths are read if somebody asks for them."""
+        segments = cls.__new__(cls)
+        segments.num_graphs, segments.device = len(ptr) - 1, ptr.device
+        segments.ptr, segments.sizes = ptr, ptr.diff()
+        if index is None:
+            graphs = torch.arange(segments.num_graphs, device=ptr.device)
+            index = torch.repeat_interleave(graphs, segments.sizes, output_size=num_tokens)
+        segments.index = index
+        return segments
 
     def within(self, window: Window) -> Segments:
         """The same graphs, in which a mixer that has a range hears these pairs."""
         segments = copy.copy(self)
         segments.window = window
         return segments
+
+    def across(self, module: Callable[..., Any]) -> Callable[..., Any]:
+        """A module in which tokens hear of each other, as it is to be called."""
+        return module
+
+    def around(self, x: Tensor) -> Tensor:
+        """Rows of the tokens, and of those elsewhere to which there are edges."""
+        return x
+
+    def pool(self, x: Tensor, reduce: str) -> Tensor:
+        """Sum or mean of every graph, ``(T, n)`` -> ``(num_graphs, n)``."""
+        return scatter(x, self.index, dim=0, dim_size=self.num_graphs, reduce=reduce)
+
+    def mean(self, x: Tensor) -> Tensor:
+        """Mean over the graph, for every token, ``(T, n)``."""
+        return self.pool(x, "mean").index_select(0, self.index)
 
     @classmethod
     def build(
@@ -78,9 +111,17 @@ class Segments:
         batch: Tensor | Segments | None = None,
         ptr: Tensor | None = None,
         device: torch.device | str = "cpu",
+        num_graphs: int | None = None,
     ) -> Segments:
-        """Read PyG's ``batch`` (sorted graph index per token) or ``ptr`` (offsets); check both."""
+        """Read PyG's ``batch`` (sorted graph index per token) or ``ptr`` (offsets); check both.
+
+        The last of ``num_graphs`` may be empty.
+        """
+        if torch.compiler.is_compiling() and ptr is not None:
+            return cls.described(ptr, batch if isinstance(batch, Tensor) else None, num_tokens)
         if isinstance(batch, Segments):
+            if "lengths" not in vars(batch):
+                return batch
             if sum(batch.lengths) != num_tokens:
                 raise ValueError(f"segments of {sum(batch.lengths)} tokens for {num_tokens} tokens")
             return batch
@@ -94,12 +135,15 @@ class Segments:
                 raise ValueError("batch and ptr name different graphs; pass one of them")
             return cls(lengths, device)
         assert batch is not None
-        return cls(_lengths_from_batch(batch, num_tokens), device)
+        lengths = _lengths_from_batch(batch, num_tokens)
+        if num_graphs is not None and num_graphs < len(lengths):
+            raise ValueError(f"batch names graph {len(lengths) - 1}, of {num_graphs}")
+        return cls(_pad(lengths, num_graphs or 0), device)
 
-    @property
-    def num_graphs(self) -> int:
-        """Number of graphs, empty ones included."""
-        return len(self.lengths)
+    @_computed_once
+    def lengths(self) -> tuple[int, ...]:
+        """Tokens per graph, on the host."""
+        return tuple(self.sizes.tolist())
 
     @_computed_once
     def sizes(self) -> Tensor:
@@ -109,7 +153,7 @@ class Segments:
     @_computed_once
     def starts(self) -> Tensor:
         """First token of every graph, ``(num_graphs,)``."""
-        return self.sizes.cumsum(0) - self.sizes
+        return self.ptr[:-1]
 
     @_computed_once
     def ptr(self) -> Tensor:
@@ -125,7 +169,7 @@ class Segments:
     @_computed_once
     def position(self) -> Tensor:
         """Position of every token within its graph, ``(num_tokens,)``."""
-        tokens = torch.arange(sum(self.lengths), device=self.device)
+        tokens = torch.arange(len(self.index), device=self.device)
         return tokens - self.starts[self.index]
 
     @_computed_once
@@ -136,7 +180,8 @@ class Segments:
     @_computed_once
     def similar(self) -> DenseGroups:
         """Graphs grouped by similar length and padded to the longest of their group."""
-        return DenseGroups(self, [8, 16, 24, 32, 48, 64, 96, 128, 192, 256])
+        few = launches.few_launches(self.device)
+        return DenseGroups(self, _COARSE if few else _FINE)
 
 
 class DenseGroups:
@@ -156,24 +201,42 @@ class DenseGroups:
         self._trivial = len(self.groups) == 1 and not self.groups[0].padded
 
     @_computed_once
-    def _forward_index(self) -> Tensor:
-        """Token at every dense place, -1 at padding."""
-        parts = []
-        for group in self.groups:
-            start = self.segments.starts[torch.tensor(group.graphs, device=self.segments.device)]
-            offsets = torch.arange(group.size, device=start.device)
-            mask = group.mask(start.device)
-            parts.append(torch.where(mask, start[:, None] + offsets, -1).flatten())
-        return torch.cat(parts)
+    def masks(self) -> list[Tensor | None]:
+        """True at real tokens, ``(B, N)`` per group; None without padding."""
+        return [self._mask(g).to(self._device) if g.padded else None for g in self.groups]
 
     @_computed_once
-    def _inverse_index(self) -> Tensor:
-        """Dense place of every token."""
-        forward = self._forward_index
-        inverse = torch.full((sum(self.segments.lengths),), -1, device=forward.device)
-        valid = forward >= 0
-        inverse[forward[valid]] = valid.nonzero().squeeze(1)
-        return inverse
+    def sizes(self) -> list[Tensor]:
+        """True lengths, ``(B,)`` per group."""
+        return [torch.tensor(g.lengths, device=self._device) for g in self.groups]
+
+    @_computed_once
+    def _indices(self) -> tuple[Tensor, Tensor, Tensor]:
+        """Token at every dense place, which places are padding, and the place of every token.
+
+        Made on the host, which knows the lengths, and copied once per batch.
+        """
+        sizes = torch.tensor(self.segments.lengths, device="cpu")
+        starts = sizes.cumsum(0) - sizes
+        places, masks = [], []
+        for group in self.groups:
+            place = torch.arange(group.size, device="cpu")
+            masks.append(self._mask(group))
+            places.append(starts[list(group.graphs), None] + place.where(masks[-1], place[0]))
+        index, real = (torch.cat([part.flatten() for part in p]) for p in (places, masks))
+        inverse = torch.empty(int(sizes.sum()), dtype=torch.long, device="cpu")
+        inverse[index[real]] = real.nonzero().squeeze(1)
+        first, second, third = (x.to(self._device) for x in (index, ~real, inverse))
+        return first, second, third
+
+    @staticmethod
+    def _mask(group: DenseGroup) -> Tensor:
+        lengths = torch.tensor(group.lengths, device="cpu")
+        return torch.arange(group.size, device="cpu") < lengths[:, None]
+
+    @property
+    def _device(self) -> torch.device:
+        return self.segments.device
 
     def gather(self, x: Tensor) -> list[Tensor]:
         """``(C, d, num_tokens)`` -> one ``(C, d, B, N)`` per group, zeros at padding."""
@@ -181,11 +244,24 @@ class DenseGroups:
             return []
         if self._trivial:
             return [x.unflatten(-1, (len(self.groups[0].graphs), self.groups[0].size))]
-        dense = _Regroup.apply(x, self._forward_index, self._inverse_index)
+        dense = _Spread.apply(x, *self._indices)
         sizes = [len(group.graphs) * group.size for group in self.groups]
         return [
             part.unflatten(-1, (len(group.graphs), group.size))
             for part, group in zip(dense.split(sizes, dim=-1), self.groups, strict=True)
+        ]
+
+    def together(self, *xs: Tensor) -> list[tuple[Tensor, ...]]:
+        """What ``gather`` makes of several tensors, by group; where it saves launches, at once."""
+        if self._trivial or not launches.few_launches(self._device):
+            return list(zip(*(self.gather(x) for x in xs), strict=True))
+        rows = [x.shape[:-1].numel() for x in xs]
+        return [
+            tuple(
+                part.unflatten(0, x.shape[:-1])
+                for part, x in zip(joint.split(rows), xs, strict=True)
+            )
+            for joint in self.gather(torch.cat([x.flatten(0, -2) for x in xs]))
         ]
 
     def scatter(self, parts: list[Tensor], like: Tensor) -> Tensor:
@@ -194,28 +270,45 @@ class DenseGroups:
             return like.new_zeros(like.shape)
         if self._trivial:
             return parts[0].flatten(-2)
-        dense = torch.cat([part.flatten(-2) for part in parts], dim=-1)
-        return _Regroup.apply(dense, self._inverse_index, self._forward_index)
+        flat = [part.flatten(-2) for part in parts]
+        dense = torch.cat(flat, dim=-1) if len(flat) > 1 else flat[0]
+        return _Drop.apply(dense, *self._indices)
 
 
-class _Regroup(torch.autograd.Function):
-    """Gather along the last axis by an injective index (-1: zero); its adjoint is its inverse."""
+class _Spread(torch.autograd.Function):
+    """Tokens to their places, zeros at padding; the adjoint takes them back."""
 
     generate_vmap_rule = True
 
     @staticmethod
-    def forward(x: Tensor, index: Tensor, inverse: Tensor) -> Tensor:
-        gathered = x.index_select(-1, index.clamp(min=0))
-        return torch.where(index >= 0, gathered, 0)
+    def forward(x: Tensor, index: Tensor, padding: Tensor, inverse: Tensor) -> Tensor:
+        return x.index_select(-1, index).masked_fill_(padding, 0)
 
     @staticmethod
     def setup_context(ctx: Any, inputs: tuple[Tensor, ...], output: Tensor) -> None:
         ctx.save_for_backward(*inputs[1:])
 
     @staticmethod
-    def backward(ctx: Any, grad: Tensor) -> tuple[Tensor, None, None]:
-        index, inverse = ctx.saved_tensors
-        return _Regroup.apply(grad, inverse, index), None, None
+    def backward(ctx: Any, grad: Tensor) -> tuple[Tensor, None, None, None]:
+        return _Drop.apply(grad, *ctx.saved_tensors), None, None, None
+
+
+class _Drop(torch.autograd.Function):
+    """Places to tokens; the adjoint of :class:`_Spread`."""
+
+    generate_vmap_rule = True
+
+    @staticmethod
+    def forward(x: Tensor, index: Tensor, padding: Tensor, inverse: Tensor) -> Tensor:
+        return x.index_select(-1, inverse)
+
+    @staticmethod
+    def setup_context(ctx: Any, inputs: tuple[Tensor, ...], output: Tensor) -> None:
+        ctx.save_for_backward(*inputs[1:])
+
+    @staticmethod
+    def backward(ctx: Any, grad: Tensor) -> tuple[Tensor, None, None, None]:
+        return _Spread.apply(grad, *ctx.saved_tensors), None, None, None
 
 
 def _lengths_from_batch(batch: Tensor, num_tokens: int) -> tuple[int, ...]:

@@ -13,7 +13,8 @@ gradient another and the gradient of that a third, all on packed tokens. Otherwi
 gradients beyond the second, torch differentiates :mod:`e3hyena.ops.set_conv_formula`.
 """
 
-from collections.abc import Sequence
+import functools
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import torch
@@ -41,18 +42,33 @@ def set_conv(
     row: real parts of M modes, imaginary ones of those but the first, a gain per tensor power.
     """
     operands = a, b, weight, q, k, z, frequencies, taps, powers
-    small = max(segments.lengths, default=0) <= LARGEST
-    traced = torch.compiler.is_compiling()  # as the formula can be
-    if small and not traced and select(q).fuses_set_conv(q, frequencies, degree):
+    traced = torch.compiler.is_compiling()  # an opaque operator needs no lengths
+    small = traced or max(segments.lengths, default=0) <= LARGEST
+    if traced or (small and select(q).fuses_set_conv(q, frequencies, degree)):
         out: Tensor = _set_conv(*operands, segments.ptr, degree)
         return out
     return formula(*operands, segments, degree)
 
 
-def _backend(x: Tensor) -> Backend:
-    """A gradient may be wanted where another back-end is in use."""
-    chosen = select(x)
-    return chosen if chosen.name == "native" else BACKENDS["native"]
+def _backend(operands: Sequence[Tensor], degree: int) -> Backend | None:
+    """One that fuses; a gradient may be wanted where another back-end is in use."""
+    q, frequencies = operands[3], operands[6]
+    for chosen in (select(q), BACKENDS["native"]):
+        if chosen.available() and chosen.fuses_set_conv(q, frequencies, degree):
+            return chosen
+    return None
+
+
+def _plain(ptr: Tensor, degree: int) -> Callable[..., Tensor]:
+    """The formula on some graphs; where nobody fuses, it stands inside the operators, too."""
+    segments = Segments(tuple(ptr.diff().tolist()), ptr.device)
+    return lambda *operands: formula(*operands, segments, degree)  # type: ignore[call-arg]
+
+
+def _gradients(convolve: Callable[..., Tensor], *given: Tensor) -> tuple[Tensor, ...]:
+    pull: Any = torch.func.vjp(convolve, *given[1:])[1]
+    found: tuple[Tensor, ...] = pull(given[0])
+    return found
 
 
 def _no_gradients(grad, *operands):  # type: ignore[no-untyped-def]
@@ -76,26 +92,21 @@ def _set_conv_tangent(
     directions = to_a, to_b, to_weight, to_q, to_k, to_z, to_frequencies, to_taps, to_powers
     operands = a, b, weight, q, k, z, frequencies, taps, powers
     with full_precision(q):
-        results = _backend(q).set_conv_tangent(directions, grad, operands, ptr, degree)
+        backend = _backend(operands, degree)
+        results = (
+            _tangent_formula(*directions, grad, *operands, ptr, degree)
+            if backend is None
+            else backend.set_conv_tangent(directions, grad, operands, ptr, degree)
+        )
         u, first, second, third, fourth, fifth, sixth, seventh, eighth, ninth = results
         return u, first, second, third, fourth, fifth, sixth, seventh, eighth, ninth
 
 
 def _tangent_formula(*given: Any) -> Sequence[Tensor]:
     """The same by torch, which can differentiate it further."""
-    directions, (grad, *operands) = given[:_COUNT], given[_COUNT : 2 * _COUNT + 1]
-    ptr, degree = given[2 * _COUNT + 1 :]
-    segments = Segments(tuple(ptr.diff().tolist()), ptr.device)
-
-    def convolve(*operands: Any) -> Tensor:
-        return formula(*operands, segments, degree)  # type: ignore[call-arg]
-
-    def gradients(grad: Tensor, *operands: Tensor) -> tuple[Tensor, ...]:
-        pull: Any = torch.func.vjp(convolve, *operands)[1]
-        found: tuple[Tensor, ...] = pull(grad)
-        return found
-
-    pull: Any = torch.func.vjp(gradients, grad, *operands)[1]
+    directions, ends = given[:_COUNT], given[_COUNT : 2 * _COUNT + 1]
+    convolve = _plain(*given[2 * _COUNT + 1 :])
+    pull: Any = torch.func.vjp(functools.partial(_gradients, convolve), *ends)[1]
     found: Sequence[Tensor] = pull(directions)
     return found
 
@@ -116,7 +127,12 @@ def _set_conv_backward(
     """Gradients by all operands."""
     operands = a, b, weight, q, k, z, frequencies, taps, powers
     with full_precision(q):
-        results = _backend(q).set_conv_backward(grad, operands, ptr, degree)
+        backend = _backend(operands, degree)
+        results = (
+            _gradients(_plain(ptr, degree), grad, *operands)
+            if backend is None
+            else backend.set_conv_backward(grad, operands, ptr, degree)
+        )
         first, second, third, fourth, fifth, sixth, seventh, eighth, ninth = results
         return first, second, third, fourth, fifth, sixth, seventh, eighth, ninth
 
@@ -133,4 +149,7 @@ def _set_conv(
 ) -> Tensor:  # fmt: skip
     operands = a, b, weight, q, k, z, frequencies, taps, powers
     with full_precision(q):
-        return _backend(q).set_conv(operands, ptr, degree)
+        backend = _backend(operands, degree)
+        if backend is None:
+            return _plain(ptr, degree)(*operands).clone()
+        return backend.set_conv(operands, ptr, degree)

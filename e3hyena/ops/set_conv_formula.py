@@ -7,11 +7,12 @@ import torch
 from torch import Tensor
 from torch.utils.checkpoint import checkpoint
 
+from e3hyena.ops.backends import launches
 from e3hyena.ops.features import by_head, features
 from e3hyena.ops.moments import makes_no_features, moments, read
 from e3hyena.ops.segments import Segments
 
-BLOCK = 8192  # tokens whose features are in memory at once
+BLOCK = 8192  # tokens whose features are in memory at once; eight times as many on a GPU
 
 
 def formula(
@@ -19,12 +20,12 @@ def formula(
     taps: Tensor, powers: Tensor, segments: Segments, degree: int,
 ) -> Tensor:  # fmt: skip
     """See :func:`e3hyena.ops.set_conv.set_conv`."""
-    kernel, layout = _Kernel(frequencies, taps, powers, degree), segments.similar
-    groups = zip(*(layout.gather(x) for x in (a, b, weight, q, k, z)), strict=True)
+    kernel, layout = Kernel(frequencies, taps, powers, degree), segments.similar
+    groups = layout.together(a, b, weight, q, k, z)
     return layout.scatter([kernel.convolve(*group) for group in groups], z)
 
 
-class _Kernel:
+class Kernel:
     """Parameters, and graphs convolved with them.
 
     Operands are ``a, b, weight``, ``(H, B, N)``, and ``q, k, z``, ``(C, d, B, N)``; the weight of
@@ -47,17 +48,18 @@ class _Kernel:
         """Graphs of similar size."""
         operands = a, b, weight, q, k, z
         _, num_graphs, size = a.shape
+        block = 8 * BLOCK if launches.few_launches(a.device) else BLOCK
         num_features = self._num_features(z)
         dual = self.sharpening > 0 and size < num_features
         small = self._dual if dual else self._small
-        if (not dual and makes_no_features(q, self.degree)) or num_graphs * size <= BLOCK:
+        if (not dual and makes_no_features(q, self.degree)) or num_graphs * size <= block:
             return small(*operands)
         # split, not slices: the gradient of a slice has the size of the whole
-        num_chunks = -(-num_graphs // max(1, BLOCK // size))
+        num_chunks = -(-num_graphs // max(1, block // size))
         chunk = -(-num_graphs // num_chunks)
         parts = zip(*(x.split(chunk, dim=-2) for x in operands), strict=True)
-        if size > BLOCK:
-            return torch.cat([self._large(*part) for part in parts], dim=2)
+        if size > block:
+            return torch.cat([self._large(block, *part) for part in parts], dim=2)
         return torch.cat([_recomputed(small, *part) for part in parts], dim=2)
 
     def _num_features(self, x: Tensor) -> int:
@@ -79,17 +81,26 @@ class _Kernel:
     def _small(
         self, a: Tensor, b: Tensor, weight: Tensor, q: Tensor, k: Tensor, z: Tensor
     ) -> Tensor:
-        return self._read(self._means(*self._sums(b, weight, k, z)), a, q)
+        return self._read(self.means(*self._sums(b, weight, k, z)), a, q)
 
     def _large(
-        self, a: Tensor, b: Tensor, weight: Tensor, q: Tensor, k: Tensor, z: Tensor
+        self, block: int, a: Tensor, b: Tensor, weight: Tensor, q: Tensor, k: Tensor, z: Tensor
     ) -> Tensor:
         """One graph, a block of tokens at a time."""
-        blocks = zip(*(x.split(BLOCK, dim=-1) for x in (b, weight, k, z)), strict=True)
-        parts = zip(*(_recomputed(self._sums, *block) for block in blocks), strict=True)
+        return self.read(self.means(*self.sums(b, weight, k, z, block)), a, q, block)
+
+    def sums(
+        self, b: Tensor, weight: Tensor, k: Tensor, z: Tensor, block: int = BLOCK
+    ) -> tuple[Tensor, Tensor]:
+        """Weighted sums over tokens, a block at a time; they add up over parts of a graph."""
+        blocks = zip(*(x.split(block, dim=-1) for x in (b, weight, k, z)), strict=True)
+        parts = zip(*(_recomputed(self._sums, *each) for each in blocks), strict=True)
         sums, total = (sum(rest, first) for first, *rest in parts)
-        means = self._means(sums, total)
-        queries = zip(a.split(BLOCK, dim=-1), q.split(BLOCK, dim=-1), strict=True)
+        return sums, total
+
+    def read(self, means: Tensor, a: Tensor, q: Tensor, block: int = BLOCK) -> Tensor:
+        """What every token reads, a block at a time."""
+        queries = zip(a.split(block, dim=-1), q.split(block, dim=-1), strict=True)
         return torch.cat([_recomputed(self._read, means, *part) for part in queries], dim=-1)
 
     def _sums(self, b: Tensor, weight: Tensor, k: Tensor, z: Tensor) -> tuple[Tensor, Tensor]:
@@ -97,7 +108,7 @@ class _Kernel:
         sums = moments(b, weight, k, z, self.frequencies, self.degree, self.sharpening > 0)
         return sums, weight.sum(dim=-1)[..., None, None]
 
-    def _means(self, sums: Tensor, total: Tensor) -> Tensor:
+    def means(self, sums: Tensor, total: Tensor) -> Tensor:
         """What tokens read, ``(H, B, D, F)``."""
         return self._filtered(self._sharpen(*(sums / total).tensor_split([self.rows], dim=2)))
 
@@ -115,9 +126,11 @@ class _Kernel:
         if self.sharpening:
             square = (gram * gram.transpose(2, 3)).sum(dim=(2, 3), keepdim=True)
             gram = gram * (square + 1e-12).rsqrt()
+        shape, gram = means.shape, gram.flatten(0, 1)
         for power in self.powers[1:]:
-            means = means - means @ gram
-            total = total + power[:, None, None, None] * means
+            flat = means.flatten(0, 1)
+            means = torch.baddbmm(flat, flat, gram, alpha=-1).view(shape)
+            total = torch.addcmul(total, power[:, None, None, None], means)
         return total
 
     def _filtered(self, means: Tensor) -> Tensor:

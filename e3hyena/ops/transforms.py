@@ -88,13 +88,21 @@ class TransformBatch:
 
 
 @functools.lru_cache(maxsize=64)
-def transform_batches(lengths: tuple[int, ...], boundary: str) -> list[TransformBatch]:
-    """Graphs laid one after the other, by transform length; empty ones are left out."""
+def transform_batches(
+    lengths: tuple[int, ...], boundary: str, few: bool = False
+) -> list[TransformBatch]:
+    """Graphs laid one after the other, by transform length; empty ones are left out.
+
+    With ``few``, graphs of different size, up to 512 tokens, share one of three lengths: more
+    points, but a batch of molecules is one transform batch.
+    """
     found: dict[int, list[tuple[int, int]]] = defaultdict(list)
+    few = few and len({n for n in lengths if n}) > 1
     start = 0
     for n in lengths:
         if n:
-            found[transform_length(n, boundary)].append((start, n))
+            shared = next((2 * size for size in (32, 128, 512) if few and n <= size), 0)
+            found[shared or transform_length(n, boundary)].append((start, n))
         start += n
     return [
         TransformBatch(length, *(tuple(values) for values in zip(*graphs, strict=True)))

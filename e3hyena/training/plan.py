@@ -30,6 +30,10 @@ class Plan:
     device: str
     start: tuple[HyenaNet, ModelInfo] | None = None
 
+    def __reduce__(self) -> Any:
+        """Another process resolves the configuration anew: data sets hold functions."""
+        return _rebuilt, (self.config, self.model)
+
     @property
     def epochs(self) -> int:
         """Passes over the training set, an extension included."""
@@ -67,6 +71,8 @@ class Plan:
                     f"the weights of init = {self.config.init!r} do not fit this network; that one "
                     f"has {'; '.join(found)}"
                 ) from error
+        if self.config.compile:
+            model.compile_layers()  # at the first step
         return model
 
 
@@ -83,6 +89,11 @@ def resolve(config: TrainConfig) -> Plan:
             f"data.order = {data.order!r}: forces need an energy that is smooth in the positions, "
             "and the order jumps where atoms swap their places; use null, or given for a chain"
         )
+    if config.compile and task.has_forces:
+        raise ValueError(
+            "compile with forces: torch cannot compile the second derivatives that training on "
+            "forces needs; leave compile out"
+        )
     arguments = {
         "irreps_out": task.irreps,
         "irreps_hidden": model.irreps_hidden,
@@ -94,9 +105,14 @@ def resolve(config: TrainConfig) -> Plan:
         "boundary": model.boundary,
         "short_conv": model.short_conv,
         "mixer_options": dict(model.mixer_options),
+        **_moments(task, _pool(task, model.pool)),
     }
     start = None if config.init is None else load_model(config.init)
     return Plan(config, entry, task, arguments, device_of(config.accelerator), start)
+
+
+def _rebuilt(config: TrainConfig, model: dict[str, Any]) -> Plan:
+    return replace(resolve(config), model=model)
 
 
 def _pool(task: Target, wanted: str | None) -> str | None:
@@ -107,6 +123,15 @@ def _pool(task: Target, wanted: str | None) -> str | None:
         return None
     summed = {part.summed for part in task.each}
     return wanted or (None if len(summed) > 1 else "sum" if summed.pop() else "mean")
+
+
+def _moments(task: Target, pool: str | None) -> dict[str, str]:
+    """Charges for dipoles that are pooled after the network, where no atom has vectors beside."""
+    kinds = {True: "", False: ""}
+    for part in task.each:
+        kinds[part.per_atom] += f" {part.irreps}"
+    wanted = pool is None and "1o" in kinds[False] and "1o" not in kinds[True]
+    return {"moments": "1o"} if wanted else {}
 
 
 def _task(name: str, source: str, targets: Any) -> Target:

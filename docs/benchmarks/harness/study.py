@@ -6,6 +6,8 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+import torch
+
 from benchmarks.harness.cells import Cell, Work, forget, read_cells, run_cells, stop_after_failures
 from benchmarks.harness.documents import find_documents
 from benchmarks.harness.publish import publish
@@ -120,9 +122,14 @@ class Study:
         stages = ("all", *self.stages, "report")
         if config.stage not in stages:
             raise ValueError(f"stage: {config.stage!r} is unknown; use one of {', '.join(stages)}")
-        documents = find_documents(config.documents, self.blocks)
+        on_gpu = getattr(config, "device", "cpu") == "cuda"
+        if on_gpu and not torch.cuda.is_available():
+            raise ValueError("device='cuda', but torch sees no GPU: use cpu, or a CUDA build")
+        name = f"{self.name}_cuda" if on_gpu else self.name
+        # The tables of the documents are those of the CPU.
+        documents = [] if on_gpu else find_documents(config.documents, self.blocks)
         cells = self.cells(config)
-        output = Path(config.output or f"runs/{self.name}")
+        output = Path(config.output or f"runs/{name}")
         for stage, work in self.stages.items():
             if config.stage not in ("all", stage):
                 continue
@@ -136,8 +143,8 @@ class Study:
         folder = check_writable(config.results or output)
         report = self._report(config, cells, output)
         if report is None:
-            report = self._stored(folder / f"{self.name}.json", output)
-        publish(self.name, report, self.render(report), self.draw, folder, documents)
+            report = self._stored(folder / f"{name}.json", output)
+        publish(name, report, self.render(report), self.draw, folder, documents)
         return report
 
     def render(self, report: Report) -> dict[str, str]:

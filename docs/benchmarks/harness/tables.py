@@ -84,5 +84,5 @@ def caption(report: dict[str, Any]) -> str:
     config, machine = report["config"], report["environment"]
     return (
         f"median of {config['repeats']} interleaved rounds, {config['threads']} threads, "
-        f"{machine['cpu']}, torch {machine['torch']}"
+        f"{machine.get('device', machine['cpu'])}, torch {machine['torch']}"
     )

@@ -7,7 +7,7 @@ from torch import Tensor, nn
 from torch_geometric.utils import scatter
 
 from e3hyena.irreps import IrrepsLike, TokenLayout, parse_irreps
-from e3hyena.models.hyena_net import HyenaLayer
+from e3hyena.models.hyena_layer import HyenaLayer
 from e3hyena.nn.embedding import AtomEmbedding
 from e3hyena.nn.linear import Linear
 from e3hyena.ops.segments import Segments

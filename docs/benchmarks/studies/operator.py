@@ -7,7 +7,7 @@ from typing import Any
 import torch
 
 from benchmarks.harness import TimedConfig, caption, interleave, plain_study, table
-from benchmarks.operators import PASSES, check_convolution, crossover, peak_memory
+from benchmarks.operators import PASSES, check_convolution, crossover, pass_of, peak_memory
 from e3hyena.nn.operator import HyenaOperator
 
 OPPONENT = "attention"
@@ -31,6 +31,8 @@ class OperatorConfig(TimedConfig):
         Numbers of tokens at which peak memory is measured; empty for none.
     backward : bool
         Also time forward plus backward.
+    device : str
+        Where the operators run, cpu or cuda.
     """
 
     irreps: list[str] = field(
@@ -45,19 +47,22 @@ class OperatorConfig(TimedConfig):
     )
     memory_lengths: list[int] = field(default_factory=lambda: [8192, 16384, 32768])
     backward: bool = True
+    device: str = "cpu"
 
 
 def measure(values: dict[str, Any], folder: Path) -> dict[str, Any]:
     """Time all mixers in turns, at all lengths; then peak memory of each."""
     irreps = values["irreps"]
-    check_convolution(irreps)
+    check_convolution(irreps, device=values["device"])
     names = [OPPONENT, *(m for m in values["mixers"] if m != OPPONENT)]
     torch.manual_seed(0)
     operators = {name: HyenaOperator(irreps, irreps_hidden=irreps, mixer=name) for name in names}
+    for operator in operators.values():
+        operator.to(values["device"])
 
     def timed(kind: str, length: int) -> dict[str, Any]:
-        x = torch.randn(length, operators[OPPONENT].irreps_in.dim)
-        calls = {name: PASSES[kind](operator, x) for name, operator in operators.items()}
+        x = torch.randn(length, operators[OPPONENT].irreps_in.dim, device=values["device"])
+        calls = {name: pass_of(kind, operator, x) for name, operator in operators.items()}
         return interleave(calls, values["repeats"])
 
     kinds = ["forward", "forward_backward"] if values["backward"] else ["forward"]
@@ -68,7 +73,10 @@ def measure(values: dict[str, Any], folder: Path) -> dict[str, Any]:
         return {length: timings[name]["median"] for length, timings in by_length.items()}
 
     memory = {
-        name: {length: peak_memory(irreps, name, length) for length in values["memory_lengths"]}
+        name: {
+            length: peak_memory(irreps, name, length, device=values["device"])
+            for length in values["memory_lengths"]
+        }
         for name in (names if values["memory_lengths"] else [])
     }
     return {

@@ -7,7 +7,7 @@ from typing import Any
 import torch
 
 from benchmarks.harness import TimedConfig, caption, interleave, plain_study, table
-from benchmarks.operators import PASSES, check_convolution, check_graphs
+from benchmarks.operators import PASSES, check_convolution, check_graphs, pass_of
 from e3hyena.nn.operator import HyenaOperator
 from e3hyena.ops.segments import Segments
 from e3hyena.ops.transforms import transform_batches
@@ -27,6 +27,8 @@ class RaggedConfig(TimedConfig):
         Number of graphs in a batch.
     mean, deviation, least, largest : int
         Sizes are drawn from a normal distribution cut off at both ends; by default those of QM9.
+    device : str
+        Where the operators run, cpu or cuda.
     """
 
     irreps: list[str] = field(default_factory=lambda: ["32x0e+32x1o", "32x0e+32x1o+32x2e"])
@@ -37,6 +39,7 @@ class RaggedConfig(TimedConfig):
     least: int = 3
     largest: int = 29
     repeats: int = 7
+    device: str = "cpu"
 
 
 def draw_sizes(values: dict[str, Any]) -> tuple[int, ...]:
@@ -53,24 +56,26 @@ def draw_sizes(values: dict[str, Any]) -> tuple[int, ...]:
 def measure(values: dict[str, Any], folder: Path) -> dict[str, Any]:
     """Time all mixers on graphs of equal and of different sizes, in turns."""
     irreps, sizes = values["irreps"], draw_sizes(values)
-    check_convolution(irreps)
+    check_convolution(irreps, device=values["device"])
     torch.manual_seed(0)
     batches = {"equal": (values["mean"],) * values["graphs"], "ragged": sizes}
     calls: dict[str, dict[str, Any]] = {kind: {} for kind in PASSES}
     for mixer in values["mixers"]:
-        operator = HyenaOperator(irreps, irreps_hidden=irreps, mixer=mixer)
+        device = values["device"]
+        operator = HyenaOperator(irreps, irreps_hidden=irreps, mixer=mixer).to(device)
         check_graphs(operator, sizes[:20])
         for name, lengths in batches.items():
-            x = torch.randn(sum(lengths), operator.irreps_in.dim)
-            for kind, make in PASSES.items():
-                calls[kind][f"{mixer} {name}"] = make(operator, x, Segments(lengths))
+            x = torch.randn(sum(lengths), operator.irreps_in.dim, device=device)
+            for kind in PASSES:
+                graphs = Segments(lengths, device)
+                calls[kind][f"{mixer} {name}"] = pass_of(kind, operator, x, graphs)
     return {kind: interleave(rivals, values["repeats"]) for kind, rivals in calls.items()}
 
 
 def describe(values: dict[str, Any]) -> dict[str, Any]:
     """How transforms of different lengths are put together."""
     sizes = draw_sizes(values)
-    lengths = transform_batches(sizes, "circular")
+    lengths = transform_batches(sizes, "circular", few=values["device"] != "cpu")
     return {
         "transform_points_per_token": sum(b.length * len(b.sizes) for b in lengths) / sum(sizes),
         "buckets": len(lengths),

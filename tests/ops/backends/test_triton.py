@@ -4,6 +4,7 @@ import pytest
 import torch
 from torch.autograd import gradcheck, gradgradcheck
 
+from e3hyena.irreps import ChannelIrreps
 from e3hyena.ops import Paths, naive, tensor_product, tensor_product_long_conv
 from e3hyena.ops.backends import BACKENDS, Backend, triton, use_backend
 from e3hyena.ops.transforms import BOUNDARIES
@@ -56,7 +57,7 @@ def test_long_convolution_and_gradients_equal_the_plain_loop(operands, dtype, bo
 
 
 def test_gradcheck_and_gradgradcheck(operands):
-    leaves = [x.detach().to(DEVICE).requires_grad_() for x in operands(PATHS, 4, channels=1)]
+    leaves = [x.detach().to(DEVICE).requires_grad_() for x in operands(PATHS, 2, channels=1)]
     for function in (tensor_product_long_conv, tensor_product):
 
         def call(q, k, weight, function=function):
@@ -79,3 +80,29 @@ def test_refuses_the_cpu_without_the_interpreter(monkeypatch, operands):
     monkeypatch.setenv("TRITON_INTERPRET", "0")
     with pytest.raises(RuntimeError, match="TRITON_INTERPRET=1"):
         tensor_product(*(x.cpu() for x in operands(PATHS, 3)), PATHS)
+
+
+@pytest.mark.parametrize("dtype", LIMIT)
+@pytest.mark.parametrize("irreps", ["3x0e", "3x1o", "1x0e + 2x1o + 1x2e", "6x0e + 3x0o + 3x1o"])
+def test_rows_equal_the_eager_ones(dtype, irreps):
+    channels, mine, plain = ChannelIrreps(irreps), BACKENDS["triton"], Backend()
+    widths = [channels.widths[ir] for ir, n in channels.copies.items() for _ in range(n)]
+    shape = channels.num_channels, channels.dim, 130
+    x, grad = torch.randn(2, *shape, dtype=dtype, device=DEVICE)
+    x = x.transpose(1, 2).contiguous().transpose(1, 2)  # of any strides
+    factors = torch.randn(shape[0], len(widths), 130, dtype=dtype, device=DEVICE)
+    weight, scale = torch.rand(2, x[..., 0].numel(), dtype=dtype, device=DEVICE)
+    calls = [
+        ("scale", (x, factors, widths, 1.5)),
+        ("scale_backward", (grad, x, factors, widths, 1.5)),
+        ("norm", (x.flatten(0, 1), weight, scale, 1e-5)),
+        ("norm_backward", (grad.flatten(0, 1), x.flatten(0, 1), weight, scale, 1e-5)),
+    ]
+    for with_angles in (False, True):
+        calls.append(("scalars", (x, channels, with_angles)))
+        back = torch.randn_like(plain.scalars(*calls[-1][1])), *calls[-1][1]
+        calls += [("scalars_backward", back), ("scalars_tangent", (grad, *back))]
+    for name, given in calls:
+        found = [getattr(each, name)(*given) for each in (mine, plain)]
+        actual, expected = ([y] if isinstance(y, torch.Tensor) else y for y in found)
+        assert relative_error(actual, expected) <= 10 * LIMIT[dtype], name

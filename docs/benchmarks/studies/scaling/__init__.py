@@ -4,8 +4,6 @@ import itertools
 from dataclasses import dataclass, field
 from typing import Any
 
-import torch
-
 from benchmarks.harness import Cell, Config, Done, Row, Study, check_names, known, labels
 from benchmarks.studies.scaling.measuring import PASSES, measure
 from benchmarks.studies.scaling.report import draw, render, render_claims, render_short
@@ -67,8 +65,6 @@ class ScalingConfig(Config):
         check_names("device", [self.device], ("cpu", "cuda"))
         if self.lengths != sorted(self.lengths):
             raise ValueError(f"lengths={self.lengths} must grow, so that a sweep can stop in time")
-        if self.device == "cuda" and not torch.cuda.is_available():
-            raise ValueError("device='cuda', but torch sees no GPU: use cpu, or a CUDA build")
 
 
 def list_cells(config: ScalingConfig) -> list[Cell]:

@@ -14,7 +14,7 @@ from torch.nn.attention import SDPBackend, sdpa_kernel
 
 from benchmarks.harness import added_mebibytes
 from benchmarks.networks.blocks import build_block
-from benchmarks.operators import backward, forward
+from benchmarks.operators import added_on_gpu, backward, forward
 
 ENOUGH_SECONDS = 20.0  # of all passes where a length is measured alone
 MOST_REPEATS = 11  # the first ones still fault fresh memory in
@@ -115,7 +115,7 @@ def _first(
     start = time.perf_counter()
     try:
         with _memory_limited(limit):
-            added = _added(call, values["device"])
+            added = (added_mebibytes if values["device"] == "cpu" else added_on_gpu)(call)
     except (RuntimeError, MemoryError) as error:
         if not any(word in str(error) for word in ("allocate", "out of memory")):
             raise
@@ -123,15 +123,6 @@ def _first(
     seconds = time.perf_counter() - start
     points.append({"length": length, "seconds": seconds, "mebibytes": added})
     return f"more than {values['time_limit']:g} s" if seconds > values["time_limit"] else None
-
-
-def _added(call: Callable[[], None], device: str) -> float:
-    if device == "cpu":
-        return added_mebibytes(call)
-    torch.cuda.reset_peak_memory_stats()
-    before = torch.cuda.memory_allocated()
-    call()
-    return (torch.cuda.max_memory_allocated() - before) / 2**20
 
 
 def _repeat(

@@ -15,6 +15,7 @@ from collections.abc import Iterator
 import torch
 from torch import Tensor
 
+from e3hyena.ops.backends import launches
 from e3hyena.ops.paths import Paths
 from e3hyena.ops.transforms import TransformBatch, transform_batches
 
@@ -43,7 +44,7 @@ class FourierConvolution:
         """
         first, second = (i for i in range(3) if i != slot)
         out = x.new_empty(x.shape[0], paths.dims[slot], x.shape[-1])
-        for batch in transform_batches(lengths, boundary):
+        for batch in transform_batches(lengths, boundary, launches.few_launches(x.device)):
             for part in _channels(paths, batch, x):
                 x_spectrum = to_spectrum(x[part], first, boundary, batch)
                 y_spectrum = to_spectrum(y[part], second, boundary, batch)
@@ -59,7 +60,7 @@ class FourierConvolution:
     ) -> Tensor:  # fmt: skip
         """Derivative of the form of the long convolution by the weights, ``(num_paths, C)``."""
         total = x1.new_zeros(paths.num_paths, x1.shape[0])
-        for batch in transform_batches(lengths, boundary):
+        for batch in transform_batches(lengths, boundary, launches.few_launches(x1.device)):
             for part in _channels(paths, batch, x1):
                 spectra = [
                     to_spectrum(x[part], i, boundary, batch) for i, x in enumerate((x1, x2, x3))
@@ -96,9 +97,8 @@ def _parseval(length: int, like: Tensor) -> Tensor:
 def to_spectrum(x: Tensor, slot: int, boundary: str, batch: TransformBatch) -> Tensor:
     """``E`` and a real transform: ``(..., T)`` real -> ``(..., B, P//2 + 1)`` complex."""
     if not batch.uniform:
-        index = _embedding(batch, slot, boundary, x.device)
-        points = torch.where(index >= 0, x[..., index.clamp(min=0)], 0)
-        return torch.fft.rfft(points)
+        index, empty = _embedding(batch, slot, boundary, x.device)
+        return torch.fft.rfft(x[..., index].masked_fill_(empty, 0))
     n, count = batch.sizes[0], len(batch.sizes)
     x = x.narrow(-1, batch.starts[0], n * count).unflatten(-1, (count, n))
     if slot == 2 and boundary == "circular" and batch.length != n:
@@ -114,11 +114,12 @@ def from_spectrum(
     """Inverse transform and ``E^T``: ``(..., B, P//2 + 1)`` complex into ``(..., T)`` real."""
     y = torch.fft.irfft(spectrum, n=batch.length)
     if not batch.uniform:
-        tokens, places, wrapped, overhang = _reading(batch, slot, boundary, y.device)
+        tokens, places, overhang, whole = _reading(batch, slot, boundary, y.device)
         y = y.flatten(-2)
-        out[..., tokens] = y[..., places]
+        read = y[..., places]
         if slot == 2 and boundary == "circular":
-            out[..., wrapped] += y[..., overhang]
+            read += y[..., overhang].masked_fill_(whole, 0)
+        out[..., tokens] = read
         return
     n, count = batch.sizes[0], len(batch.sizes)
     out = out.narrow(-1, batch.starts[0], n * count).unflatten(-1, (count, n))
@@ -129,35 +130,41 @@ def from_spectrum(
 
 
 @functools.lru_cache(maxsize=64)
-def _embedding(batch: TransformBatch, slot: int, boundary: str, device: torch.device) -> Tensor:
-    """Token at every point, ``(B, P)``; -1 at zeros."""
-    with torch.inference_mode(False):
-        starts, sizes = (
-            torch.tensor(x, device=device)[:, None] for x in (batch.starts, batch.sizes)
-        )
-        place = torch.arange(batch.length, device=device) - _shift(sizes, slot, boundary)
+def _embedding(
+    batch: TransformBatch, slot: int, boundary: str, device: torch.device
+) -> tuple[Tensor, Tensor]:
+    """Token at every point, ``(B, P)``, and where there is none. Made on the host, copied once."""
+    with torch.inference_mode(False), torch.device("cpu"):
+        starts, sizes = (torch.tensor(x)[:, None] for x in (batch.starts, batch.sizes))
+        place = torch.arange(batch.length) - _shift(sizes, slot, boundary)
         last = sizes
         if slot == 2 and boundary == "circular":
             last = torch.where(sizes < batch.length, 2 * sizes - 1, sizes)
-        inside = (place >= 0) & (place < last)
-        return torch.where(inside, starts + place.remainder(sizes), -1)
+        empty = (place < 0) | (place >= last)
+        index = torch.where(empty, 0, starts + place.remainder(sizes))
+        return index.to(device), empty.to(device)
 
 
 @functools.lru_cache(maxsize=64)
 def _reading(
     batch: TransformBatch, slot: int, boundary: str, device: torch.device
 ) -> tuple[Tensor, Tensor, Tensor, Tensor]:
-    """Tokens and their points in ``(B * P,)``, then those that the overhang falls on."""
-    with torch.inference_mode(False):
-        starts, sizes = (torch.tensor(x, device=device) for x in (batch.starts, batch.sizes))
-        graph = torch.repeat_interleave(torch.arange(len(sizes), device=device), sizes)
-        position = torch.arange(len(graph), device=device) - (sizes.cumsum(0) - sizes)[graph]
-        tokens = starts[graph] + position
+    """Tokens, their points in ``(B * P,)``, those whose values fall on them, and where none do."""
+    with torch.inference_mode(False), torch.device("cpu"):
+        starts, sizes = (torch.tensor(x) for x in (batch.starts, batch.sizes))
+        graph = torch.repeat_interleave(torch.arange(len(sizes)), sizes)
+        position = torch.arange(len(graph)) - (sizes.cumsum(0) - sizes)[graph]
         size = sizes[graph]
         points = graph * batch.length + position
-        wraps = (position < size - 1) & (size < batch.length)
-        places = points + _shift(size, slot, boundary)
-        return tokens, places, tokens[wraps], (points + size)[wraps]
+        whole = (position >= size - 1) | (size == batch.length)
+        found = (
+            starts[graph] + position,
+            points + _shift(size, slot, boundary),
+            torch.where(whole, 0, points + size),
+            whole,
+        )
+        first, second, third, fourth = (x.to(device) for x in found)
+        return first, second, third, fourth
 
 
 def _shift(sizes: Tensor, slot: int, boundary: str) -> Tensor:

@@ -48,10 +48,42 @@ def scalars_backward(grad: Tensor, x: Tensor, channels: ChannelIrreps, with_angl
 def scalars_tangent(
     direction: Tensor, grad: Tensor, x: Tensor, channels: ChannelIrreps, with_angles: bool
 ) -> tuple[Tensor, Tensor]:
-    """Derivatives of both where x moves in a direction."""
-
-    def both(x: Tensor) -> tuple[Tensor, Tensor]:
-        return scalars(x, channels, with_angles), scalars_backward(grad, x, channels, with_angles)
-
-    change, change_of_gradient = torch.func.jvp(both, (x,), (direction,))[1]
-    return change, change_of_gradient
+    """Derivatives of both where x moves in a direction, by the product rule."""
+    copies_of_all = list(channels.copies.values())
+    by_all, by_angles = grad.tensor_split([sum(copies_of_all)], dim=1)
+    moved: dict[str, list[Tensor]] = {"scalars": [], "angles": [], "gradient": []}
+    used = 0
+    for i, (ir, block) in enumerate(channels.split(x).items()):
+        along = channels.split(direction)[ir]
+        if ir == "0e":
+            moved["scalars"].append(along)
+            moved["gradient"].append(torch.zeros_like(block))
+            continue
+        width, copies = channels.widths[ir], channels.copies[ir]
+        v, d_v = (y.unflatten(1, (copies, width)) for y in (block, along))
+        by_invariant = by_all.split(copies_of_all, dim=1)[i]
+        s, d_s = v.square().mean(dim=2), 2 * (v * d_v).mean(dim=2)
+        slope = (1 + s / 2) * (1 + s).pow(-1.5)
+        moved["scalars"].append(d_s * slope)
+        e = by_invariant * slope
+        d_e = by_invariant * d_s * (0.5 * (1 + s).pow(-1.5) - 1.5 * slope / (1 + s))
+        total = torch.zeros_like(v)
+        if with_angles:
+            by_angle = by_angles[:, used : used + copies]
+            used += copies
+            after, d_after = v.roll(-1, dims=0), d_v.roll(-1, dims=0)
+            p, d_p = (v * after).mean(dim=2), (v * d_after + d_v * after).mean(dim=2)
+            size, d_size = 1 + s + s.roll(-1, dims=0), d_s + d_s.roll(-1, dims=0)
+            moved["angles"].append(d_p * size.rsqrt() - 0.5 * p * d_size * size.pow(-1.5))
+            e_a = -0.5 * by_angle * p * size.pow(-1.5)
+            d_e_a = -0.5 * by_angle * size.pow(-1.5) * (d_p - 1.5 * p * d_size / size)
+            e, d_e = e + e_a + e_a.roll(1, dims=0), d_e + d_e_a + d_e_a.roll(1, dims=0)
+            g = (by_angle * size.rsqrt())[:, :, None]
+            d_g = (-0.5 * by_angle * d_size * size.pow(-1.5))[:, :, None]
+            total = d_g * after + g * d_after + (d_g * v + g * d_v).roll(1, dims=0)
+        total = total + 2 * (d_e[:, :, None] * v + e[:, :, None] * d_v)
+        moved["gradient"].append((total / width).flatten(1, 2))
+    if not moved["gradient"]:
+        return torch.zeros_like(grad), torch.zeros_like(x)
+    change = torch.cat(moved["scalars"] + moved["angles"], dim=1)
+    return change, torch.cat(moved["gradient"], dim=1)

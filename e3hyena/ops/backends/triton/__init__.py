@@ -1,24 +1,21 @@
-"""The contraction as Triton kernels, generated from the paths: one pass over the spectra.
+"""The contraction, and what is done to rows, as Triton kernels generated from paths and irreps.
 
 For CUDA tensors; ``TRITON_INTERPRET=1`` runs the same kernels on the CPU, which is how they are
 tested without a GPU. Complex numbers are read as they lie, real and imaginary parts in turn.
-Triton reads the source of a kernel through `linecache`, which holds it; no file is written that
-somebody else could change.
 """
 
 import functools
-import hashlib
 import importlib.util
-import linecache
 import os
 from collections.abc import Sequence
-from types import ModuleType
 from typing import ClassVar
 
 import torch
 from torch import Tensor
 
+from e3hyena.irreps import ChannelIrreps
 from e3hyena.ops.backends.base import Backend
+from e3hyena.ops.backends.triton import kernels, rows
 from e3hyena.ops.backends.triton.source import source
 from e3hyena.ops.paths import Paths, paths_from_key
 
@@ -41,7 +38,7 @@ def interpreted() -> bool:
 
 
 class Triton(Backend):
-    """The contraction in one kernel each; the rest in plain torch."""
+    """Contractions, factors, invariants and norms in one kernel each; the rest in plain torch."""
 
     name: ClassVar[str] = "triton"
     devices: ClassVar[tuple[str, ...]] = ("cuda",)
@@ -75,30 +72,60 @@ class Triton(Backend):
         _launch(paths, "weight", (x1, x2, x3), parts)
         return parts.sum(-1)  # in a fixed order, unlike atomic additions
 
+    def scale(self, x: Tensor, factors: Tensor, widths: Sequence[int], gain: float) -> Tensor:
+        if not self.supports(x):
+            return super().scale(x, factors, widths, gain)
+        return rows.scale(x, factors, widths, gain)
+
+    def scale_backward(
+        self, grad: Tensor, x: Tensor, factors: Tensor, widths: Sequence[int], gain: float
+    ) -> tuple[Tensor, Tensor]:
+        if not self.supports(x):
+            return super().scale_backward(grad, x, factors, widths, gain)
+        return rows.scale_backward(grad, x, factors, widths, gain)
+
+    def norm(self, x: Tensor, weight: Tensor, scale: Tensor, eps: float) -> Tensor:
+        if not self.supports(x):
+            return super().norm(x, weight, scale, eps)
+        return rows.norm(x, weight, scale, eps)
+
+    def norm_backward(
+        self, grad: Tensor, x: Tensor, weight: Tensor, scale: Tensor, eps: float
+    ) -> tuple[Tensor, Tensor]:
+        if not self.supports(x):
+            return super().norm_backward(grad, x, weight, scale, eps)
+        return rows.norm_backward(grad, x, weight, scale, eps)
+
+    def scalars(self, x: Tensor, channels: ChannelIrreps, with_angles: bool) -> Tensor:
+        if not self.supports(x):
+            return super().scalars(x, channels, with_angles)
+        return rows.scalars(x, channels, with_angles)
+
+    def scalars_backward(
+        self, grad: Tensor, x: Tensor, channels: ChannelIrreps, with_angles: bool
+    ) -> Tensor:
+        if not self.supports(x):
+            return super().scalars_backward(grad, x, channels, with_angles)
+        return rows.scalars_backward(grad, x, channels, with_angles)
+
+    def scalars_tangent(
+        self, direction: Tensor, grad: Tensor, x: Tensor, channels: ChannelIrreps, with_angles: bool
+    ) -> tuple[Tensor, Tensor]:
+        if not self.supports(x):
+            return super().scalars_tangent(direction, grad, x, channels, with_angles)
+        return rows.scalars_tangent(direction, grad, x, channels, with_angles)
+
 
 def _launch(paths: Paths, name: str, operands: Sequence[Tensor], last: Tensor) -> None:
     """Run a kernel on operands ``(C, d, M)``, one program per channel and block of M."""
     channels, _, length = operands[0].shape
-    real = [_rows(x) for x in operands]
+    real = [kernels.rows(x) for x in operands]
     strides = [stride for x in real for stride in x.stride()[:2]]
-    kernel = getattr(_kernels(paths.key, operands[0].is_complex()), name)
-    kernel[(-(-length // _BLOCK), channels)](*real, last, channels, length, *strides, BLOCK=_BLOCK)
-
-
-def _rows(x: Tensor) -> Tensor:
-    """Real numbers with a contiguous last axis; complex ones as pairs."""
-    x = x.resolve_conj()
-    x = x if x.stride(-1) == 1 else x.contiguous()
-    return torch.view_as_real(x).flatten(-2) if x.is_complex() else x
+    code = _source(paths.key, operands[0].is_complex())
+    grid = (-(-length // _BLOCK), channels)
+    kernels.launch(code, name, grid, *real, last, channels, length, *strides, BLOCK=_BLOCK)
 
 
 @functools.cache
-def _kernels(key: str, complex_: bool) -> ModuleType:
-    """The module of kernels for some paths."""
-    code = source(paths_from_key(key), complex_)
-    name = f"e3hyena_triton_{hashlib.sha256(code.encode()).hexdigest()[:24]}"
-    file = f"<{name}>"
-    linecache.cache[file] = (len(code), None, code.splitlines(keepends=True), file)
-    module = ModuleType(name)
-    exec(compile(code, file, "exec"), module.__dict__)
-    return module
+def _source(key: str, complex_: bool) -> str:
+    return source(paths_from_key(key), complex_)
