@@ -96,6 +96,7 @@ CATALOGUE: Registry[Entry] = Registry(
         "md17": "e3hyena.data.md17:ENTRY",
         "extxyz": "e3hyena.data.extxyz:ENTRY",
         "own": "e3hyena.data.own:ENTRY",
+        "cumulenes": "e3hyena.data.cumulenes:ENTRY",
     },
 )
 

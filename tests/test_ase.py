@@ -64,7 +64,7 @@ def test_energies_in_kcal_become_ev(finished_forces, ethanol, tmp_path):
 
 
 def test_forces_equal_finite_differences(ethanol):
-    forces, differences = gradient_test(ethanol, indices=[0, 2, 5])
+    forces, differences = gradient_test(ethanol, indices=[0, 5])
     assert np.abs(forces - differences).max() < 1e-6 * np.abs(forces).max()
 
 
@@ -76,6 +76,7 @@ def test_an_optimiser_relaxes_a_molecule(ethanol):
     assert np.abs(ethanol.get_forces()).max() < 0.1
 
 
+@pytest.mark.slow
 def test_dynamics_conserve_energy(ethanol):
     """The drift falls with the square of the time step: nothing but the integrator makes it."""
     BFGS(ethanol, logfile=None).run(fmax=0.05, steps=100)

@@ -1,6 +1,7 @@
 """Datasets and their order transforms, as PyG classes."""
 
 from e3hyena.data.catalogue import Entry
+from e3hyena.data.cumulenes import Cumulenes
 from e3hyena.data.extract import QM9Extract
 from e3hyena.data.extxyz import ExtXYZ
 from e3hyena.data.md17 import MD17Ethanol
@@ -25,7 +26,7 @@ from e3hyena.registry import CATALOGUE
 
 __all__ = [
     "CATALOGUE", "FORCES", "ORDERS", "QM9", "TARGETS", "BreadthFirstOrder", "CanonicalOrder",
-    "DistanceOrder", "Entry", "ExtXYZ", "GivenOrder", "MD17Ethanol", "OrderTransform",
+    "Cumulenes", "DistanceOrder", "Entry", "ExtXYZ", "GivenOrder", "MD17Ethanol", "OrderTransform",
     "OwnMolecules", "QM9Extract", "RDKitOrder", "ResidueOrder", "SpectralOrder", "Target",
     "restore_order", "standard_split", "symmetry_classes",
 ]  # fmt: skip

@@ -52,6 +52,9 @@ def read_biomolecule(
     ``name``             str     identifier of the entry, or the name of the file
     ==================== ======= ==================================================================
 
+    `model` says which of several, from 1; without it the first is read, with a warning. `hetero`
+    (ligands, ions, modified residues), `water` and `hydrogens` are kept where they are True.
+
     Atoms keep the order of the file; `ResidueOrder` sorts by chain, ``residue`` and ``serial``.
 
     Alternate locations: of a residue the alternative with the highest mean occupancy is kept (the

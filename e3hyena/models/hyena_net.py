@@ -1,7 +1,5 @@
 """Atoms in, irreps out."""
 
-from __future__ import annotations
-
 import warnings
 from collections.abc import Mapping
 from typing import Any
@@ -10,7 +8,6 @@ import torch
 from e3nn import o3
 from torch import Tensor, nn
 from torch_geometric.data import Data
-from torch_geometric.utils import scatter
 
 from e3hyena.irreps import IrrepsLike, TokenLayout, parse_irreps
 from e3hyena.mixers import MIXERS
@@ -247,13 +244,13 @@ class HyenaNet(nn.Module):
         geometry = None
         if self.cutoff is not None and layers:  # the same for all of them
             assert edge_index is not None
-            geometry = layers[0].geometry(pos, edge_index, offset)
+            geometry = layers[0].geometry(segments.around(pos), edge_index, offset)
         for layer in layers:
             x = layer(x, pos, edge_index, segments, geometry)
         y = self.readout(x, pos, segments)
         if self.pool is None:
             return y
-        return scatter(y, segments.index, dim=0, dim_size=segments.num_graphs, reduce=self.pool)
+        return segments.pool(y, self.pool)
 
     def compile_layers(self, **options: Any) -> None:
         """Compile all but the reading of a batch: one graph, for batches of any size.
@@ -275,7 +272,12 @@ class HyenaNet(nn.Module):
 
     def reached(self) -> Kinds:
         """Kinds of irreps in the output that are not always zero."""
-        return self.readout.reached(self._reached(self.embedding, self._layers()))
+        found = self.readout.reached(self._reached(self.embedding, self._layers()))
+        deaf = not len(self.layers) or (self.cutoff is None and self.mixer_name is None)
+        if deaf and not any(ir.l or ir.p < 0 for ir in kinds(self.irreps_features)):
+            # an atom that hears of no other knows one direction, its own
+            found = {ir for ir in found if ir.p == (-1) ** ir.l}
+        return found
 
     def _layers(self) -> list[HyenaLayer]:
         return [layer for layer in self.layers if isinstance(layer, HyenaLayer)]
@@ -305,6 +307,8 @@ class HyenaNet(nn.Module):
 
     def _advice(self) -> str:
         """The fewest layers and hidden irreps that reach every kind."""
+        if self.cutoff is None and self.mixer_name is None:
+            return "give a cutoff, or take mixer='coordinate'"
         for num_layers in range(max(1, len(self.layers)), _MOST_LAYERS + 1):
 
             def enough(found: Kinds, num_layers: int = num_layers) -> bool:

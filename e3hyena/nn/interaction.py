@@ -1,6 +1,7 @@
 """Local message passing: tensor products with spherical harmonics of the edges, summed."""
 
 import math
+from collections.abc import Iterator
 
 import torch
 from e3nn import o3
@@ -18,6 +19,7 @@ from e3hyena.ops.paths import Paths
 from e3hyena.ops.precision import full_precision
 
 _SOFTENING = 0.02  # length, in cutoffs, below which directions fade out
+_CHUNK = 2**18  # edges looked at together where no gradient is recorded; bounds the memory
 _SILU_GAIN = 1.679  # 1 / root mean square of silu of a unit normal
 
 
@@ -178,22 +180,28 @@ class Interaction(nn.Module):
         return harmonics, self.basis(distance)
 
     def _interact(self, x: Tensor, edge_index: Tensor, harmonics: Tensor, basis: Tensor) -> Tensor:
-        source, target = edge_index
-        weights = nn.functional.silu(basis @ self.radial_in) @ self.radial_out
         widths = [mul * dim for mul, dim in self._blocks]
-        features = [  # (num_edges, 2l+1, mul), channels contiguous
-            block.unflatten(1, shape).transpose(1, 2).contiguous().index_select(0, source)
+        features = [  # (num_atoms, 2l+1, mul), channels contiguous
+            block.unflatten(1, shape).transpose(1, 2).contiguous()
             for block, shape in zip(self.up(x).split(widths, dim=1), self._blocks, strict=True)
         ]
+        sums: list[Tensor] = []
+        for some in _chunks(edge_index.shape[1]):
+            source, target = edge_index[:, some]
+            messages = self._messages(features, source, harmonics[some], basis[some])
+            sums = _sum_at(messages, target, x, sums)
+        rows = [x.new_zeros(len(x), 0), *(total.transpose(2, 3).flatten(1) for total in sums)]
+        return self.down(torch.cat(rows, dim=1) * self.avg_num_neighbors**-0.5)
+
+    def _messages(
+        self, features: list[Tensor], source: Tensor, harmonics: Tensor, basis: Tensor
+    ) -> Iterator[Tensor]:
+        """Messages along these edges, ``(E, P, 2l+1, mul)``, one coupling after the other."""
+        weights = nn.functional.silu(basis @ self.radial_in) @ self.radial_out
+        sent = [block.index_select(0, source) for block in features]
         parts = weights.split(self._num_weights, dim=1)
-        messages = [
-            coupling(features[block], harmonics, weight)
-            for coupling, block, weight in zip(self.couplings, self._sources, parts, strict=True)
-        ]
-        sums = [x.new_zeros(len(x), 0)]
-        for total in _sum_at(messages, target, x):
-            sums.append(total.transpose(2, 3).flatten(1))
-        return self.down(torch.cat(sums, dim=1) * self.avg_num_neighbors**-0.5)
+        for coupling, block, weight in zip(self.couplings, self._sources, parts, strict=True):
+            yield coupling(sent[block], harmonics, weight)
 
     def _check(self, x: Tensor, pos: Tensor, edge_index: Tensor, offset: Tensor | None) -> None:
         check_features(x, self._layout)
@@ -265,15 +273,29 @@ class _Coupling(nn.Module):
         return y.unsqueeze(1)
 
 
-def _sum_at(messages: list[Tensor], target: Tensor, x: Tensor) -> list[Tensor]:
+def _sum_at(
+    messages: Iterator[Tensor], target: Tensor, x: Tensor, sums: list[Tensor]
+) -> list[Tensor]:
     """Sums ``(E, ...)`` -> ``(T, ...)``; where it saves launches, of all messages at once."""
-    if not launches.few_launches(x.device) or not messages:
-        sums = [x.new_zeros(len(x), *each.shape[1:]) for each in messages]
-        return [s.index_add(0, target, each) for s, each in zip(sums, messages, strict=True)]
-    joint = torch.cat([each.flatten(1) for each in messages], dim=1)
+    if sums:  # of the chunks before
+        return [s.index_add_(0, target, each) for s, each in zip(sums, messages, strict=True)]
+    if not launches.few_launches(x.device):
+        return [x.new_zeros(len(x), *m.shape[1:]).index_add(0, target, m) for m in messages]
+    shapes, rows = [], [x.new_zeros(len(target), 0)]
+    for each in messages:
+        shapes.append(each.shape[1:])
+        rows.append(each.flatten(1))
+    joint = torch.cat(rows, dim=1)
     total = joint.new_zeros(len(x), joint.shape[1]).index_add(0, target, joint)
-    parts = total.split([each.shape[1:].numel() for each in messages], dim=1)
-    return [part.unflatten(1, each.shape[1:]) for part, each in zip(parts, messages, strict=True)]
+    parts = total.split([shape.numel() for shape in shapes], dim=1)
+    return [part.unflatten(1, shape) for part, shape in zip(parts, shapes, strict=True)]
+
+
+def _chunks(num_edges: int) -> list[slice]:
+    """All edges at once where a gradient or a graph is recorded, else one chunk after the other."""
+    if torch.is_grad_enabled() or torch.compiler.is_compiling() or torch.jit.is_tracing():
+        return [slice(None)]
+    return [slice(at, at + _CHUNK) for at in range(0, max(num_edges, 1), _CHUNK)]
 
 
 def _edge_irreps(irreps_edge: IrrepsLike | None, irreps: o3.Irreps) -> o3.Irreps:

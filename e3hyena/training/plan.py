@@ -30,6 +30,10 @@ class Plan:
     device: str
     start: tuple[HyenaNet, ModelInfo] | None = None
 
+    def __reduce__(self) -> Any:
+        """Another process resolves the configuration anew: data sets hold functions."""
+        return _rebuilt, (self.config, self.model)
+
     @property
     def epochs(self) -> int:
         """Passes over the training set, an extension included."""
@@ -105,6 +109,10 @@ def resolve(config: TrainConfig) -> Plan:
     }
     start = None if config.init is None else load_model(config.init)
     return Plan(config, entry, task, arguments, device_of(config.accelerator), start)
+
+
+def _rebuilt(config: TrainConfig, model: dict[str, Any]) -> Plan:
+    return replace(resolve(config), model=model)
 
 
 def _pool(task: Target, wanted: str | None) -> str | None:

@@ -19,6 +19,24 @@ PRESETS: dict[str, TrainConfig] = {
         ),
         optim=OptimConfig(epochs=12, batch_size=32, lr=5e-3),
     ),
+    # Energies and forces of a chain longer than a local network reaches, with and without the
+    # mixer; beside the former on the other core.
+    "chain": TrainConfig(
+        task="forces",
+        output="runs/demo_chain",
+        compare_without_mixer=True,
+        max_minutes=4.8,
+        checkpoint_minutes=0.5,
+        threads=1,
+        data=DataConfig(source="cumulenes"),
+        model=ModelConfig(
+            mixer="coordinate",
+            irreps_hidden="16x0e + 16x1o + 16x2e",
+            num_layers=2,
+            cutoff=3.0,
+        ),
+        optim=OptimConfig(epochs=16, batch_size=8, lr=5e-3, loss="mse", energy_weight=100),
+    ),
     # A table or a file of the user's own, of some hundred molecules, within four minutes:
     # --data.root own.csv --data.options '{"targets": {"gap": {"unit": "eV"}}}' --task gap
     "own": TrainConfig(

@@ -195,7 +195,7 @@ def test_gradcheck_and_gradgradcheck(make, operands, name, boundary, options):
     inputs = [x.requires_grad_() for x in operands(mixer, sum(lengths))]
     inputs += parameters.values()
     function = differentiable(mixer, Segments(lengths), list(parameters))
-    assert gradcheck(function, inputs)
+    assert gradcheck(function, inputs, fast_mode=boundary in ("causal", "same"))
     if name != "attention":  # the fused kernel has no double backward
         assert gradgradcheck(function, inputs, fast_mode=True)
 

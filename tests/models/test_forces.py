@@ -38,9 +38,9 @@ def test_forces_are_minus_the_finite_differences_of_the_energy(mixer):
     net, (z, pos, batch) = network(mixer), molecules()
     _, forces = energy_and_forces(net, z, pos, batch)
     step = 1e-3
-    expected = torch.zeros_like(pos)
+    expected, some = torch.zeros_like(pos), slice(0, None, 2)  # of each of the molecules
     with torch.no_grad():
-        for atom in range(len(pos)):
+        for atom in range(len(pos))[some]:
             for axis in range(3):
                 e = []
                 for multiple in (-2, -1, 1, 2):
@@ -49,7 +49,7 @@ def test_forces_are_minus_the_finite_differences_of_the_energy(mixer):
                     e.append(float(net(z, moved, batch).sum()))
                 slope = (8 * (e[2] - e[1]) - (e[3] - e[0])) / (12 * step)
                 expected[atom, axis] = -slope
-    assert (forces - expected).abs().max() <= 1e-6 * expected.abs().max()
+    assert (forces - expected)[some].abs().max() <= 1e-6 * expected.abs().max()
     assert expected.abs().max() > 1e-3
 
 

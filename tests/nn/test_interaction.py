@@ -412,3 +412,14 @@ def test_shapes(x, pos, edges, error):
 def test_edges_must_be_integers():
     with pytest.raises(TypeError, match=r"torch\.float32"):
         make()(torch.zeros(2, 16).double(), torch.zeros(2, 3), torch.zeros(2, 1))
+
+
+def test_without_gradients_edges_come_in_chunks(monkeypatch):
+    layer = make()
+    x, pos, edges = draw(layer)
+    whole = layer(x, pos, edges)
+    monkeypatch.setattr("e3hyena.nn.interaction._CHUNK", 5)
+    with torch.no_grad():
+        torch.testing.assert_close(layer(x, pos, edges), whole)
+        batched = torch.func.vmap(layer, in_dims=(0, None, None))(torch.stack([x, x]), pos, edges)
+    torch.testing.assert_close(batched, torch.stack([whole, whole]))

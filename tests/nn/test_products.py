@@ -18,7 +18,10 @@ def test_equivariant(irreps_in: str, irreps_out: str) -> None:
         assert_equivariant(module, seeds=2)
 
 
-@pytest.mark.parametrize("irreps_in", ["8x0e + 8x1o", "8x0e", "8x1e", "8x0o + 8x0e"])
+@pytest.mark.parametrize(
+    "irreps_in",
+    ["8x0e + 8x1o", "8x0e", "8x1e", pytest.param("8x0o + 8x0e", marks=pytest.mark.slow)],
+)
 def test_reached(irreps_in: str) -> None:
     products = Products(irreps_in, "0e + 0o + 1e + 1o + 2e + 2o + 3o + 3e + 4e")
     y = products(products.irreps_in.randn(20, -1))

@@ -1,5 +1,6 @@
 """The long convolution between coordinates in C against the formula in torch."""
 
+import itertools
 from functools import partial
 
 import pytest
@@ -57,9 +58,15 @@ def derivatives(function, given):
     return [u.detach()], [x.detach() for x in first], second
 
 
-@pytest.mark.parametrize("dtype", [torch.float32, torch.float64])
-@pytest.mark.parametrize("degree", [0, 1])
-@pytest.mark.parametrize("shape", SHAPES, ids=str)
+COMBINATIONS = [  # each is compiled: in float32 only the first shape is not slow
+    pytest.param(
+        shape, degree, dtype, marks=[pytest.mark.slow] * (i > 0 and dtype == torch.float32)
+    )
+    for (i, shape), degree, dtype in itertools.product(enumerate(SHAPES), [0, 1], TOLERANCES)
+]
+
+
+@pytest.mark.parametrize(("shape", "degree", "dtype"), COMBINATIONS, ids=str)
 def test_equals_the_formula(shape, degree, dtype):
     given, segments = operands(shape, sum(RAGGED), degree, dtype), Segments(RAGGED)
     assert select(given[3]).fuses_set_conv(given[3], given[6], degree)

@@ -76,7 +76,9 @@ def test_equals_the_plain_loop_at_larger_lengths(operands, small_paths, n, bound
 
 
 @backends
-@boundaries
+@pytest.mark.parametrize(
+    "boundary", [pytest.param(b, marks=[pytest.mark.slow] * (b != "same")) for b in BOUNDARIES]
+)
 @pytest.mark.parametrize("device", DEVICES)
 def test_equals_the_plain_loop_at_a_large_prime_length(operands, boundary, device):
     paths = Paths("1o", "1o", "0e + 1e")

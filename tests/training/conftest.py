@@ -1,15 +1,16 @@
 """A run so small that training takes a second, and one that is finished."""
 
 import warnings
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import pytest
 
-from e3hyena.training import DataConfig, ModelConfig, OptimConfig, TrainConfig, train
+from e3hyena.training import DataConfig, ModelConfig, OptimConfig, TrainConfig, plots, run, train
 
+PLOTS = ("plot_learning_curve", "plot_parity")
 STEPS_PER_EPOCH = 3
 EPOCHS = 3
 
@@ -33,12 +34,23 @@ def tiny(tmp_path: Path) -> Callable[..., TrainConfig]:
     return lambda name="run", **changes: tiny_config(tmp_path / name, **changes)
 
 
+@pytest.fixture(scope="module", autouse=True)
+def quick_plots() -> Iterator[None]:
+    """Drawing takes as long as a small training: only the run `finished` draws."""
+    with pytest.MonkeyPatch.context() as patch:
+        for name in PLOTS:
+            patch.setattr(run, name, lambda path, *_: path.write_bytes(b""))
+        yield
+
+
 @pytest.fixture(scope="session")
 def finished(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """Folder of a finished run with comparison. Tests must not change it."""
     folder = tmp_path_factory.mktemp("runs") / "finished"
-    with warnings.catch_warnings():
+    with warnings.catch_warnings(), pytest.MonkeyPatch.context() as drawn:
         # lightning, once per process
         warnings.filterwarnings("ignore", message=".*LeafSpec.*")
+        for name in PLOTS:
+            drawn.setattr(run, name, getattr(plots, name))
         train(tiny_config(folder, compare_without_mixer=True))
     return folder

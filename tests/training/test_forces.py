@@ -128,7 +128,7 @@ def test_data_and_task_must_fit():
 def test_a_dataset_without_forces_says_which_has_them():
     from e3hyena.data import FORCES, QM9Extract
 
-    with pytest.raises(ValueError, match="MD17Ethanol and ExtXYZ have it"):
+    with pytest.raises(ValueError, match="MD17Ethanol and ExtXYZ and Cumulenes have it"):
         FORCES.of(QM9Extract("test")[0])
 
 

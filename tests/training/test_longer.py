@@ -75,7 +75,7 @@ def test_the_schedule_of_an_extension():
     assert clock.scheduled(12.5) == 0.5 and clock.progress(12.0) == 0.8
 
 
-@pytest.mark.parametrize("task", ["dipole", "U0"])
+@pytest.mark.parametrize("task", [pytest.param("dipole", marks=pytest.mark.slow), "U0"])
 def test_a_training_starts_from_weights_and_scale_of_another(tiny, tmp_path, task):
     """At a learning rate of nothing, fine-tuning on the same molecules predicts the same."""
     first = tiny("first", task=task)

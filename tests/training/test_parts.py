@@ -22,7 +22,6 @@ from e3hyena.training.load import load_split
 from e3hyena.training.parts import (
     fit_part,
     labels_of,
-    mean_present,
     outputs_of,
     to_labels,
     to_properties,
@@ -67,8 +66,6 @@ def test_missing_labels_do_not_count():
         label[[0, 2]], z[[0, 3]], torch.tensor([0, 1]), per_atom=False, summed=False
     )
     assert all(torch.equal(a, b) for a, b in zip(found, known, strict=True))
-    values, there = torch.tensor([1.0, float("nan"), 3.0]), torch.tensor([True, False, True])
-    assert mean_present(values, there) == 2.0 and mean_present(values, ~there & False) == 0.0
 
 
 def test_the_gradient_of_a_missing_label_is_nothing(tmp_path):
@@ -137,6 +134,7 @@ def test_several_train_report_and_predict(tiny, tmp_path):
     torch.testing.assert_close(values["charges"], found.atoms["charges"][0], atol=1e-5, rtol=1e-4)
 
 
+@pytest.mark.slow
 def test_charges_beat_the_mean_of_their_element(tiny):
     config = tiny(task="charges", optim=OptimConfig(epochs=20, batch_size=4, lr=1e-2))
     rows = train(config)["rows"]

@@ -101,7 +101,7 @@ def test_a_finished_run_is_only_reported(finished, capsys, monkeypatch):
 
 
 def test_the_seed_decides_the_result(tiny, uninterrupted):
-    one = tiny("one", compare_without_mixer=True)
+    one = tiny("one")
     other = tiny("other", seed=1)
     train(one), train(other)
     assert curve(uninterrupted) == curve(Path(one.output))
@@ -109,7 +109,7 @@ def test_the_seed_decides_the_result(tiny, uninterrupted):
 
 
 # In the middle of an epoch, at its end, and between the end and its checkpoint.
-@pytest.mark.parametrize("saved", [1, 3, 5, 6])
+@pytest.mark.parametrize("saved", [1, 3, pytest.param(5, marks=pytest.mark.slow), 6])
 @pytest.mark.parametrize("when", ["before", "after"])
 def test_a_continued_run_equals_an_uninterrupted_one(tiny, uninterrupted, monkeypatch, saved, when):
     config = tiny()

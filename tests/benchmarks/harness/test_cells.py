@@ -87,13 +87,13 @@ def test_all_cells_failing_ones_and_a_second_call(work, tmp_path, capfd) -> None
     }
     assert found["n1"]["environment"]["threads"] == 1
 
-    again = run_cells(cells(1, "bad", 2, 3), work.square, output)
+    again = run_cells(cells(1, "bad", 2, 3), work.square, output, jobs=0)
     assert again.keys() == {"nbad"}
     assert [calls(output, name) for name in ("n1", "n2", "nbad")] == [1, 1, 2]
 
 
 def test_a_result_of_other_options_is_refused(work, tmp_path) -> None:
-    run_cells(cells(2, "bad"), work.square, tmp_path / "out")
+    run_cells(cells(2, "bad"), work.square, tmp_path / "out", jobs=0)
     for name in ("n2", "nbad"):  # finished and not
         with pytest.raises(ValueError, match=rf"{name}.*other options \(x\)"):
             run_cells([Cell(name, {"x": 3})], work.square, tmp_path / "out")
@@ -102,7 +102,7 @@ def test_a_result_of_other_options_is_refused(work, tmp_path) -> None:
 @pytest.mark.parametrize(
     ("how", "parent_alone"),
     [
-        (signal.SIGINT, False),
+        pytest.param(signal.SIGINT, False, marks=pytest.mark.slow),
         (signal.SIGTERM, True),
         pytest.param(signal.SIGKILL, False, marks=pytest.mark.slow),
     ],

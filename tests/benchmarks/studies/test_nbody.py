@@ -46,7 +46,9 @@ def folder(path: Path) -> Path:
     return path
 
 
-@pytest.mark.parametrize("row", ROWS)
+@pytest.mark.parametrize(
+    "row", [pytest.param(r, marks=[pytest.mark.slow] * r.startswith("local_")) for r in ROWS]
+)
 def test_every_row_trains(row: str, nbody, tmp_path) -> None:
     cell = list_cells(dataclasses.replace(nbody, rows=[row]))[0]
     result = training.train(cell.config, folder(tmp_path))

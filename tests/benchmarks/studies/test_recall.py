@@ -135,7 +135,9 @@ def test_validation_of_some_sequences() -> None:
     assert some == pytest.approx(float(y.square().mean()))
 
 
-@pytest.mark.parametrize("row", ROWS)
+@pytest.mark.parametrize(
+    "row", [pytest.param(row, marks=[pytest.mark.slow] * (i % 2)) for i, row in enumerate(ROWS)]
+)
 def test_every_row_trains(row: str, tmp_path) -> None:
     (cell,) = list_cells(small(rows=[row]))
     result = training.train(cell.config, tmp_path)

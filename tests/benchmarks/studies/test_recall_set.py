@@ -53,7 +53,9 @@ def test_all_rows_of_a_seed_come_before_the_next_seed() -> None:
     assert {c.config["vocabulary"] for c in cells if c.config["lengths"]} == {16}
 
 
-@pytest.mark.parametrize("row", ROWS)
+@pytest.mark.parametrize(
+    "row", [pytest.param(row, marks=[pytest.mark.slow] * (i % 2)) for i, row in enumerate(ROWS)]
+)
 def test_every_row_learns(row: str, tmp_path) -> None:
     cell = next(c for c in list_cells(small(rows=[row])) if c.config["lengths"])
     result = recall_set.train(cell.config, tmp_path)
@@ -68,6 +70,7 @@ def test_the_seed_decides(tmp_path) -> None:
     assert errors[0] == errors[1] != errors[2]
 
 
+@pytest.mark.slow
 def test_attention_learns_to_recall(tmp_path) -> None:
     config = small(rows=["attention"], steps=250, tokens_per_step=512, irreps="8x0e + 8x1o")
     assert recall_set.train(list_cells(config)[0].config, tmp_path)["error"] < 0.5

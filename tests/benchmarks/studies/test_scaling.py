@@ -14,7 +14,9 @@ HERE = {"threads": 1, "device": "cpu"}
 
 
 @pytest.mark.parametrize("name", PASSES)
-@pytest.mark.parametrize("row", ROWS)
+@pytest.mark.parametrize(
+    "row", [pytest.param(row, marks=[pytest.mark.slow] * (i % 2)) for i, row in enumerate(ROWS)]
+)
 def test_every_row_runs_every_pass(row: str, name: str, tmp_path) -> None:
     values = {**TINY, **HERE, "mixers": {row: ROWS[row].mixer}, "pass": name, "rounds": 2}
     result = measuring.measure({**values, "lengths": [8, 24]}, tmp_path)[row]
