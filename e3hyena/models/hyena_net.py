@@ -12,7 +12,7 @@ from torch_geometric.data import Data
 from e3hyena.irreps import IrrepsLike, TokenLayout, parse_irreps
 from e3hyena.mixers import MIXERS
 from e3hyena.models.hyena_layer import HyenaLayer
-from e3hyena.models.inputs import check_atoms, check_periodic, of_data
+from e3hyena.models.inputs import check_atoms, check_periodic, of_data, warn_of_order
 from e3hyena.nn.embedding import AtomEmbedding, ElementEmbedding
 from e3hyena.nn.linear import Linear
 from e3hyena.nn.precision import to_working
@@ -25,7 +25,6 @@ from e3hyena.ops.segments import Segments
 from e3hyena.ops.window import Window
 
 _MOST_LAYERS = 4  # after which no further kind of irrep appears
-_warned: list[str] = []
 
 
 class HyenaNet(nn.Module):
@@ -159,7 +158,7 @@ class HyenaNet(nn.Module):
         self.follows_order = mixer is not None and (MIXERS[mixer].ordered or short_conv > 0)
         if self.follows_order and mixer is not None and not ordered:
             what = f"mixer={mixer!r}" if MIXERS[mixer].ordered else f"short_conv={short_conv}"
-            _warn_of_order(what)
+            warn_of_order(what)
 
     def forward(
         self,
@@ -341,14 +340,3 @@ class HyenaNet(nn.Module):
             f"mixer={self.mixer_name!r}, cutoff={self.cutoff}, pool={self.pool!r} "
             f"| {numel} parameters"
         )
-
-
-def _warn_of_order(what: str) -> None:
-    if not _warned:  # once per process, whatever the filters do
-        warnings.warn(
-            f"{what} depends on the order in which atoms are listed, and atoms have none: take "
-            "mixer='coordinate', or give the data an order (transform=SpectralOrder() and others "
-            "in e3hyena.data) and pass ordered=True; see docs/order-and-symmetry.md",
-            stacklevel=3,
-        )
-        _warned.append(what)
