@@ -95,7 +95,8 @@ def check_periodic(
 
 
 def warn_of_order(what: str) -> None:
-    if not _warned:  # once per process, whatever the filters do
+    """Once per process, whatever the filters do with repeated warnings."""
+    if not _warned:
         warnings.warn(
             f"{what} depends on the order in which atoms are listed, and atoms have none: take "
             "mixer='coordinate', or give the data an order (transform=SpectralOrder() and others "
