@@ -184,22 +184,16 @@ class HyenaNet(nn.Module):
         pos : Tensor
             Positions, ``(num_atoms, 3)``; Angstrom by convention.
         batch : Tensor, optional
-            Graph of every atom, ``(num_atoms,)``, sorted. `Segments` are graphs that were read
-            before; then neither they nor the atoms are looked at again.
-        ptr : Tensor, optional
-            Offsets of the graphs, ``(num_graphs + 1,)``, as PyG's batches have them. With it and
-            ``edge_index`` the network compiles in one graph.
-        batch_size : int, optional
-            Number of graphs, where the last ones may be empty.
-        edge_index : Tensor, optional
+            Graph of every atom, sorted; or `Segments`, graphs that were checked before.
+        ptr, batch_size : Tensor and int, optional
+            Offsets ``(num_graphs + 1,)`` and number of the graphs, the last of which may be empty.
+            With ``ptr`` and ``edge_index`` the network compiles in one graph.
+        edge_index, features : Tensor, optional
             Directed edges (source, target), ``(2, num_edges)``; by default all pairs within the
-            cutoff.
-        features : Tensor, optional
-            Further features, ``(num_atoms, irreps_features.dim)``.
-        cell : Tensor, optional
-            Rows are lattice vectors, ``(num_graphs, 3, 3)``, or ``(3, 3)`` for all graphs.
-        pbc : Tensor, optional
-            Which of them are periodic, ``(num_graphs, 3)`` or ``(3,)``; by default all.
+            cutoff. Further features, ``(num_atoms, irreps_features.dim)``.
+        cell, pbc : Tensor, optional
+            Rows are lattice vectors, ``(num_graphs, 3, 3)``, or ``(3, 3)`` for all graphs; which of
+            them are periodic, ``(num_graphs, 3)`` or ``(3,)``, by default all.
         shifts : Tensor, optional
             Whole lattice vectors by which the source of every edge of ``edge_index`` is moved,
             ``(num_edges, 3)``, see :func:`~e3hyena.ops.neighbours.neighbours`.
@@ -207,8 +201,7 @@ class HyenaNet(nn.Module):
         Returns
         -------
         Tensor
-            ``(num_graphs, irreps_out.dim)``, or ``(num_atoms, irreps_out.dim)`` with
-            ``pool=None``; dtype of ``pos``.
+            ``(num_graphs, irreps_out.dim)``, with ``pool=None`` of atoms; dtype of ``pos``.
         """
         if isinstance(z, Data):
             z, pos, batch, batch_size, cell, pbc = of_data(z, batch_size, cell, pbc)
