@@ -8,6 +8,7 @@ BIN    := $(VENV)/bin
 PIP    := $(BIN)/python -m pip
 READY  := $(VENV)/.ready
 ARGS   ?=
+FUZZ_MINUTES ?= 30
 TESTS  := $(BIN)/python -m pytest --numprocesses auto --dist worksteal
 # README.md and the pages of docs: every study finds its own blocks in them.
 PUBLISH := --results docs/results --documents '[., docs]'
@@ -16,7 +17,7 @@ CUDA    := --results docs/results
 
 .DEFAULT_GOAL := help
 .DELETE_ON_ERROR:
-.PHONY: help setup demo test test-slow test-all bench experiments gpu ethanol scatter lint format docs build release audit clean
+.PHONY: help setup demo test test-slow test-all fuzz bench experiments gpu ethanol scatter lint format docs build release audit clean
 
 help:  ## show this list
 	@grep -hE '^[a-z-]+:.*##' Makefile | sed -E 's/:.*## /\t/' | expand -t 12
@@ -48,8 +49,19 @@ test-slow: $(READY)  ## run the tests that take long
 test-all: $(READY)  ## run all tests
 	$(TESTS) -m "slow or not slow" $(ARGS)
 
+# Hypothesis first, a new seed every round; then bad inputs, and a training killed 50 times.
+fuzz: $(READY)  ## let Hypothesis draw and damage what is read (FUZZ_MINUTES, half an hour)
+	end=$$(( $$(date +%s) + 60 * $(FUZZ_MINUTES) )); \
+	while [ $$(date +%s) -lt $$end ]; do \
+	  HYPOTHESIS_PROFILE=fuzz timeout --foreground $$(( end - $$(date +%s) + 1 )) \
+	    $(BIN)/python -m pytest -x -q -m hypothesis tests $(ARGS); \
+	  code=$$?; [ $$code -eq 0 ] || [ $$code -eq 124 ] || exit $$code; \
+	done
+	$(BIN)/python -m tests.fuzz
+	KILLS=50 $(BIN)/python -m pytest -q -s -m slow tests/training/test_kill.py
+
 bench: $(READY)  ## measure speed and memory, rewrite the tables in README and docs (20 minutes)
-	for what in operator ragged convolution block sets gridding transforms memory pages swap; do \
+	for what in operator ragged convolution block sets gridding transforms memory pages swap parallel; do \
 	  $(BIN)/python docs/benchmarks $$what --fresh true $(PUBLISH) || exit 1; done
 
 experiments: $(READY)  ## run or continue the comparisons and rewrite their tables and plots (hours)

@@ -11,10 +11,12 @@ if TYPE_CHECKING:
     from e3hyena.nn.block import HyenaBlock
     from e3hyena.nn.local_global import LocalGlobalBlock
     from e3hyena.nn.operator import HyenaOperator
+    from e3hyena.training.ensemble import load_pretrained
 
 __version__ = "0.1.0"
 __all__ = [
     "HyenaBlock", "HyenaNet", "HyenaOperator", "LocalGlobalBlock", "SE3Hyena", "__version__",
+    "load_pretrained",
 ]  # fmt: skip
 
 # Imported when first asked for, so that the command line answers without loading torch.
@@ -24,6 +26,7 @@ _HOMES = {
     "HyenaOperator": "e3hyena.nn.operator",
     "LocalGlobalBlock": "e3hyena.nn.local_global",
     "SE3Hyena": "e3hyena.models.se3_hyena",
+    "load_pretrained": "e3hyena.training.ensemble",
 }
 _FLOORS = {
     "ase", "data", "irreps", "mixers", "models", "nn", "ops", "registry", "testing", "training",

@@ -14,6 +14,7 @@ from e3hyena.data.units import energy_factor
 from e3hyena.models import energy_and_forces, energy_forces_stress
 from e3hyena.training.checkpoint import ModelInfo
 from e3hyena.training.device import device_of
+from e3hyena.training.ensemble import Ensemble
 from e3hyena.training.prediction import check_structure, load, warn_of_notes
 
 calculator: Any = require("ase.calculators.calculator", "chem")
@@ -34,7 +35,8 @@ class HyenaCalculator(calculator.Calculator):
     A network trained on the task ``forces`` (or on the energies ``U0`` or ``U0_atom`` of QM9) gives
     ``energy``, ``free_energy`` (the same) and ``forces``, its exact negative gradient, and of a
     periodic cell ``stress``, its derivative by a strain; one trained on ``dipole`` gives
-    ``dipole``. Units are ASE's: eV, eV/Angstrom, eV/Angstrom^3, e Angstrom.
+    ``dipole``. The networks of the package, ``HyenaCalculator("pretrained")``, give ``dipole`` and
+    ``charges``. Units are ASE's: eV, eV/Angstrom, eV/Angstrom^3, e Angstrom.
 
     Parameters
     ----------
@@ -71,7 +73,11 @@ class HyenaCalculator(calculator.Calculator):
 
     def __init__(
         self,
-        *checkpoints: str | os.PathLike[str] | tuple[torch.nn.Module, ModelInfo] | torch.nn.Module,
+        *checkpoints: str
+        | os.PathLike[str]
+        | tuple[torch.nn.Module, ModelInfo]
+        | torch.nn.Module
+        | Ensemble,
         accelerator: str = "cpu",
         dtype: torch.dtype = torch.float64,
         **options: Any,
@@ -79,8 +85,13 @@ class HyenaCalculator(calculator.Calculator):
         super().__init__(**options)
         self.device, self.dtype = device_of(accelerator), dtype
         self.models: dict[str, _Model] = {}
+        self.ensemble: Ensemble | None = None
         for checkpoint in checkpoints:
-            model, info = _load(checkpoint)
+            loaded = _load(checkpoint)
+            if isinstance(loaded, Ensemble):
+                self.ensemble = copy.deepcopy(loaded).to(self.device, dtype).eval()
+                continue
+            model, info = loaded
             name = info.task.name if info else IRREPS.get(str(getattr(model, "irreps_out", "")), "")
             what = "energy" if name in ENERGIES else name
             if what not in ("energy", "dipole") or what in self.models:
@@ -92,13 +103,15 @@ class HyenaCalculator(calculator.Calculator):
             # A copy: `to` would change the caller's network, too.
             self.models[what] = copy.deepcopy(model).to(self.device, dtype).eval(), info
         self._warned: set[tuple[str, ...]] = {()}
-        if not self.models:
+        if not self.models and self.ensemble is None:
             raise ValueError("no checkpoint given: name the model.pt that `e3hyena train` wrote")
         self.implemented_properties = []
         if "energy" in self.models:
             self.implemented_properties += ["energy", "free_energy", "forces", "stress"]
         if "dipole" in self.models:
             self.implemented_properties += ["dipole"]
+        if self.ensemble is not None:
+            self.implemented_properties += ["dipole", "charges"]
 
     def calculate(
         self,
@@ -109,7 +122,12 @@ class HyenaCalculator(calculator.Calculator):
         """Compute what the networks predict; ASE calls this."""
         super().calculate(atoms, properties, system_changes)
         (structure,) = as_structures(self.atoms)
-        for _, info in self.models.values():
+        infos = [info for _, info in self.models.values()]
+        if self.ensemble is not None:
+            infos.append(self.ensemble.info)
+            if outside := self.ensemble.outside(structure):
+                structure = structure._replace(notes=(outside,))
+        for info in infos:
             if info is not None:
                 check_structure(structure, info)
         if structure.notes not in self._warned:
@@ -143,6 +161,12 @@ class HyenaCalculator(calculator.Calculator):
                 "free_energy": float(total) * factor,
                 "forces": forces.numpy(),
             }
+        if self.ensemble is not None:
+            with torch.no_grad():
+                found = self.ensemble(z, pos)
+            debye = require("ase.units", "chem").Debye
+            self.results["dipole"] = found["dipole"][0].cpu().numpy() * debye
+            self.results["charges"] = found["charges"][:, 0].cpu().numpy()
         if "dipole" in self.models:
             model, info = self.models["dipole"]
             with torch.no_grad():
@@ -151,7 +175,7 @@ class HyenaCalculator(calculator.Calculator):
             self.results["dipole"] = dipole[0].numpy() * debye
 
 
-def _load(checkpoint: Any) -> _Model:
+def _load(checkpoint: Any) -> _Model | Ensemble:
     return (checkpoint, None) if isinstance(checkpoint, torch.nn.Module) else load(checkpoint)
 
 

@@ -17,7 +17,8 @@ if not torch.cuda.is_available():
 torch.set_num_threads(1)  # the tensors of a test are too small to share between cores
 
 settings.register_profile("e3hyena", deadline=None, derandomize=True, max_examples=25)
-settings.load_profile("e3hyena")
+settings.register_profile("fuzz", deadline=None, max_examples=200, print_blob=True)
+settings.load_profile(os.environ.get("HYPOTHESIS_PROFILE", "e3hyena"))
 
 _LOCAL = {"localhost", "127.0.0.1", "::1"}
 

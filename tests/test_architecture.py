@@ -18,6 +18,7 @@ BELOW: dict[str, set[str]] = {
     "mixers": {"irreps", "ops", "registry"},
     "nn": {"irreps", "ops", "mixers"},
     "models": {"irreps", "ops", "mixers", "nn"},
+    "parallel": {"ops", "mixers", "nn", "models"},
     "data": {"_digest", "_extras", "registry"},
     "testing": {"irreps"},
     "training": {"_digest", "_extras", "irreps", "ops", "mixers", "models", "data", "registry"},

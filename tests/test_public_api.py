@@ -35,12 +35,12 @@ SIGNATURES = {
         HyenaNet,
         "(irreps_out, *, irreps_hidden='32x0e + 32x1o', num_layers=3, mixer='coordinate', "
         "cutoff=None, pool='sum', irreps_features=None, ordered=False, boundary=None, "
-        "short_conv=0, mixer_options=None, moments='1o')",
+        "short_conv=0, mixer_options=None, moments=None)",
     ),
     "HyenaNet.forward": (
         HyenaNet.forward,
-        "(self, z, pos, batch=None, *, edge_index=None, features=None, cell=None, pbc=None, "
-        "shifts=None)",
+        "(self, z, pos=None, batch=None, *, ptr=None, batch_size=None, edge_index=None, "
+        "features=None, cell=None, pbc=None, shifts=None)",
     ),
     "LocalGlobalBlock": (
         LocalGlobalBlock,
@@ -83,6 +83,7 @@ def test_names() -> None:
         "LocalGlobalBlock",
         "SE3Hyena",
         "__version__",
+        "load_pretrained",
     ]
     assert sorted(e3hyena.nn.__all__) == [
         "FeedForward",

@@ -1,19 +1,29 @@
 """``e3hyena predict``."""
 
+import argparse
 import sys
 from collections.abc import Sequence
 from typing import Any
 
 from e3hyena.cli.command import Command
-from e3hyena.cli.info import add_checkpoint
 
 
 def _add(parser: Any, arguments: Sequence[str]) -> None:
-    add_checkpoint(parser, arguments)
+    parser.add_argument(
+        "checkpoint",
+        type=str,
+        help="The model.pt that `e3hyena train` wrote, or its folder; with --pretrained left out.",
+    )
+    parser.add_argument(
+        "--pretrained",
+        action="store_true",
+        help="Use the networks of the package: dipole vector, partial charges and gap (GFN2-xTB), "
+        "each with a doubt that nine of ten errors do not reach.",
+    )
     parser.add_argument(
         "files",
         type=str,
-        nargs="+",
+        nargs="*",
         help="Molecules: .xyz, .extxyz, .sdf, .mol, .smi, .csv, .pdb, .cif or .traj, many per "
         "file or one; positions in angstrom.",
     )
@@ -38,9 +48,15 @@ def _add(parser: Any, arguments: Sequence[str]) -> None:
 def _run(options: dict[str, Any]) -> None:
     from pathlib import Path
 
+    from e3hyena.training.ensemble import load_pretrained
     from e3hyena.training.files import check_writable, write_text
     from e3hyena.training.prediction import FORMATS, format_of, predict
 
+    if options["pretrained"]:
+        options["files"].insert(0, options["checkpoint"])
+        options["checkpoint"] = load_pretrained()
+    if not options["files"]:
+        raise argparse.ArgumentError(None, "the following arguments are required: files")
     output = None if options["output"] is None else Path(options["output"])
     if output is not None:
         if output.resolve() in {Path(file).resolve() for file in options["files"]}:
@@ -60,7 +76,10 @@ def _run(options: dict[str, Any]) -> None:
         sys.stdout.write(text)
     else:
         write_text(output, text)
-        print(f"written: {output} ({predictions.task.name} in {predictions.task.unit})")
+        said = [f"{part.quantity} in {part.unit}" for part in predictions.task.each]
+        if predictions.forces is not None:
+            said.append(f"forces in {predictions.task.unit}/Angstrom")
+        print(f"written: {output} ({', '.join(said)})")
 
 
 COMMAND = Command("Predict properties of molecules in files with a trained network.", _add, _run)

@@ -131,11 +131,11 @@ class Coordinate(RangedMixer):
             return v
         if self.falloff is not None:
             return self._within(q, k, v, self.window(segments))
-        a, b, weight, z = self._tokens(q, k, v)
-        parameters = self.features.frequencies, self._taps(), self.powers
+        a, b, weight, z = self.tokens(q, k, v)
+        parameters = self.features.frequencies, self.taps(), self.powers
         return set_conv(a, b, weight, q, k, z, *parameters, segments, self.features.degree)
 
-    def _tokens(self, q: Tensor, k: Tensor, v: Tensor) -> tuple[Tensor, Tensor, Tensor, Tensor]:
+    def tokens(self, q: Tensor, k: Tensor, v: Tensor) -> tuple[Tensor, Tensor, Tensor, Tensor]:
         """Coordinates of queries and keys and weights, ``(H, T)``, and values."""
         product = tensor_product(k, v, self.weight * 2**-0.5, self.paths)
         z = torch.add(product, v, alpha=2**-0.5)
@@ -143,7 +143,7 @@ class Coordinate(RangedMixer):
         b, logit = self.key_mlp(token_scalars(k, self.hidden)).chunk(2)
         return a, b, logit.sigmoid() + LEAST_WEIGHT, z
 
-    def _taps(self) -> Tensor:
+    def taps(self) -> Tensor:
         """The filter, falling off as 1/m, and the gains, ``(2 M - 1 + degree, C, d)``."""
         modes = self.features.modes
         order = torch.arange(1, modes + 1, device=self.filter.device, dtype=self.filter.dtype)
@@ -154,9 +154,9 @@ class Coordinate(RangedMixer):
         """Convolve over the pairs of a window."""
         falloff = self.falloff
         assert falloff is not None
-        a, b, weight, z = self._tokens(q, k, v)
+        a, b, weight, z = self.tokens(q, k, v)
         powers = self.powers[0].repeat_interleave(self.hidden.num_channels // self.heads)
-        operands = a, b, weight, q, k, z, self.features.frequencies, self._taps()
+        operands = a, b, weight, q, k, z, self.features.frequencies, self.taps()
         return powers[:, None, None] * window_conv(*operands, falloff, window)
 
     def extra_repr(self) -> str:

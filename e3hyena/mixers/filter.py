@@ -72,7 +72,7 @@ class Filter(Mixer):
         decay = self.log_decay.exp()
         time = lags.to(decay.dtype)
         taps = self.mlp(_positional_features(time)).T
-        taps = taps.unflatten(0, (self.hidden.num_channels, -1))
+        taps = taps.unflatten(0, (len(decay), -1))
         sides = 1 if self.boundary == "causal" else 2
         envelope = torch.exp(-decay[..., None] * time.abs()) * (2 * decay / sides)[..., None].sqrt()
         return taps * envelope

@@ -1,7 +1,5 @@
 """Atoms in, irreps out."""
 
-from __future__ import annotations
-
 import warnings
 from collections.abc import Mapping
 from typing import Any
@@ -9,12 +7,12 @@ from typing import Any
 import torch
 from e3nn import o3
 from torch import Tensor, nn
-from torch_geometric.utils import scatter
+from torch_geometric.data import Data
 
 from e3hyena.irreps import IrrepsLike, TokenLayout, parse_irreps
 from e3hyena.mixers import MIXERS
 from e3hyena.models.hyena_layer import HyenaLayer
-from e3hyena.models.inputs import check_atoms, check_periodic
+from e3hyena.models.inputs import check_atoms, check_periodic, of_data, warn_of_order
 from e3hyena.nn.embedding import AtomEmbedding, ElementEmbedding
 from e3hyena.nn.linear import Linear
 from e3hyena.nn.precision import to_working
@@ -27,7 +25,6 @@ from e3hyena.ops.segments import Segments
 from e3hyena.ops.window import Window
 
 _MOST_LAYERS = 4  # after which no further kind of irrep appears
-_warned: list[str] = []
 
 
 class HyenaNet(nn.Module):
@@ -70,11 +67,11 @@ class HyenaNet(nn.Module):
     boundary, short_conv, mixer_options
         See :class:`HyenaOperator`. ``mixer_options={"range": R}`` lets the influence of a mixer of
         sets fall off with distance, over lengths that are learned, to nothing at R.
-    moments : o3.Irreps or str
-        Kinds of irreps of a pooled output to which learned charges add their moment about the
-        centroid: ``"1o"`` (dipole), ``"1o + 2e"`` (and quadrupole), ``""`` for none. The charges of
-        a graph add up to zero, so a dipole does not depend on the origin. None per atom, with
-        ``pool=None``.
+    moments : o3.Irreps or str, optional
+        Kinds of irreps of the output to which learned charges add their moment about the centroid:
+        ``"1o"`` (dipole), ``"1o + 2e"`` (and quadrupole), ``""`` for none. The charges of a graph
+        add up to zero, so a dipole does not depend on the origin. By default ``"1o"``, and none
+        per atom, with ``pool=None``.
 
     Warns
     -----
@@ -112,7 +109,7 @@ class HyenaNet(nn.Module):
         boundary: str | None = None,
         short_conv: int = 0,
         mixer_options: Mapping[str, Any] | None = None,
-        moments: IrrepsLike = "1o",
+        moments: IrrepsLike | None = None,
     ) -> None:
         super().__init__()
         if pool not in ("sum", "mean", None):
@@ -153,21 +150,24 @@ class HyenaNet(nn.Module):
             )
             for _ in range(num_layers)
         )
-        self.moments = "" if pool is None else moments
+        if moments is None:
+            moments = "" if pool is None else "1o"
+        self.moments = moments
         self.readout = MomentReadout(self.irreps_hidden, self.irreps_out, self.moments)
         self._warn_if_zero()
         self.follows_order = mixer is not None and (MIXERS[mixer].ordered or short_conv > 0)
         if self.follows_order and mixer is not None and not ordered:
             what = f"mixer={mixer!r}" if MIXERS[mixer].ordered else f"short_conv={short_conv}"
-            _warn_of_order(what)
+            warn_of_order(what)
 
     def forward(
         self,
-        z: Tensor,
-        pos: Tensor,
+        z: Tensor | Data | None,
+        pos: Tensor | None = None,
         batch: Tensor | Segments | None = None,
         *,
         ptr: Tensor | None = None,
+        batch_size: int | None = None,
         edge_index: Tensor | None = None,
         features: Tensor | None = None,
         cell: Tensor | None = None,
@@ -178,8 +178,9 @@ class HyenaNet(nn.Module):
 
         Parameters
         ----------
-        z : Tensor
-            Atomic numbers, ``(num_atoms,)``, integer.
+        z : Tensor, Data, Batch or None
+            Atomic numbers, ``(num_atoms,)``, integer; None for points that are no atoms. A `Data`
+            or `Batch` of PyG alone stands for its ``z``, ``pos``, ``batch``, ``cell``, ``pbc``.
         pos : Tensor
             Positions, ``(num_atoms, 3)``; Angstrom by convention.
         batch : Tensor, optional
@@ -188,6 +189,8 @@ class HyenaNet(nn.Module):
         ptr : Tensor, optional
             Offsets of the graphs, ``(num_graphs + 1,)``, as PyG's batches have them. With it and
             ``edge_index`` the network compiles in one graph.
+        batch_size : int, optional
+            Number of graphs, where the last ones may be empty.
         edge_index : Tensor, optional
             Directed edges (source, target), ``(2, num_edges)``; by default all pairs within the
             cutoff.
@@ -207,10 +210,11 @@ class HyenaNet(nn.Module):
             ``(num_graphs, irreps_out.dim)``, or ``(num_atoms, irreps_out.dim)`` with
             ``pool=None``; dtype of ``pos``.
         """
-        if not isinstance(batch, Segments):
-            check_atoms(z, pos)
+        if isinstance(z, Data):
+            z, pos, batch, batch_size, cell, pbc = of_data(z, batch_size, cell, pbc)
+        z, pos = check_atoms(z, pos, look=not isinstance(batch, Segments))
         self._check_features(len(z), features)
-        segments = Segments.build(len(z), batch, ptr, pos.device)
+        segments = Segments.build(len(z), batch, ptr, pos.device, batch_size)
         with full_precision(pos):
             working = to_working(pos, self)
             cells = Cells.build(cell, pbc, segments, working)
@@ -246,13 +250,13 @@ class HyenaNet(nn.Module):
         geometry = None
         if self.cutoff is not None and layers:  # the same for all of them
             assert edge_index is not None
-            geometry = layers[0].geometry(pos, edge_index, offset)
+            geometry = layers[0].geometry(segments.around(pos), edge_index, offset)
         for layer in layers:
             x = layer(x, pos, edge_index, segments, geometry)
         y = self.readout(x, pos, segments)
         if self.pool is None:
             return y
-        return scatter(y, segments.index, dim=0, dim_size=segments.num_graphs, reduce=self.pool)
+        return segments.pool(y, self.pool)
 
     def compile_layers(self, **options: Any) -> None:
         """Compile all but the reading of a batch: one graph, for batches of any size.
@@ -274,7 +278,12 @@ class HyenaNet(nn.Module):
 
     def reached(self) -> Kinds:
         """Kinds of irreps in the output that are not always zero."""
-        return self.readout.reached(self._reached(self.embedding, self._layers()))
+        found = self.readout.reached(self._reached(self.embedding, self._layers()))
+        deaf = not len(self.layers) or (self.cutoff is None and self.mixer_name is None)
+        if deaf and not any(ir.l or ir.p < 0 for ir in kinds(self.irreps_features)):
+            # an atom that hears of no other knows one direction, its own
+            found = {ir for ir in found if ir.p == (-1) ** ir.l}
+        return found
 
     def _layers(self) -> list[HyenaLayer]:
         return [layer for layer in self.layers if isinstance(layer, HyenaLayer)]
@@ -304,6 +313,8 @@ class HyenaNet(nn.Module):
 
     def _advice(self) -> str:
         """The fewest layers and hidden irreps that reach every kind."""
+        if self.cutoff is None and self.mixer_name is None:
+            return "give a cutoff, or take mixer='coordinate'"
         for num_layers in range(max(1, len(self.layers)), _MOST_LAYERS + 1):
 
             def enough(found: Kinds, num_layers: int = num_layers) -> bool:
@@ -336,15 +347,3 @@ class HyenaNet(nn.Module):
             f"mixer={self.mixer_name!r}, cutoff={self.cutoff}, pool={self.pool!r} "
             f"| {numel} parameters"
         )
-
-
-def _warn_of_order(what: str) -> None:
-    """Once per process, whatever the filters do with repeated warnings."""
-    if not _warned:
-        warnings.warn(
-            f"{what} depends on the order in which atoms are listed, and atoms have none: take "
-            "mixer='coordinate', or give the data an order (transform=SpectralOrder() and others "
-            "in e3hyena.data) and pass ordered=True; see docs/order-and-symmetry.md",
-            stacklevel=3,
-        )
-        _warned.append(what)

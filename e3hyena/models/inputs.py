@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import warnings
 from typing import TYPE_CHECKING
 
 import torch
 from torch import Tensor
+from torch_geometric.data import Data
 
 from e3hyena.mixers import MIXERS
 from e3hyena.nn.embedding import MAX_ATOMIC_NUMBER
@@ -14,9 +16,27 @@ from e3hyena.ops.cells import Cells
 if TYPE_CHECKING:
     from e3hyena.models.hyena_net import HyenaNet
 
+_warned: list[str] = []
 
-def check_atoms(z: Tensor, pos: Tensor) -> None:
-    """Refuse atoms that are none."""
+
+def of_data(
+    data: Data, batch_size: int | None, cell: Tensor | None, pbc: Tensor | None
+) -> tuple[Tensor | None, Tensor | None, Tensor | None, int | None, Tensor | None, Tensor | None]:
+    """What a graph of PyG says; what is given beside it wins."""
+    if batch_size is None and data.get("batch") is not None:
+        batch_size = data.num_graphs
+    cell, pbc = (data.get("cell"), data.get("pbc")) if cell is None else (cell, pbc)
+    return data.get("z"), data.get("pos"), data.get("batch"), batch_size, cell, pbc
+
+
+def check_atoms(
+    z: Tensor | None, pos: Tensor | None, *, look: bool = True
+) -> tuple[Tensor, Tensor]:
+    """Atomic numbers, 0 for points, and positions; refuse atoms that are none."""
+    if pos is None:
+        raise ValueError("there are no positions; give z and pos, or a Data with them")
+    points = z is None
+    z = torch.zeros(len(pos), dtype=torch.long, device=pos.device) if z is None else z
     if pos.dim() != 2 or pos.shape[1] != 3 or z.shape != pos.shape[:1]:
         raise ValueError(
             f"z has shape {tuple(z.shape)} and pos {tuple(pos.shape)}; "
@@ -24,16 +44,17 @@ def check_atoms(z: Tensor, pos: Tensor) -> None:
         )
     if z.is_floating_point():
         raise TypeError(f"atomic numbers are {z.dtype}; convert them to torch.long")
-    if pos.is_meta or z.is_meta or torch.compiler.is_compiling():
-        return
+    if not look or pos.is_meta or z.is_meta or torch.compiler.is_compiling():
+        return z, pos
     if not torch.isfinite(pos).all():
         rows = (~torch.isfinite(pos)).any(dim=1).nonzero().squeeze(1).tolist()
         raise ValueError(f"positions of atoms {rows[:8]} are not finite; remove or mend them")
-    if len(z) and (z.min() < 1 or z.max() > MAX_ATOMIC_NUMBER):
+    if len(z) and not points and (z.min() < 1 or z.max() > MAX_ATOMIC_NUMBER):
         raise ValueError(
             f"atomic numbers run from {int(z.min())} to {int(z.max())}; "
             f"elements are 1 to {MAX_ATOMIC_NUMBER}"
         )
+    return z, pos
 
 
 def check_periodic(
@@ -71,3 +92,15 @@ def check_periodic(
             f"shifts have shape {tuple(shifts.shape)} for {edge_index.shape[1]} edges; wanted "
             "(num_edges, 3)"
         )
+
+
+def warn_of_order(what: str) -> None:
+    """Once per process, whatever the filters do with repeated warnings."""
+    if not _warned:
+        warnings.warn(
+            f"{what} depends on the order in which atoms are listed, and atoms have none: take "
+            "mixer='coordinate', or give the data an order (transform=SpectralOrder() and others "
+            "in e3hyena.data) and pass ordered=True; see docs/order-and-symmetry.md",
+            stacklevel=3,
+        )
+        _warned.append(what)

@@ -16,11 +16,6 @@ _LIMIT = 1e-6  # relative
 def check_second_derivatives(device: torch.device) -> None:
     """Compare the second derivative of one ``coordinate`` operator with the CPU's, once.
 
-    Raises
-    ------
-    RuntimeError
-        If they differ: training on forces would follow wrong gradients there.
-
     Examples
     --------
     >>> check_second_derivatives(torch.device("cpu"))

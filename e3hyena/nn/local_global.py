@@ -1,5 +1,6 @@
 """Any local message passing, then a Hyena block."""
 
+from collections.abc import Callable
 from typing import Any
 
 from torch import Tensor, nn
@@ -97,7 +98,10 @@ class LocalGlobalBlock(nn.Module):
         with full_precision(x):
             y = to_working(x, self)
             if self.norm is not None:
-                message = self.interaction(self.norm(y), edge_index=edge_index, **arguments)
+                interaction: Callable[..., Tensor] = self.interaction
+                if isinstance(batch, Segments):
+                    interaction = batch.across(interaction)
+                message = interaction(self.norm(y), edge_index=edge_index, **arguments)
                 self._check(message, y)
                 y = y + message
             return self.block(y, batch).to(x.dtype)

@@ -140,12 +140,13 @@ class HyenaOperator(nn.Module):
         """The same, components by tokens: ``(irreps_in.dim, T)`` -> ``(irreps_out.dim, T)``."""
         q, k, v = self.project(x)
         if self.short_conv is not None:
-            q, k, v = self.short_conv(torch.cat([q, k, v]), segments).chunk(3)
+            short_conv = segments.across(self.short_conv)
+            q, k, v = short_conv(torch.cat([q, k, v]), segments).chunk(3)
         return self.output(self.mix(q, k, v, segments))
 
     def mix(self, q: Tensor, k: Tensor, v: Tensor, segments: Segments) -> Tensor:
         """What stands between the projections: mixer, gate, tensor product; ``(C, d, T)``."""
-        u = self.gate(self.mixer(q, k, v, segments))
+        u = self.gate(segments.across(self.mixer)(q, k, v, segments))
         return u if self.paths is None else self._combine(u, q, v)
 
     def _combine(self, u: Tensor, q: Tensor, v: Tensor) -> Tensor:

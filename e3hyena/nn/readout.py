@@ -3,7 +3,6 @@
 import torch
 from e3nn import o3
 from torch import Tensor, nn
-from torch_geometric.utils import scatter
 
 from e3hyena.irreps import ChannelIrreps, IrrepsLike, TokenLayout, parse_irreps
 from e3hyena.nn.feed_forward import FeedForward
@@ -83,7 +82,7 @@ class MomentReadout(nn.Module):
             return direct
         degrees = list(range(self.lmax + 1))
         harmonics = solid_harmonics(centred(pos, segments), degrees)
-        charges = charges - mean(charges, segments)
+        charges = charges - segments.mean(charges)
         parts = list(harmonics.split([2 * l + 1 for l in degrees], dim=1))
         return direct + weighted_harmonics(charges, parts, self.entries)
 
@@ -91,14 +90,8 @@ class MomentReadout(nn.Module):
 def centred(pos: Tensor, segments: Segments) -> Tensor:
     """Positions relative to the centroid of their graph, ``(T, 3)``.
 
-    Differences are taken before sums, so that a molecule far from the origin loses no more digits
-    than its coordinates have lost already.
+    Taken twice, so that a molecule far from the origin loses no more digits than its coordinates
+    have lost already.
     """
-    near = pos - pos.detach()[segments.starts[segments.index]]
-    return near - mean(near, segments)
-
-
-def mean(x: Tensor, segments: Segments) -> Tensor:
-    """Mean over the graph, for every token, ``(T, n)``."""
-    index, number = segments.index, segments.num_graphs
-    return scatter(x, index, dim=0, dim_size=number, reduce="mean")[index]
+    near = pos - segments.mean(pos.detach())
+    return near - segments.mean(near)

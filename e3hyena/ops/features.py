@@ -41,14 +41,17 @@ def _scales(
 
 def by_head(x: Tensor, heads: int) -> Tensor:
     """``(C, d, B, N)`` -> ``(H, B, (C/H) d, N)``."""
-    return x.reshape(heads, -1, *x.shape[2:]).transpose(1, 2)
+    rows = len(x) // heads * x.shape[1]
+    return x.reshape(heads, rows, *x.shape[2:]).transpose(1, 2)
 
 
 def _square(x: Tensor) -> Tensor:
     """Symmetric square of every channel, an orthonormal basis of it."""
     d = x.shape[1]
     first, second = zip(*pairs(d), strict=True)
-    scale = x.new_tensor([1.0 if i == j else 2**0.5 for i, j in pairs(d)])
+    scale = torch.tensor(
+        [1.0 if i == j else 2**0.5 for i, j in pairs(d)], dtype=x.dtype, device=x.device
+    )
     norm = (d + x.square().sum(dim=1, keepdim=True)).rsqrt()
     return (x * norm)[:, list(first)] * x[:, list(second)] * scale[:, None, None]
 

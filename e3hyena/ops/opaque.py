@@ -7,6 +7,7 @@ the members of the batch one after the other.
 """
 
 import functools
+import typing
 from collections.abc import Callable, Sequence
 from typing import Any, TypeAlias
 
@@ -28,6 +29,10 @@ def opaque(
     """
 
     def register(function: Callable[..., Any]) -> Callable[..., Any]:
+        function.__annotations__ = {  # torch 2.4 understands neither strings nor other sequences
+            name: typing.Sequence[int] if hint == Sequence[int] else hint
+            for name, hint in typing.get_type_hints(function).items()
+        }
         name = f"e3hyena::{function.__name__.lstrip('_')}"
         operator = torch.library.custom_op(name, function, mutates_args=())
         operator.register_fake(fake)

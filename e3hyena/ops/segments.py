@@ -7,6 +7,7 @@ dense axis gather graphs of equal length (or of similar length, padded) into ``(
 from __future__ import annotations
 
 import copy
+import itertools
 from collections import defaultdict
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -14,6 +15,7 @@ from typing import TYPE_CHECKING, Any, Generic, TypeVar
 
 import torch
 from torch import Tensor
+from torch_geometric.utils import scatter
 
 from e3hyena.ops.backends import launches
 
@@ -55,7 +57,11 @@ class DenseGroup:
 
 
 class Segments:
-    """The graphs of a packed batch."""
+    """The graphs of a packed batch.
+
+    What a token needs to know of others goes through :meth:`across`, :meth:`around`,
+    :meth:`pool` and :meth:`mean`, which :mod:`e3hyena.parallel` overrides where they are elsewhere.
+    """
 
     window: Window | None = None  # whom a token hears, for the mixers that have a range
 
@@ -82,6 +88,22 @@ class Segments:
         segments.window = window
         return segments
 
+    def across(self, module: Callable[..., Any]) -> Callable[..., Any]:
+        """A module in which tokens hear of each other, as it is to be called."""
+        return module
+
+    def around(self, x: Tensor) -> Tensor:
+        """Rows of the tokens, and of those elsewhere to which there are edges."""
+        return x
+
+    def pool(self, x: Tensor, reduce: str) -> Tensor:
+        """Sum or mean of every graph, ``(T, n)`` -> ``(num_graphs, n)``."""
+        return scatter(x, self.index, dim=0, dim_size=self.num_graphs, reduce=reduce)
+
+    def mean(self, x: Tensor) -> Tensor:
+        """Mean over the graph, for every token, ``(T, n)``."""
+        return self.pool(x, "mean").index_select(0, self.index)
+
     @classmethod
     def build(
         cls,
@@ -89,8 +111,12 @@ class Segments:
         batch: Tensor | Segments | None = None,
         ptr: Tensor | None = None,
         device: torch.device | str = "cpu",
+        num_graphs: int | None = None,
     ) -> Segments:
-        """Read PyG's ``batch`` (sorted graph index per token) or ``ptr`` (offsets); check both."""
+        """Read PyG's ``batch`` (sorted graph index per token) or ``ptr`` (offsets); check both.
+
+        The last of ``num_graphs`` may be empty.
+        """
         if torch.compiler.is_compiling() and ptr is not None:
             return cls.described(ptr, batch if isinstance(batch, Tensor) else None, num_tokens)
         if isinstance(batch, Segments):
@@ -109,7 +135,10 @@ class Segments:
                 raise ValueError("batch and ptr name different graphs; pass one of them")
             return cls(lengths, device)
         assert batch is not None
-        return cls(_lengths_from_batch(batch, num_tokens), device)
+        lengths = _lengths_from_batch(batch, num_tokens)
+        if num_graphs is not None and num_graphs < len(lengths):
+            raise ValueError(f"batch names graph {len(lengths) - 1}, of {num_graphs}")
+        return cls(_pad(lengths, num_graphs or 0), device)
 
     @_computed_once
     def lengths(self) -> tuple[int, ...]:
@@ -300,11 +329,13 @@ def _lengths_from_batch(batch: Tensor, num_tokens: int) -> tuple[int, ...]:
 
 def _lengths_from_ptr(ptr: Tensor, num_tokens: int) -> tuple[int, ...]:
     _check_integer("ptr", ptr)
-    if not len(ptr) or ptr[0] != 0 or ptr[-1] != num_tokens or (ptr[1:] < ptr[:-1]).any():
+    ends = ptr.tolist()  # once; nothing is computed on the device, or under torch.func
+    lengths = tuple(end - start for start, end in itertools.pairwise(ends))
+    if not ends or ends[0] != 0 or ends[-1] != num_tokens or min(lengths, default=0) < 0:
         raise ValueError(
-            f"ptr={ptr.tolist()[:8]}... must rise from 0 to the number of tokens, {num_tokens}"
+            f"ptr={ends[:8]}... must rise from 0 to the number of tokens, {num_tokens}"
         )
-    return tuple((ptr[1:] - ptr[:-1]).tolist())
+    return lengths
 
 
 def _check_integer(name: str, value: Tensor) -> None:

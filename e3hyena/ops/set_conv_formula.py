@@ -20,12 +20,12 @@ def formula(
     taps: Tensor, powers: Tensor, segments: Segments, degree: int,
 ) -> Tensor:  # fmt: skip
     """See :func:`e3hyena.ops.set_conv.set_conv`."""
-    kernel, layout = _Kernel(frequencies, taps, powers, degree), segments.similar
+    kernel, layout = Kernel(frequencies, taps, powers, degree), segments.similar
     groups = layout.together(a, b, weight, q, k, z)
     return layout.scatter([kernel.convolve(*group) for group in groups], z)
 
 
-class _Kernel:
+class Kernel:
     """Parameters, and graphs convolved with them.
 
     Operands are ``a, b, weight``, ``(H, B, N)``, and ``q, k, z``, ``(C, d, B, N)``; the weight of
@@ -81,16 +81,25 @@ class _Kernel:
     def _small(
         self, a: Tensor, b: Tensor, weight: Tensor, q: Tensor, k: Tensor, z: Tensor
     ) -> Tensor:
-        return self._read(self._means(*self._sums(b, weight, k, z)), a, q)
+        return self._read(self.means(*self._sums(b, weight, k, z)), a, q)
 
     def _large(
         self, block: int, a: Tensor, b: Tensor, weight: Tensor, q: Tensor, k: Tensor, z: Tensor
     ) -> Tensor:
         """One graph, a block of tokens at a time."""
+        return self.read(self.means(*self.sums(b, weight, k, z, block)), a, q, block)
+
+    def sums(
+        self, b: Tensor, weight: Tensor, k: Tensor, z: Tensor, block: int = BLOCK
+    ) -> tuple[Tensor, Tensor]:
+        """Weighted sums over tokens, a block at a time; they add up over parts of a graph."""
         blocks = zip(*(x.split(block, dim=-1) for x in (b, weight, k, z)), strict=True)
         parts = zip(*(_recomputed(self._sums, *each) for each in blocks), strict=True)
         sums, total = (sum(rest, first) for first, *rest in parts)
-        means = self._means(sums, total)
+        return sums, total
+
+    def read(self, means: Tensor, a: Tensor, q: Tensor, block: int = BLOCK) -> Tensor:
+        """What every token reads, a block at a time."""
         queries = zip(a.split(block, dim=-1), q.split(block, dim=-1), strict=True)
         return torch.cat([_recomputed(self._read, means, *part) for part in queries], dim=-1)
 
@@ -99,7 +108,7 @@ class _Kernel:
         sums = moments(b, weight, k, z, self.frequencies, self.degree, self.sharpening > 0)
         return sums, weight.sum(dim=-1)[..., None, None]
 
-    def _means(self, sums: Tensor, total: Tensor) -> Tensor:
+    def means(self, sums: Tensor, total: Tensor) -> Tensor:
         """What tokens read, ``(H, B, D, F)``."""
         return self._filtered(self._sharpen(*(sums / total).tensor_split([self.rows], dim=2)))
 

@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from e3hyena.training.checkpoint import ModelInfo, load_model, save_model
     from e3hyena.training.config import DataConfig, ModelConfig, OptimConfig, TrainConfig
+    from e3hyena.training.ensemble import Ensemble, load_pretrained
     from e3hyena.training.prediction import predict
     from e3hyena.training.predictor import Predictor, load_predictor
     from e3hyena.training.presets import PRESETS
@@ -21,6 +22,8 @@ _HOMES = {
     "ModelInfo": "checkpoint",
     "load_model": "checkpoint",
     "save_model": "checkpoint",
+    "Ensemble": "ensemble",
+    "load_pretrained": "ensemble",
     "predict": "prediction",
     "Predictor": "predictor",
     "load_predictor": "predictor",
@@ -28,8 +31,9 @@ _HOMES = {
 }
 
 __all__ = [
-    "PRESETS", "DataConfig", "ModelConfig", "ModelInfo", "OptimConfig", "Predictor",
-    "TrainConfig", "load_model", "load_predictor", "predict", "save_model", "train",
+    "PRESETS", "DataConfig", "Ensemble", "ModelConfig", "ModelInfo", "OptimConfig", "Predictor",
+    "TrainConfig", "load_model", "load_predictor", "load_pretrained", "predict", "save_model",
+    "train",
 ]  # fmt: skip
 
 

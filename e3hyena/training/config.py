@@ -2,14 +2,15 @@
 
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any, Literal, get_args, get_type_hints
 
 from e3hyena.registry import CATALOGUE, MIXERS, ORDERS, Registry
 from e3hyena.training.files import read_text, write_text
 
 # Fields that a continued run may change: where and how it runs, not what it computes.
 RUNTIME_FIELDS = frozenset(
-    {"output", "checkpoint_minutes", "accelerator", "threads", "compile", "tensorboard"}
+    {"output", "checkpoint_minutes", "accelerator", "devices", "nodes", "threads", "compile"}
+    | {"logger"}
 )
 
 
@@ -21,6 +22,13 @@ def _check(condition: bool, field_name: str, value: object, wanted: str) -> None
 def _check_name(registry: Registry[Any], field_name: str, value: str | None) -> None:
     known = f"one of {', '.join(registry)}, or null for none"
     _check(value is None or value in registry, field_name, value, known)
+
+
+def _check_nulls(kind: type, values: dict[str, Any], prefix: str = "") -> None:
+    """The parser lets a null through everywhere."""
+    for name, hint in get_type_hints(kind).items():
+        allowed = type(None) in get_args(hint)
+        _check(allowed or values[name] is not None, f"{prefix}{name}", None, "given, not null")
 
 
 @dataclass
@@ -122,7 +130,7 @@ class OptimConfig:
     epochs : int
         Passes over the training set.
     batch_size : int
-        Molecules per step.
+        Molecules per step, of all processes together.
     lr : float
         Largest learning rate.
     weight_decay : float
@@ -200,14 +208,20 @@ class TrainConfig:
         Longest time between two checkpoints (minutes); there is one after every epoch anyway.
     accelerator : {"auto", "cpu", "gpu"}
         Where to train.
+    devices : int
+        Processes of this machine that share every batch, one per GPU. The result is that of one.
+    nodes : int
+        Machines that do, with a common folder `output`: the same command on each, with NODE_RANK
+        (0, 1, ...), MASTER_ADDR and MASTER_PORT of the first in the environment.
     threads : int, optional
-        CPU threads; null: torch's choice, one per core. Small networks gain little from a second
-        one, and lose much by it where other programs use the cores.
+        CPU threads of a process; null: torch's choice, one per core. Small networks gain little
+        from a second one, and lose much by it where other programs use the cores.
     compile : bool
         Compile the network with torch.compile, at its first step (a minute or more): for energies
         and properties, with the mixer coordinate or none.
-    tensorboard : bool
-        Also write the learning curve for TensorBoard, beside metrics.csv.
+    logger : {"tensorboard", "wandb"}, optional
+        Where else the learning curve goes, beside metrics.csv: files for TensorBoard, or Weights &
+        Biases (WANDB_MODE=offline keeps it on this machine). null: nowhere.
     data : DataConfig
         Which molecules are used.
     model : ModelConfig
@@ -225,9 +239,11 @@ class TrainConfig:
     max_minutes: float | None = None
     checkpoint_minutes: float = 5.0
     accelerator: Literal["auto", "cpu", "gpu"] = "auto"
+    devices: int = 1
+    nodes: int = 1
     threads: int | None = None
     compile: bool = False
-    tensorboard: bool = False
+    logger: Literal["tensorboard", "wandb"] | None = None
     data: DataConfig = field(default_factory=DataConfig)
     model: ModelConfig = field(default_factory=ModelConfig)
     optim: OptimConfig = field(default_factory=OptimConfig)
@@ -236,6 +252,8 @@ class TrainConfig:
         limit, threads = self.max_minutes, self.threads
         _check(limit is None or limit > 0, "max_minutes", limit, "positive, or null for no limit")
         _check(threads is None or threads > 0, "threads", threads, "positive, or null")
+        for name in ("devices", "nodes"):
+            _check(getattr(self, name) > 0, name, getattr(self, name), "positive")
         _check(self.extend >= 0, "extend", self.extend, "a number of epochs, 0 or more")
         if self.extend and self.max_minutes is not None:
             raise ValueError(
@@ -281,6 +299,11 @@ class TrainConfig:
             reason = " ".join(str(error).split())
             raise ValueError(f"the configuration does not hold: {reason}") from error
         groups = {"data": DataConfig, "model": ModelConfig, "optim": OptimConfig}
+        for name in groups:
+            _check(isinstance(checked[name], dict), name, checked[name], "a mapping of options")
+        _check_nulls(cls, checked)
+        for name, kind in groups.items():
+            _check_nulls(kind, checked[name], f"{name}.")
         return cls(**{**checked, **{name: kind(**checked[name]) for name, kind in groups.items()}})
 
     def save(self, path: str | Path) -> None:

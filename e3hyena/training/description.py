@@ -127,6 +127,7 @@ def _check_arguments(kwargs: dict[str, Any], weights: Mapping[str, Tensor]) -> N
         "boundary": (str, type(None)),
         "short_conv": (int,),
         "mixer_options": (dict, type(None)),
+        "moments": (str,),
     }
     for name, value in kwargs.items():
         _check(type(value) in kinds.get(name, ()), name, value)

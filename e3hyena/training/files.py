@@ -110,20 +110,29 @@ def _lock(folder: Path) -> int | None:
 def write_text(path: str | Path, text: str, *, sealed: bool = False) -> None:
     """Write `text` to `path`, whole or not at all.
 
-    With `sealed`, a comment in the last line, ``# sha256 ...``, lets `read_text` see changes.
+    With `sealed`, comments in the first and the last line, ``# sha256 ...``, let `read_text` see
+    changes, and lines that are missing at either end.
     """
+    seal = _seal(text) if sealed else ""
     with atomic_path(path) as temporary:
-        temporary.write_text(text + (_seal(text) if sealed else ""), encoding="utf-8")
+        temporary.write_text(seal + text + seal, encoding="utf-8")
 
 
 def read_text(path: str | Path) -> str:
     """Read a text file; ValueError if it is not UTF-8, or not as `write_text` sealed it."""
-    whole = Path(path).read_text(encoding="utf-8")
-    text, mark, last = whole.rpartition(_SEAL)
-    if mark and (text == "" or text.endswith("\n")) and _SEAL + last.strip() + "\n" != _seal(text):
+    whole = text = Path(path).read_text(encoding="utf-8")
+    seals = []
+    if text.startswith(_SEAL):
+        first, _, text = text.partition("\n")
+        seals.append(first)
+    body, mark, last = text.rpartition(_SEAL)  # early files have this one only
+    if mark and (body == "" or body.endswith("\n")):
+        text = body
+        seals.append(mark + last)
+    if any(seal.strip() != _seal(text).strip() for seal in seals):
         raise ValueError(
-            "it was changed since it was written, or is damaged; if you changed it, delete its "
-            f"last line, {_SEAL.strip()!r}"
+            "it was changed since it was written, or is damaged; if you changed it, delete the "
+            f"lines {_SEAL.strip()!r} at its beginning and end"
         )
     return whole
 

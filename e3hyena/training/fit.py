@@ -12,14 +12,15 @@ from e3hyena.training.callbacks.best import KeepBest
 from e3hyena.training.callbacks.clock import Clock
 from e3hyena.training.callbacks.ema import WeightAverage
 from e3hyena.training.callbacks.history import History
+from e3hyena.training.callbacks.logger import Log
 from e3hyena.training.callbacks.progress import Progress
-from e3hyena.training.callbacks.tensorboard import TensorBoard
 from e3hyena.training.checkpoint import ModelInfo
 from e3hyena.training.files import read_json, write_json
 from e3hyena.training.module import ForceRegression, PartsRegression, Regression
 from e3hyena.training.molecules import EvalLoader, Molecules, TrainLoader
 from e3hyena.training.parts import labels_of, to_labels
 from e3hyena.training.plan import Plan
+from e3hyena.training.processes import Share, in_processes, placed
 from e3hyena.training.resume import CheckedFiles, Checkpoints, resumable
 from e3hyena.training.scaling import Scaling
 
@@ -50,9 +51,18 @@ def fit(
         earlier = read_json(done, *Fit._fields[1:])
     if done.exists() and (not plan.config.extend or earlier["history"][-1]["epoch"] >= plan.epochs):
         return Fit(folder / "model.pt", *(earlier[name] for name in Fit._fields[1:]))
+    in_processes(plan.config, _train, plan, train, val, scaling, folder, steps)
+    return Fit(folder / "model.pt", **read_json(done, *Fit._fields[1:]))
+
+
+def _train(
+    plan: Plan, train: Molecules, val: Molecules, scaling: Scaling, folder: Path,
+    steps: int | None, share: Share,
+) -> None:  # fmt: skip
+    """What a process does: its share of every batch. The first one writes."""
     config, task, model = plan.config, plan.task, plan.build_model()
     optim = config.optim
-    loader = TrainLoader(_scaled(train, plan, scaling), optim.batch_size, config.seed)
+    loader = TrainLoader(_scaled(train, plan, scaling), optim.batch_size, config.seed, share)
     limit = None if config.max_minutes is None or steps else 60 * config.max_minutes
     total = steps or plan.epochs * len(loader)
     clock = Clock(total, limit, min(total, optim.epochs * len(loader)))
@@ -69,20 +79,20 @@ def fit(
         config=config.to_dict(),
         version=__version__,
     )
-    callbacks = [
-        average,
-        clock,
-        history,
+    shown = [
         KeepBest(folder / "model.pt", info, history, average),
-        *([TensorBoard(folder / "tensorboard", history)] if config.tensorboard else []),
+        *([Log(config.logger, folder, history)] if config.logger else []),
         Progress(plan.title, clock, history, epochs),
-        Checkpoints(folder / "last.ckpt", config.checkpoint_minutes, loader),
+    ]
+    callbacks = [
+        *(average, clock, history, *(shown if share.rank == 0 else ())),
+        Checkpoints(folder / "last.ckpt", config.checkpoint_minutes, loader, clock),
     ]
     with _quiet_lightning():
         trainer = pl.Trainer(
             max_epochs=epochs,
-            accelerator=plan.device,
-            devices=1,
+            **placed(config, plan.device),
+            use_distributed_sampler=False,
             callbacks=callbacks,
             plugins=[CheckedFiles()],
             gradient_clip_val=optim.grad_clip or None,
@@ -98,9 +108,9 @@ def fit(
         if _has_parts(train, plan) or _has_parts(val, plan):
             regression = PartsRegression
         trainer.fit(
-            regression(model, task, scaling, optim, clock),
+            regression(model, task, scaling, optim, clock, share),
             loader,
-            EvalLoader(_scaled(val, plan, scaling), optim.batch_size),
+            EvalLoader(_scaled(val, plan, scaling), optim.batch_size, share),
             ckpt_path=resumable(folder / "last.ckpt"),
             weights_only=True,
         )
@@ -109,8 +119,9 @@ def fit(
         "seconds": clock.seconds,
         "parameters": sum(weight.numel() for weight in model.parameters()),
     }
-    write_json(done, result)
-    return Fit(folder / "model.pt", **result)
+    if share.rank == 0:
+        write_json(folder / "fit.json", result)
+    trainer.strategy.barrier()  # no other machine reads it earlier
 
 
 def _has_parts(molecules: Molecules, plan: Plan) -> bool:

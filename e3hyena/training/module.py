@@ -14,12 +14,12 @@ from e3hyena.training.config import OptimConfig
 from e3hyena.training.molecules import Batch
 from e3hyena.training.parts import (
     labels_of,
-    mean_present,
     means,
     outputs_of,
     part_errors,
     present,
 )
+from e3hyena.training.processes import ALONE, Share
 from e3hyena.training.scaling import Scaling
 from e3hyena.training.tasks import errors, force_errors
 
@@ -38,29 +38,37 @@ def learning_rate_factor(schedule: str, warmup: float, progress: float) -> float
 
 
 class Regression(pl.LightningModule):
-    """Fits a network's output per molecule to labels in the network's scale."""
+    """Fits a network's output per molecule to labels in the network's scale.
+
+    `share` says which part of every batch is computed here; means are over the whole batch.
+    """
 
     def __init__(
-        self, model: nn.Module, task: Target, scaling: Scaling, optim: OptimConfig, clock: Clock
-    ) -> None:
+        self, model: nn.Module, task: Target, scaling: Scaling, optim: OptimConfig, clock: Clock,
+        share: Share = ALONE,
+    ) -> None:  # fmt: skip
         super().__init__()
         self.model = model
         self.task = task
         self.scaling = scaling
         self.optim = optim
         self.clock = clock
+        self.share = share
         self.val_metrics: dict[str, float] = {}
         self._val_errors: list[dict[str, Tensor]] = []
 
     def training_step(self, batch: Batch, batch_idx: int) -> dict[str, Tensor]:
-        """Loss in the network's scale, and the first metric in the label's unit."""
+        """Loss in the network's scale, its mean over the processes, first metric in its unit."""
         loss, found = self._step(batch)
-        if not torch.isfinite(loss):
+        if not len(batch.label):  # a share of nothing; the gradient of every weight is waited for
+            loss = loss + 0.0 * torch.stack([w.sum() for w in self.parameters()]).sum()
+        mean = self.share.total(loss) / self.share.world
+        if not torch.isfinite(mean):
             raise ValueError(
-                f"the loss became {float(loss.detach())} at step {self.trainer.global_step}: "
+                f"the loss became {float(mean)} at step {self.trainer.global_step}: "
                 "lower optim.lr or set optim.grad_clip (the last checkpoint is intact)"
             )
-        return {"loss": loss, "metric": self._first(found)}
+        return {"loss": loss, "mean": mean, "metric": self._first(self.share.means(found))}
 
     def _first(self, found: dict[str, Tensor]) -> Tensor:
         """Mean of the first metric."""
@@ -79,14 +87,20 @@ class Regression(pl.LightningModule):
         """Mean of the lengths ``(n, dim)``, or of their squares."""
         squared = error.square().sum(dim=-1)
         # The root of a small positive number: the gradient of |x| is finite at 0.
-        return squared.mean() if self.optim.loss == "mse" else (squared + 1e-12).sqrt().mean()
+        size = squared if self.optim.loss == "mse" else (squared + 1e-12).sqrt()
+        return self._mean(size, torch.ones_like(size, dtype=torch.bool))
+
+    def _mean(self, values: Tensor, there: Tensor) -> Tensor:
+        """Mean of the values (n,) of the batch that are there, or what is added to it here."""
+        number = self.share.total(there.sum()).clamp(min=1)
+        return torch.where(there, values, 0.0).sum() * self.share.world / number
 
     def on_validation_epoch_end(self) -> None:
         """Turn them into means in the label's unit."""
         names = self._val_errors[0]
         found = {name: torch.cat([part[name] for part in self._val_errors]) for name in names}
         self._val_errors.clear()
-        self.val_metrics = self._means(found)
+        self.val_metrics = self._means(self.share.means(found))
 
     def _means(self, found: dict[str, Tensor]) -> dict[str, float]:
         scale = float(self.scaling.scale)
@@ -142,7 +156,7 @@ class PartsRegression(Regression):
             there = present(label)
             squared = torch.where(there.unsqueeze(-1), value - label, 0.0).square().sum(dim=-1)
             size = squared if self.optim.loss == "mse" else (squared + 1e-12).sqrt()
-            loss = loss + self.optim.weights.get(part.name, 1.0) * mean_present(size, there)
+            loss = loss + self.optim.weights.get(part.name, 1.0) * self._mean(size, there)
         detached = [value.detach() for value in outputs]
         return loss, part_errors(self.task, self.scaling, detached, labels)
 

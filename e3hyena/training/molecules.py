@@ -8,6 +8,7 @@ from torch import Tensor
 from torch_geometric.data import Data
 
 from e3hyena.data.targets import Target
+from e3hyena.training.processes import ALONE, Share
 
 SUBSET_SEED = 0  # which molecules a part of a split holds does not depend on the run
 
@@ -120,16 +121,17 @@ def lattices(graphs: Sequence[Data]) -> dict[str, Tensor]:
 class EvalLoader:
     """One pass over the molecules in order."""
 
-    def __init__(self, molecules: Molecules, batch_size: int) -> None:
+    def __init__(self, molecules: Molecules, batch_size: int, share: Share = ALONE) -> None:
         self.molecules = molecules
         self.batch_size = batch_size
+        self.share = share
 
     def __len__(self) -> int:
         return -(-self.molecules.num_graphs // self.batch_size)
 
     def __iter__(self) -> Iterator[Batch]:
         for part in torch.arange(self.molecules.num_graphs, device="cpu").split(self.batch_size):
-            yield self.molecules.select(part)
+            yield self.molecules.select(self.share.of(part))
 
 
 class TrainLoader:
@@ -139,10 +141,13 @@ class TrainLoader:
     far, so that a continued training sees the batches that an uninterrupted one would have seen.
     """
 
-    def __init__(self, molecules: Molecules, batch_size: int, seed: int) -> None:
+    def __init__(
+        self, molecules: Molecules, batch_size: int, seed: int, share: Share = ALONE
+    ) -> None:
         self.molecules = molecules
         self.batch_size = batch_size
         self.seed = seed
+        self.share = share
         self.step = 0
 
     def __len__(self) -> int:
@@ -157,7 +162,7 @@ class TrainLoader:
         )
         for part in order.split(self.batch_size)[first:]:
             self.step += 1
-            yield self.molecules.select(part)
+            yield self.molecules.select(self.share.of(part))
 
     def state_dict(self) -> dict[str, int]:
         """Batches given so far."""

@@ -93,11 +93,6 @@ def present(label: Tensor) -> Tensor:
     return ~label.isnan().any(dim=-1)
 
 
-def mean_present(values: Tensor, there: Tensor) -> Tensor:
-    """Mean of the values (n,) that are there; 0 of none."""
-    return torch.where(there, values, 0.0).sum() / there.sum().clamp(min=1)
-
-
 def part_errors(
     task: Target, scaling: Scaling | None, outputs: list[Tensor], labels: list[Tensor]
 ) -> dict[str, Tensor]:

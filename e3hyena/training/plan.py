@@ -30,6 +30,10 @@ class Plan:
     device: str
     start: tuple[HyenaNet, ModelInfo] | None = None
 
+    def __reduce__(self) -> Any:
+        """Another process resolves the configuration anew: data sets hold functions."""
+        return _rebuilt, (self.config, self.model)
+
     @property
     def epochs(self) -> int:
         """Passes over the training set, an extension included."""
@@ -101,9 +105,14 @@ def resolve(config: TrainConfig) -> Plan:
         "boundary": model.boundary,
         "short_conv": model.short_conv,
         "mixer_options": dict(model.mixer_options),
+        **_moments(task, _pool(task, model.pool)),
     }
     start = None if config.init is None else load_model(config.init)
     return Plan(config, entry, task, arguments, device_of(config.accelerator), start)
+
+
+def _rebuilt(config: TrainConfig, model: dict[str, Any]) -> Plan:
+    return replace(resolve(config), model=model)
 
 
 def _pool(task: Target, wanted: str | None) -> str | None:
@@ -114,6 +123,15 @@ def _pool(task: Target, wanted: str | None) -> str | None:
         return None
     summed = {part.summed for part in task.each}
     return wanted or (None if len(summed) > 1 else "sum" if summed.pop() else "mean")
+
+
+def _moments(task: Target, pool: str | None) -> dict[str, str]:
+    """Charges for dipoles that are pooled after the network, where no atom has vectors beside."""
+    kinds = {True: "", False: ""}
+    for part in task.each:
+        kinds[part.per_atom] += f" {part.irreps}"
+    wanted = pool is None and "1o" in kinds[False] and "1o" not in kinds[True]
+    return {"moments": "1o"} if wanted else {}
 
 
 def _task(name: str, source: str, targets: Any) -> Target:

@@ -5,6 +5,7 @@ import io
 import json
 import os
 import warnings
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -20,8 +21,10 @@ from e3hyena.models import HyenaNet
 from e3hyena.registry import CATALOGUE
 from e3hyena.training.checkpoint import ModelInfo, load_model
 from e3hyena.training.device import device_of
+from e3hyena.training.ensemble import PRETRAINED, Ensemble, load_pretrained
 from e3hyena.training.evaluate import predict_forces, predict_parts
 from e3hyena.training.molecules import Molecules, lattices
+from e3hyena.training.predictor import Predictor
 
 NAMED = 5  # molecules that a warning names
 WIDEST = 40  # letters of a name in a table
@@ -32,7 +35,9 @@ class Predictions(NamedTuple):
 
     `values` are the properties of molecules side by side, (num_structures, dim), in ``task.unit``;
     `forces` (num_atoms, 3) of every structure, in ``task.unit`` per Angstrom, if the model predicts
-    them; `atoms` the properties of atoms, by name. All are float64.
+    them; `atoms` the properties of atoms, by name. All are float64. Of an `Ensemble`, `doubts`
+    (num_structures, 1) by property, in its unit (of atoms in `atoms`), and `outside`: in which ways
+    a molecule is unlike the training data, empty if in none.
     """
 
     task: Target
@@ -40,6 +45,8 @@ class Predictions(NamedTuple):
     values: Tensor
     forces: list[Tensor] | None = None
     atoms: dict[str, list[Tensor]] | None = None
+    doubts: dict[str, Tensor] | None = None
+    outside: list[str] | None = None
 
     @property
     def parts(self) -> list[tuple[Target, Tensor]]:
@@ -52,6 +59,8 @@ class Predictions(NamedTuple):
         columns: dict[str, Tensor] = {}
         for part, values in self.parts:
             columns |= _columns(part.quantity, values)
+            if self.doubts is not None:
+                columns[f"{part.quantity}_doubt"] = self.doubts[part.name][:, 0]
         return columns
 
     def units(self) -> dict[str, str]:
@@ -59,7 +68,7 @@ class Predictions(NamedTuple):
         return {
             name: part.unit
             for part, values in self.parts
-            for name in _columns(part.quantity, values)
+            for name in [*_columns(part.quantity, values), f"{part.quantity}_doubt"]
         }
 
     def _rows(self) -> list[dict[str, Any]]:
@@ -72,6 +81,7 @@ class Predictions(NamedTuple):
                 "name": structure.name,
                 "formula": structure.atoms.get_chemical_formula(),
                 **{name: column[i] for name, column in columns.items()},
+                **({} if self.outside is None else {"outside": self.outside[i]}),
             }
             for i, structure in enumerate(self.structures)
         ]
@@ -146,6 +156,10 @@ class Predictions(NamedTuple):
                 key, value = f"predicted_{part.quantity}", values[i]
                 atoms.info[key] = float(value[0]) if len(value) == 1 else value.numpy()
                 atoms.info[f"{key}_unit"] = part.unit
+                if self.doubts is not None:
+                    atoms.info[f"{key}_doubt"] = float(self.doubts[part.name][i])
+            if self.outside is not None and self.outside[i]:
+                atoms.info["outside"] = self.outside[i]
             for name, parts in (self.atoms or {}).items():
                 atoms.arrays[f"predicted_{name}"] = parts[i].squeeze(-1).numpy()
             if self.forces is not None:
@@ -186,7 +200,7 @@ def format_of(output: str | Path | None) -> str:
 
 
 def predict(
-    checkpoint: str | os.PathLike[str] | tuple[HyenaNet, ModelInfo],
+    checkpoint: str | os.PathLike[str] | tuple[HyenaNet, ModelInfo] | Predictor | Ensemble,
     molecules: Any,
     *,
     batch_size: int = 64,
@@ -196,8 +210,9 @@ def predict(
 
     Parameters
     ----------
-    checkpoint : str, path, or (model, info)
-        A ``model.pt``, or the output folder that holds it; or what `load_model` returned.
+    checkpoint : str, path, (model, info), Predictor or Ensemble
+        A ``model.pt``, or the output folder that holds it; what `load_model`, `load_predictor` or
+        `load_pretrained` returned; ``"pretrained"`` for the latter.
     molecules : path, ase.Atoms, Data, Batch, or a sequence of them
         The path of a file that `read_structures` reads; positions in Angstrom.
     batch_size : int
@@ -228,7 +243,10 @@ def predict(
     if batch_size < 1:
         raise ValueError(f"batch_size={batch_size}: give one molecule per call or more")
     device = device_of(accelerator)
-    model, info = load(checkpoint)
+    loaded = load(checkpoint)
+    ensemble = loaded if isinstance(loaded, Ensemble) else None
+    members = loaded.pairs if isinstance(loaded, Ensemble) else [loaded]
+    model, info = members[0]
     structures = as_structures(molecules)
     if not structures:
         raise ValueError("there are no molecules: give one file or more")
@@ -252,27 +270,43 @@ def predict(
         ]
 
     if not info.task.has_forces:
-        found = predict_parts(model, info, flat, batch_size=batch_size, device=device)
+        answers = [
+            predict_parts(*member, flat, batch_size=batch_size, device=device) for member in members
+        ]
+        found: Sequence[Tensor] = answers[0]
+        doubts: dict[str, Tensor] = {}
+        if ensemble is not None:
+            found, doubtful = zip(*ensemble.combine(answers), strict=True)
+            doubts = dict(zip((part.name for part in info.task.each), doubtful, strict=True))
         pairs = list(zip(info.task.each, found, strict=True))
         of_graphs = [one for part, one in pairs if not part.per_atom]
         of_atoms = {part.name: by_structure(one) for part, one in pairs if part.per_atom}
+        for part in info.task.each:
+            if part.per_atom and ensemble is not None:
+                of_atoms[f"{part.name}_doubt"] = by_structure(doubts[part.name])
         nothing = torch.zeros(len(structures), 0, dtype=torch.float64, device="cpu")
-        return Predictions(
-            info.task, structures, torch.cat([nothing, *of_graphs], dim=1), None, of_atoms
-        )
+        values = torch.cat([nothing, *of_graphs], dim=1)
+        if ensemble is None:
+            return Predictions(info.task, structures, values, None, of_atoms)
+        outside = [ensemble.outside(structure) for structure in structures]
+        return Predictions(info.task, structures, values, None, of_atoms, doubts, outside)
     values, forces = predict_forces(model, info, flat, batch_size=batch_size, device=device)
     return Predictions(info.task, structures, values, by_structure(forces))
 
 
-def load(checkpoint: Any) -> tuple[HyenaNet, ModelInfo]:
-    """`load_model` of a path, on the CPU whatever the default device; a loaded pair as it is."""
-    if isinstance(checkpoint, tuple):
+def load(checkpoint: Any) -> tuple[HyenaNet, ModelInfo] | Ensemble:
+    """`load_model` of a path, on the CPU whatever the default device; what is loaded as it is."""
+    if isinstance(checkpoint, tuple | Ensemble):
         return checkpoint
+    if isinstance(checkpoint, Predictor):
+        return checkpoint.model, checkpoint.info
     if not isinstance(checkpoint, str | os.PathLike):
         raise TypeError(
-            f"checkpoint is a {type(checkpoint).__name__}; give a path, or the pair (model, info) "
-            "that load_model returns, for the network alone does not know its units"
+            f"checkpoint is a {type(checkpoint).__name__}; give a path, or what load_predictor "
+            "returns, for the network alone does not know its units"
         )
+    if checkpoint == PRETRAINED.name and not Path(checkpoint).exists():
+        return load_pretrained()
     with torch.device("cpu"):
         return load_model(Path(checkpoint))
 

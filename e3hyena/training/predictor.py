@@ -1,7 +1,7 @@
 """A trained network that answers in units."""
 
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import torch
 from torch import Tensor, nn
@@ -10,6 +10,9 @@ from e3hyena.data.targets import Target
 from e3hyena.models import HyenaNet, energy_and_forces
 from e3hyena.training.checkpoint import ModelInfo, load_model
 from e3hyena.training.parts import outputs_of, to_properties
+
+if TYPE_CHECKING:
+    from e3hyena.training.prediction import Predictions
 
 
 class Predictor(nn.Module):
@@ -67,6 +70,12 @@ class Predictor(nn.Module):
         values = to_properties(self.task, self.info.scaling, outputs, z, batch)
         names = [part.name for part in self.task.each]
         return dict(zip(names, values, strict=True)) if self.task.parts else values[0]
+
+    def predict(self, molecules: Any, **options: Any) -> "Predictions":
+        """`e3hyena.training.predict` of files, ASE atoms or graphs of PyG."""
+        from e3hyena.training.prediction import predict
+
+        return predict(self, molecules, **options)
 
     def energy_and_forces(
         self, z: Tensor, pos: Tensor, batch: Tensor | None = None, **arguments: Any

@@ -1,11 +1,11 @@
 """Checkpoints that a killed training continues from."""
 
-import time
 from pathlib import Path
 from typing import Any
 
 from e3hyena._digest import KEY, check_digest
 from e3hyena._extras import require
+from e3hyena.training.callbacks.clock import Clock
 from e3hyena.training.checkpoint import load_model
 from e3hyena.training.molecules import TrainLoader
 from e3hyena.training.torch_files import read_torch, write_torch
@@ -56,22 +56,23 @@ class Checkpoints(pl.Callback):
     It must be the last callback, so that it stores what the others did after the same batch.
     """
 
-    def __init__(self, path: Path, minutes: float, loader: TrainLoader) -> None:
+    def __init__(self, path: Path, minutes: float, loader: TrainLoader, clock: Clock) -> None:
         self.path = path
         self.seconds = 60 * minutes
         self.loader = loader
+        self.clock = clock
         self._last = 0.0
 
     def _save(self, trainer: Any) -> None:
         trainer.save_checkpoint(self.path)
-        self._last = time.perf_counter()
+        self._last = self.clock.seconds
 
     def on_train_start(self, trainer: Any, module: Any) -> None:
-        self._last = time.perf_counter()
+        self._last = self.clock.seconds
 
     def on_train_batch_end(self, trainer: Any, *_: Any) -> None:
         """Save when it is time; after the last batch of an epoch its end does."""
-        due = time.perf_counter() - self._last >= self.seconds
+        due = self.clock.seconds - self._last >= self.seconds
         if due and not trainer.is_last_batch and not trainer.should_stop:
             self._save(trainer)
 

@@ -1,5 +1,6 @@
 """A training run from configuration to final table."""
 
+from contextlib import nullcontext
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -21,6 +22,7 @@ from e3hyena.training.load import load_split, scaling_of
 from e3hyena.training.model_card import render_card
 from e3hyena.training.plan import Plan, resolve
 from e3hyena.training.plots import plot_learning_curve, plot_parity
+from e3hyena.training.processes import node
 from e3hyena.training.report import environment, render_table
 from e3hyena.training.tasks import metric_labels
 
@@ -73,7 +75,8 @@ def train(config: TrainConfig) -> dict[str, Any]:
                 f"to train longer: e3hyena train --config {output / 'config.yaml'} --extend EPOCHS"
             )
             return results
-    with exclusive(output), cpu_threads(config.threads):
+    alone = exclusive(output) if node(config) == 0 else nullcontext()
+    with alone, cpu_threads(config.threads):
         return _run(plan, output)
 
 
@@ -83,7 +86,8 @@ def _run(plan: Plan, output: Path) -> dict[str, Any]:
 
     config, task, device = plan.config, plan.task, plan.device
     parts = {split: load_split(config.data, task, split) for split in ("train", "val", "test")}
-    config.save(output / "config.yaml")
+    if not node(config):
+        config.save(output / "config.yaml")
     for name in plan.trainings:
         (output / name).mkdir(exist_ok=True)
     molecules, test = parts["train"], parts["test"]
@@ -100,6 +104,8 @@ def _run(plan: Plan, output: Path) -> dict[str, Any]:
     for name, training in plan.trainings.items():
         done = fit(training, molecules, parts["val"], scaling, output / name, steps=steps)
         steps = int(done.history[-1]["step"])  # of what is compared with it, too
+        if node(config):
+            continue
         model, info = load_model(done.model)
         errors, panels = evaluate(model, info, test, device=device)
         rows[name] = {
@@ -115,6 +121,8 @@ def _run(plan: Plan, output: Path) -> dict[str, Any]:
             plot_parity(output / "parity.png", panels)
             with atomic_path(output / "model.pt") as temporary:
                 temporary.write_bytes(done.model.read_bytes())
+    if node(config):
+        return {}
     rows["mean_predictor"] = {"test": guess, "ratio": 1.0}
     plot_learning_curve(output / "learning_curve.png", task, histories, guess[metric])
     results = {

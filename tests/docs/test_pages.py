@@ -9,7 +9,7 @@ import pytest
 
 DOCS = Path(__file__).parents[2] / "docs"
 PAGES = "\n".join(page.read_text() for page in sorted((DOCS / "api").glob("*.md")))
-FLOORS = ["nn", "mixers", "ops", "models", "data", "training", "testing", "ase"]
+FLOORS = ["nn", "mixers", "ops", "models", "data", "training", "parallel", "testing", "ase"]
 MODULES = ["e3hyena", *(f"e3hyena.{floor}" for floor in FLOORS)]
 
 

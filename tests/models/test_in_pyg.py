@@ -11,7 +11,7 @@ from torch_geometric.nn import MessagePassing
 from torch_geometric.nn.aggr import MultiAggregation, SoftmaxAggregation, SumAggregation
 from torch_geometric.transforms import BaseTransform, Center, Compose, RandomRotate
 
-from e3hyena import LocalGlobalBlock
+from e3hyena import HyenaNet, LocalGlobalBlock
 from e3hyena.data import QM9Extract
 from e3hyena.ops.radius_graph import radius_graph
 
@@ -172,3 +172,19 @@ def test_autocast(model: Energy, molecules: list[Data]) -> None:
         losses.append(loss.item())
     assert energy.dtype == torch.bfloat16  # of the readout, a plain nn.Linear
     assert losses[-1] < 0.5 * losses[0]
+
+
+def test_a_network_takes_data_batches_points_and_the_number_of_graphs() -> None:
+    net = HyenaNet("1o", irreps_hidden="4x0e + 4x1o", num_layers=1, cutoff=3.0)
+    molecules = QM9Extract("val")[:3]
+    batch = Batch.from_data_list(list(molecules))
+    y = net(batch.z, batch.pos, batch.batch)
+    torch.testing.assert_close(net(batch), y)
+    torch.testing.assert_close(net(molecules[0]), y[:1])
+    more = net(batch.z, batch.pos, batch.batch, batch_size=5)
+    torch.testing.assert_close(more, nn.functional.pad(y, (0, 0, 0, 2)))
+    with pytest.raises(ValueError, match="graph 2, of 2"):
+        net(batch.z, batch.pos, batch.batch, batch_size=2)
+    assert net(None, batch.pos, batch.batch).abs().min() > 0
+    with pytest.raises(ValueError, match="no positions"):
+        net(batch.z)

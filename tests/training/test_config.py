@@ -99,3 +99,22 @@ def test_every_mixer_may_be_chosen(name):
 @pytest.mark.parametrize("name", CATALOGUE)
 def test_every_data_set_may_be_chosen(name):
     assert TrainConfig.from_dict({"data": {"source": name}}).data.source == name
+
+
+@pytest.mark.parametrize("group", ["data", "model", "optim"])
+@pytest.mark.parametrize("value", [None, 0.5, True, [], "x"])
+def test_a_group_of_options_is_a_mapping(group, value):
+    with pytest.raises(ValueError, match=group):
+        TrainConfig.from_dict({group: value})
+
+
+@pytest.mark.parametrize(
+    ("group", "name"),
+    [("optim", "epochs"), ("optim", "lr"), ("model", "num_layers"), ("data", "source")],
+)
+def test_null_is_an_error_where_something_is_needed(group, name):
+    with pytest.raises(ValueError, match=rf"{name}.*"):
+        TrainConfig.from_dict({group: {name: None}})
+    with pytest.raises(ValueError, match="seed = None: must be given, not null"):
+        TrainConfig.from_dict({"seed": None})
+    assert TrainConfig.from_dict({"model": {"mixer": None}}).model.mixer is None

@@ -115,11 +115,18 @@ def test_a_model_altered_through_torch_is_noticed(whole, tmp_path):
         load_model(tmp_path / "model.pt")
 
 
-def test_files_of_format_1_load(tmp_path):
-    """As e3hyena 0.1.0 wrote them, without a digest."""
-    assert "sha256" not in torch.load(V1, weights_only=True)
+@pytest.mark.parametrize("name", ["model_v1.pt", "model_v2.pt", "model_v2.safetensors"])
+def test_files_of_every_format_load(tmp_path, name):
+    """One of each is kept as it was written; format 1 had no digest."""
+    path = V1.with_name(name)
+    if path.suffix == ".pt":
+        content = torch.load(path, weights_only=True)
+        assert content["format_version"] == int(path.stem[-1])
+        assert ("sha256" in content) == (content["format_version"] > 1)
+    else:
+        pytest.importorskip("safetensors")
     (tmp_path / "water.xyz").write_text(WATER)
-    found = predict(V1, [tmp_path / "water.xyz"]).values
+    found = predict(path, [tmp_path / "water.xyz"]).values
     assert found[0].tolist() == pytest.approx([-8.1e-03, -1.6e-03, 2.49e-02], abs=1e-4)
 
 
@@ -263,10 +270,15 @@ def test_altered_json_is_noticed(tmp_path):
 def test_altered_text_is_noticed(tmp_path):
     path = tmp_path / "a.yaml"
     write_text(path, "seed: 1\n", sealed=True)
-    assert read_text(path).startswith("seed: 1\n# sha256 ")
-    path.write_text(path.read_text().replace("1\n", "2\n", 1))
-    with pytest.raises(ValueError, match="delete its last line"):
-        read_text(path)
+    seal, text, again = whole = read_text(path).splitlines(keepends=True)
+    assert seal.startswith("# sha256 ") and (text, again) == ("seed: 1\n", seal)
+    for lines in (whole[1:], whole[:-1]):  # early files have the last one only
+        path.write_text("".join(lines))
+        assert read_text(path) == "".join(lines)
+    for lines in ([seal, "seed: 2\n", seal], [seal], [seal, "seed: 2\n"], ["seed: 2\n", seal]):
+        path.write_text("".join(lines))
+        with pytest.raises(ValueError, match="delete the lines '# sha256' at its beginning"):
+            read_text(path)
     path.write_text("seed: 2\n")
     assert read_text(path) == "seed: 2\n"
 

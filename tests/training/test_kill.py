@@ -28,7 +28,7 @@ Clock.on_train_batch_start = lambda *_: time.sleep(0.1)
 train(TrainConfig.load(sys.argv[1]))
 """
 LINE = "e3hyena: interrupted; the same command continues\n"
-KILLS = 24
+KILLS = int(os.environ.get("KILLS", 24))
 
 
 def start(config: Path, **options) -> subprocess.Popen:

@@ -22,7 +22,6 @@ from e3hyena.training.load import load_split
 from e3hyena.training.parts import (
     fit_part,
     labels_of,
-    mean_present,
     outputs_of,
     to_labels,
     to_properties,
@@ -67,8 +66,6 @@ def test_missing_labels_do_not_count():
         label[[0, 2]], z[[0, 3]], torch.tensor([0, 1]), per_atom=False, summed=False
     )
     assert all(torch.equal(a, b) for a, b in zip(found, known, strict=True))
-    values, there = torch.tensor([1.0, float("nan"), 3.0]), torch.tensor([True, False, True])
-    assert mean_present(values, there) == 2.0 and mean_present(values, ~there & False) == 0.0
 
 
 def test_the_gradient_of_a_missing_label_is_nothing(tmp_path):
@@ -144,3 +141,11 @@ def test_charges_beat_the_mean_of_their_element(tiny):
     assert rows["model"]["test"]["mae"] < 0.8 * rows["mean_predictor"]["test"]["mae"]
     molecules = load_split(config.data, resolve(config).task, "test")
     assert molecules.label.shape == (6, 0) and len(molecules.atom_label) == len(molecules.z)
+
+
+def test_dipoles_beside_other_quantities_have_charges():
+    from e3hyena.training.plan import resolve
+
+    both = resolve(TrainConfig(task="dipole, gap"))
+    assert both.model["pool"] is None and both.build_model().readout.num_moments == 1
+    assert "moments" not in resolve(TrainConfig(task="dipole")).model

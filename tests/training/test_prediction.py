@@ -136,7 +136,7 @@ def test_molecules_of_memory_as_those_of_files(finished, files):
 def test_a_loaded_model_is_a_model(finished, files):
     pair = load_model(finished)
     assert torch.equal(predict(pair, files).values, predict(finished, files).values)
-    with pytest.raises(TypeError, match="HyenaNet; give a path, or the pair"):
+    with pytest.raises(TypeError, match="HyenaNet; give a path, or what load_predictor"):
         predict(pair[0], files)
 
 

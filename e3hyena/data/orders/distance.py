@@ -22,8 +22,7 @@ def centroid_distances(distance: Array) -> Array:
 class DistanceOrder(CanonicalOrder):
     """By distance to the centroid of all atoms, each with the same weight (`distance_order`).
 
-    The same centroid as in `HyenaNet`; hydrogens count like other atoms. Ties and parameters as in
-    `CanonicalOrder`.
+    Hydrogens count like other atoms. Ties and parameters as in `CanonicalOrder`.
 
     Examples
     --------

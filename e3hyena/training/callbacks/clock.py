@@ -9,7 +9,10 @@ pl: Any = require("lightning.pytorch", "train")
 
 
 class Clock(pl.Callback):
-    """Counts the seconds of a training through all its interruptions, and ends it at its limit."""
+    """Counts the seconds of a training through all its interruptions, and ends it at its limit.
+
+    All processes have the time of the first.
+    """
 
     def __init__(
         self, total_steps: int, max_seconds: float | None = None, first_steps: int | None = None
@@ -31,9 +34,9 @@ class Clock(pl.Callback):
             return self.progress(step * self.total_steps / self.first_steps)
         return min(1.0, (step - self.first_steps) / (self.total_steps - self.first_steps))
 
-    def _tick(self) -> None:
+    def _tick(self, trainer: Any) -> None:
         now = time.perf_counter()
-        self.seconds += now - self._last
+        self.seconds = trainer.strategy.broadcast(self.seconds + now - self._last)
         self._last = now
 
     def on_train_start(self, trainer: Any, module: Any) -> None:
@@ -41,13 +44,13 @@ class Clock(pl.Callback):
 
     def on_train_batch_end(self, trainer: Any, *_: Any) -> None:
         """Count, and stop at the limit of time, or of steps within an epoch."""
-        self._tick()
+        self._tick(trainer)
         late = self.max_seconds is not None and self.seconds >= self.max_seconds
         if late or (trainer.global_step >= self.total_steps and not trainer.is_last_batch):
             trainer.should_stop = True
 
     def on_validation_end(self, trainer: Any, module: Any) -> None:
-        self._tick()
+        self._tick(trainer)
 
     def state_dict(self) -> dict[str, float]:
         return {"seconds": self.seconds}

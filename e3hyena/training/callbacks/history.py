@@ -36,8 +36,8 @@ class History(pl.Callback):
     def on_train_batch_end(self, trainer: Any, module: Any, outputs: Any, *_: Any) -> None:
         """Add a step to the means of the epoch."""
         self._steps += 1
-        for name in ("loss", "metric"):
-            self._sums[name] = self._sums.get(name, 0.0) + outputs[name].detach()
+        for name, key in (("loss", "mean"), ("metric", "metric")):
+            self._sums[name] = self._sums.get(name, 0.0) + outputs[key].detach()
 
     def on_train_epoch_end(self, trainer: Any, module: Any) -> None:
         """Add a row and write the file."""
@@ -53,6 +53,8 @@ class History(pl.Callback):
             }
         )
         self._sums, self._steps = {}, 0
+        if not trainer.is_global_zero:
+            return
         text = io.StringIO()
         writer = csv.DictWriter(text, self.rows[0], lineterminator="\n")
         writer.writeheader()

@@ -17,7 +17,7 @@ class Killed(BaseException):
 def test_event_files_hold_the_learning_curve_once_also_after_an_interruption(tiny, monkeypatch):
     from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
 
-    config, save, count = tiny(tensorboard=True), Checkpoints._save, 0
+    config, save, count = tiny(logger="tensorboard"), Checkpoints._save, 0
 
     def interrupted(self, trainer):
         nonlocal count
@@ -38,3 +38,33 @@ def test_event_files_hold_the_learning_curve_once_also_after_an_interruption(tin
     for name in ("val_norm_mae", "train_loss", "lr"):
         found = [(event.step, event.value) for event in events.Scalars(name)]
         assert found == [(row["step"], pytest.approx(row[name], rel=1e-6)) for row in rows]
+
+
+def test_wandb_gets_every_row_and_is_finished(tiny, monkeypatch):
+    import lightning.pytorch.loggers as loggers
+
+    from e3hyena.training.callbacks import logger
+
+    class Fake:
+        rows, finished = [], 0
+
+        def __init__(self, save_dir, project, name):
+            self.experiment = self
+
+        def log_metrics(self, values, step):
+            self.rows.append((step, values["train_loss"]))
+
+        def save(self):
+            pass
+
+        def finalize(self, status):
+            assert status == "success"
+
+        def finish(self):
+            Fake.finished += 1
+
+    monkeypatch.setattr(loggers, "WandbLogger", Fake)
+    _, kind, arguments = logger.LOGGERS["wandb"]
+    monkeypatch.setitem(logger.LOGGERS, "wandb", ("json", kind, arguments))
+    train(tiny(logger="wandb"))
+    assert [step for step, _ in Fake.rows] == [3, 6, 9] and Fake.finished == 1
