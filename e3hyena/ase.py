@@ -2,7 +2,7 @@
 
 import copy
 import os
-from typing import Any
+from typing import Any, NamedTuple
 
 import torch
 from torch import Tensor
@@ -12,6 +12,7 @@ from e3hyena.data.centring import centred
 from e3hyena.data.structures import as_structures
 from e3hyena.data.units import energy_factor
 from e3hyena.models import energy_and_forces, energy_forces_stress
+from e3hyena.ops.neighbours import neighbours
 from e3hyena.training.checkpoint import ModelInfo
 from e3hyena.training.device import device_of
 from e3hyena.training.ensemble import Ensemble
@@ -50,6 +51,10 @@ class HyenaCalculator(calculator.Calculator):
     dtype : torch.dtype
         float64 (default) keeps the energy of long trajectories free of rounding; float32 is faster
         for large molecules.
+    skin : float
+        By how much farther than the cutoff neighbours are listed (Angstrom): the list is used again
+        until an atom has moved by half of it, or cell or elements change. The result is the same.
+        Zero lists them in every step; 0.5 pays in dynamics of large structures.
     **options
         As in `ase.calculators.calculator.Calculator`.
 
@@ -80,9 +85,11 @@ class HyenaCalculator(calculator.Calculator):
         | Ensemble,
         accelerator: str = "cpu",
         dtype: torch.dtype = torch.float64,
+        skin: float = 0.0,
         **options: Any,
     ) -> None:
         super().__init__(**options)
+        self.skin, self._listed = skin, _Listed()
         self.device, self.dtype = device_of(accelerator), dtype
         self.models: dict[str, _Model] = {}
         self.ensemble: Ensemble | None = None
@@ -141,6 +148,12 @@ class HyenaCalculator(calculator.Calculator):
                 self.atoms.cell.array, dtype=self.dtype, device=self.device
             )
             lattice["pbc"] = torch.tensor(self.atoms.pbc, device=self.device)
+        cutoffs = [getattr(model, "cutoff", None) or 0.0 for model, _ in self.models.values()]
+        if self.skin > 0 and max(cutoffs) > 0:
+            self._listed = self._listed.updated(self.atoms, max(cutoffs), self.skin, pos, lattice)
+            lattice["edge_index"] = self._listed.edge_index
+            if "cell" in lattice:
+                lattice["shifts"] = self._listed.shifts
         if "energy" in self.models:
             model, info = self.models["energy"]
             if self.atoms.pbc.any() and self.atoms.cell.rank == 3:
@@ -173,6 +186,30 @@ class HyenaCalculator(calculator.Calculator):
                 dipole, _ = _in_units(model(z, pos, **lattice), z, info)
             debye = require("ase.units", "chem").Debye if info else 1.0
             self.results["dipole"] = dipole[0].numpy() * debye
+
+
+class _Listed(NamedTuple):
+    """Neighbours within cutoff and skin, and of which atoms they are."""
+
+    atoms: Any = None
+    edge_index: Tensor | None = None
+    shifts: Tensor | None = None
+
+    def updated(
+        self, atoms: Any, cutoff: float, skin: float, pos: Tensor, lattice: dict[str, Tensor]
+    ) -> "_Listed":
+        """The same list where it still holds all neighbours, or a new one."""
+        old = self.atoms
+        if (
+            old is not None
+            and len(old) == len(atoms)
+            and (old.numbers == atoms.numbers).all()
+            and (old.cell.array == atoms.cell.array).all()
+            and (old.pbc == atoms.pbc).all()
+            and ((old.positions - atoms.positions) ** 2).sum(axis=1).max(initial=0) < skin**2 / 4
+        ):
+            return self
+        return _Listed(atoms.copy(), *neighbours(pos, cutoff + skin, **lattice))
 
 
 def _load(checkpoint: Any) -> _Model | Ensemble:

@@ -22,7 +22,7 @@ BELOW: dict[str, set[str]] = {
     "data": {"_digest", "_extras", "registry"},
     "testing": {"irreps"},
     "training": {"_digest", "_extras", "irreps", "ops", "mixers", "models", "data", "registry"},
-    "ase": {"_extras", "data", "models", "training"},
+    "ase": {"_extras", "data", "models", "ops", "training"},
 }
 FILES = [
     (floor, path)

@@ -11,11 +11,13 @@ from ase.calculators.calculator import PropertyNotImplementedError
 from ase.calculators.fd import calculate_numerical_stress
 from ase.calculators.test import gradient_test
 from ase.filters import FrechetCellFilter
+from ase.md.nptberendsen import NPTBerendsen
 from ase.md.verlet import VelocityVerlet
 from ase.optimize import BFGS
 
 from e3hyena import HyenaNet
 from e3hyena.ase import HyenaCalculator
+from e3hyena.ops.neighbours import neighbours
 from e3hyena.training import ModelInfo, load_model, save_model
 from e3hyena.training.scaling import Scaling
 from e3hyena.training.tasks import get_task
@@ -250,3 +252,45 @@ def test_a_slab_and_a_model_of_molecules(dipoles):
     water.calc = HyenaCalculator((model, info))
     with pytest.raises(ValueError, match="was trained on the molecules of QM9Extract; set pbc"):
         water.get_dipole_moment()
+
+
+@pytest.mark.parametrize("where", ["molecule", "cell"])
+def test_a_skin_saves_lists_of_neighbours_and_changes_nothing(where, salt, monkeypatch):
+    atoms = salt if where == "cell" else molecule("CH3CH2OH")
+    net = HyenaNet("0e", irreps_hidden="4x0e + 4x1o", num_layers=1, cutoff=3.0)
+    listed = []
+
+    def counted(*arguments, **options):
+        listed.append(arguments[1])
+        return neighbours(*arguments, **options)
+
+    monkeypatch.setattr("e3hyena.ase.neighbours", counted)
+    atoms.calc, every = HyenaCalculator(net, skin=0.6), HyenaCalculator(net)
+
+    def same():
+        expected = every.get_property("forces", atoms)
+        np.testing.assert_allclose(atoms.get_forces(), expected, rtol=0, atol=1e-10)
+        if where == "cell":
+            expected = every.get_property("stress", atoms)
+            np.testing.assert_allclose(atoms.get_stress(), expected, rtol=0, atol=1e-10)
+
+    for seed in range(4):
+        same()
+        atoms.rattle(0.02, seed=seed)
+    assert listed == [3.6]
+    atoms.positions[1] += 0.4
+    same()
+    atoms.set_cell(1.01 * atoms.cell.array, scale_atoms=True)
+    same()
+    atoms.numbers[0] = 9
+    same()
+    assert len(listed) == (4 if where == "cell" else 3)  # a molecule has no cell to change
+
+
+def test_dynamics_at_constant_pressure(salt):
+    salt.calc.skin = 0.5
+    salt.set_momenta(np.random.default_rng(0).normal(size=(len(salt), 3)))
+    before = salt.get_volume()
+    options = {"temperature_K": 100, "pressure_au": 0.0, "compressibility_au": 0.05}
+    NPTBerendsen(salt, units.fs, **options).run(3)
+    assert salt.get_volume() != before and np.isfinite(salt.get_stress()).all()

@@ -6,6 +6,8 @@ from torch import Tensor
 
 from e3hyena.mixers.heads import HeadsMixer, Weights
 from e3hyena.mixers.windowed import Falloff
+from e3hyena.ops.segments import Segments
+from e3hyena.ops.tiles import WIDTH, TiledSegments
 from e3hyena.ops.window import Window
 
 
@@ -24,6 +26,17 @@ class LinearAttention(HeadsMixer):
 
     cost: ClassVar[str] = "O(N)"
     purpose: ClassVar[str] = "baseline"
+
+    def forward(self, q: Tensor, k: Tensor, v: Tensor, segments: Segments) -> Tensor:
+        """Attend within every graph; in tiles while torch exports."""
+        if self.falloff is not None or not isinstance(segments, TiledSegments) or not q.shape[1]:
+            return super().forward(q, k, v, segments)
+        shape = self.heads, q.shape[0] // self.heads * q.shape[1], -1, WIDTH
+        q, k, v = (segments.gather(x).reshape(shape).transpose(1, 2) for x in (q, k, v))
+        sizes = segments.sizes.to(q.dtype)[:, None, None]
+        moments = segments.sum(v @ k.transpose(2, 3), dim=1) / (sizes * q.shape[2] ** 0.5)
+        out = (segments.spread(moments, dim=1) @ q).transpose(1, 2)
+        return segments.scatter(out.reshape(self.hidden.num_channels, self.hidden.dim, -1, WIDTH))
 
     def attend(self, sizes: Tensor, mask: Tensor | None, q: Tensor, k: Tensor, v: Tensor) -> Tensor:
         """Read the matrix of moments."""

@@ -206,8 +206,8 @@ class HyenaNet(nn.Module):
         if isinstance(z, Data):
             z, pos, batch, batch_size, cell, pbc = of_data(z, batch_size, cell, pbc)
         z, pos = check_atoms(z, pos, look=not isinstance(batch, Segments))
-        self._check_features(len(z), features)
-        segments = Segments.build(len(z), batch, ptr, pos.device, batch_size)
+        self._check_features(z.shape[0], features)
+        segments = Segments.build(z.shape[0], batch, ptr, pos.device, batch_size)
         with full_precision(pos):
             working = to_working(pos, self)
             cells = Cells.build(cell, pbc, segments, working)

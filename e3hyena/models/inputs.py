@@ -12,6 +12,7 @@ from torch_geometric.data import Data
 from e3hyena.mixers import MIXERS
 from e3hyena.nn.embedding import MAX_ATOMIC_NUMBER
 from e3hyena.ops.cells import Cells
+from e3hyena.ops.exporting import exporting
 
 if TYPE_CHECKING:
     from e3hyena.models.hyena_net import HyenaNet
@@ -44,7 +45,7 @@ def check_atoms(
         )
     if z.is_floating_point():
         raise TypeError(f"atomic numbers are {z.dtype}; convert them to torch.long")
-    if not look or pos.is_meta or z.is_meta or torch.compiler.is_compiling():
+    if not look or pos.is_meta or z.is_meta or torch.compiler.is_compiling() or exporting():
         return z, pos
     if not torch.isfinite(pos).all():
         rows = (~torch.isfinite(pos)).any(dim=1).nonzero().squeeze(1).tolist()

@@ -34,7 +34,7 @@ class ElementEmbedding(nn.Module):
     def forward(self, z: Tensor) -> Tensor:
         """Atomic numbers ``(T,)`` -> ``(T, irreps.dim)``."""
         scalars = self.element(z)
-        one = scalars.new_ones(len(scalars), 1)
+        one = scalars.new_ones(scalars.shape[0], 1)
         return weighted_harmonics(scalars, [one], self.entries)
 
 

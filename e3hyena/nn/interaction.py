@@ -190,7 +190,7 @@ class Interaction(nn.Module):
             source, target = edge_index[:, some]
             messages = self._messages(features, source, harmonics[some], basis[some])
             sums = _sum_at(messages, target, x, sums)
-        rows = [x.new_zeros(len(x), 0), *(total.transpose(2, 3).flatten(1) for total in sums)]
+        rows = [x.new_zeros(x.shape[0], 0), *(total.transpose(2, 3).flatten(1) for total in sums)]
         return self.down(torch.cat(rows, dim=1) * self.avg_num_neighbors**-0.5)
 
     def _messages(
@@ -205,7 +205,7 @@ class Interaction(nn.Module):
 
     def _check(self, x: Tensor, pos: Tensor, edge_index: Tensor, offset: Tensor | None) -> None:
         check_features(x, self._layout)
-        if x.dim() != 2 or pos.shape != (len(x), 3):
+        if x.dim() != 2 or pos.shape != (x.shape[0], 3):
             raise ValueError(
                 f"x has shape {tuple(x.shape)} and pos {tuple(pos.shape)}; wanted "
                 f"(num_atoms, {self._layout.dim}) and (num_atoms, 3)"
@@ -280,13 +280,13 @@ def _sum_at(
     if sums:  # of the chunks before
         return [s.index_add_(0, target, each) for s, each in zip(sums, messages, strict=True)]
     if not launches.few_launches(x.device):
-        return [x.new_zeros(len(x), *m.shape[1:]).index_add(0, target, m) for m in messages]
-    shapes, rows = [], [x.new_zeros(len(target), 0)]
+        return [x.new_zeros(x.shape[0], *m.shape[1:]).index_add(0, target, m) for m in messages]
+    shapes, rows = [], [x.new_zeros(target.shape[0], 0)]
     for each in messages:
         shapes.append(each.shape[1:])
         rows.append(each.flatten(1))
     joint = torch.cat(rows, dim=1)
-    total = joint.new_zeros(len(x), joint.shape[1]).index_add(0, target, joint)
+    total = joint.new_zeros(x.shape[0], joint.shape[1]).index_add(0, target, joint)
     parts = total.split([shape.numel() for shape in shapes], dim=1)
     return [part.unflatten(1, shape) for part, shape in zip(parts, shapes, strict=True)]
 

@@ -261,7 +261,7 @@ def segments_of(x: Tensor, batch: Tensor | Segments | None, ptr: Tensor | None) 
     """Graphs of the tokens, given by ``batch`` or ``ptr`` or else by leading dimensions."""
     lead = x.shape[:-2]
     if not lead:
-        return Segments.build(len(x), batch, ptr, x.device)
+        return Segments.build(x.shape[0], batch, ptr, x.device)
     if batch is not None or ptr is not None:
         raise ValueError(
             f"x has shape {tuple(x.shape)}: give either leading dimensions or batch/ptr; "

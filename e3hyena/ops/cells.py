@@ -7,6 +7,7 @@ from typing import NamedTuple
 import torch
 from torch import Tensor
 
+from e3hyena.ops.exporting import exporting
 from e3hyena.ops.segments import Segments
 
 _FLAT = 1e-6  # of the longest lattice vector: a cell thinner than that has no volume
@@ -33,6 +34,8 @@ class Cells(NamedTuple):
         vectors = _per_graph(cell, (3, 3), number, "cell").to(like)
         flags = cell.new_ones(3) if pbc is None else pbc
         flags = _per_graph(flags, (3,), number, "pbc").to(like.device).bool()
+        if exporting():
+            return cls(vectors, flags)
         if not flags.any():
             return None
         found = torch.where(flags[:, :, None], vectors.detach(), 0).double()
@@ -52,7 +55,7 @@ class Cells(NamedTuple):
     def offsets(self, shifts: Tensor, graph: Tensor) -> Tensor:
         """How far images are from their atoms, ``(num_edges, 3)``: ``shifts @ cell``."""
         shifts = shifts.to(self.vectors)
-        if len(self.vectors) == 1:
+        if not exporting() and len(self.vectors) == 1:
             return shifts @ self.vectors[0]
         return (shifts[:, None] @ self.vectors.index_select(0, graph))[:, 0]
 
@@ -60,7 +63,7 @@ class Cells(NamedTuple):
 def _per_graph(value: Tensor, shape: tuple[int, ...], number: int, name: str) -> Tensor:
     if value.shape == shape:
         return value.expand(number, *shape)
-    if value.shape != (number, *shape):
+    if not exporting() and value.shape != (number, *shape):
         raise ValueError(
             f"{name} has shape {tuple(value.shape)}; wanted {(number, *shape)} for {number} "
             f"graphs, or {shape} for all"

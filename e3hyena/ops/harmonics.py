@@ -47,10 +47,10 @@ def weighted_harmonics(
     >>> weighted_harmonics(torch.ones(5, 2), harmonics, [(2, 1, True), (4, 0, False)]).shape
     torch.Size([5, 10])
     """
-    columns, used = [weights.new_zeros(len(weights), 0)], 0
+    columns, used = [weights.new_zeros(weights.shape[0], 0)], 0
     for mul, degree, takes_part in entries:
         if not takes_part:
-            columns.append(weights.new_zeros(len(weights), mul * (2 * degree + 1)))
+            columns.append(weights.new_zeros(weights.shape[0], mul * (2 * degree + 1)))
             continue
         w = weights[:, used : used + mul]
         columns.append((w[:, :, None] * harmonics[degree][:, None]).flatten(1))

@@ -8,6 +8,7 @@ from torch import Tensor
 
 from e3hyena._extras import require
 from e3hyena.ops.cells import Cells
+from e3hyena.ops.exporting import exporting
 from e3hyena.ops.radius_graph import check_points, radius_graph
 from e3hyena.ops.segments import Segments
 
@@ -69,6 +70,11 @@ def neighbours(
     >>> edge_index.tolist(), shifts[:, 0].tolist()
     ([[1, 1, 0, 0], [0, 0, 1, 1]], [-1, 0, 0, 1])
     """
+    if exporting():
+        raise ValueError(
+            "while torch exports, neighbours cannot be listed, for nobody knows their number: "
+            "pass edge_index (and shifts, in a cell); the program takes the caller's at run time"
+        )
     cutoff = check_points(pos, cutoff)
     segments = Segments.build(len(pos), batch, ptr, pos.device)
     cells = Cells.build(cell, pbc, segments, pos)

@@ -14,6 +14,8 @@ from typing import Any, TypeAlias
 import torch
 from torch import Tensor
 
+from e3hyena.ops.backends import chosen
+from e3hyena.ops.exporting import exporting
 from e3hyena.ops.precision import full_precision
 
 Gradient: TypeAlias = Callable[..., Sequence[Tensor | None]]
@@ -64,6 +66,8 @@ def _differentiable(
     functional = type(f"{function.__name__}_function", (torch.autograd.Function,), methods)
 
     def call(*operands: Any) -> Any:
+        if exporting() and chosen() == "eager":  # plain torch in the program
+            return function(*operands)
         if not torch.compiler.is_compiling() and torch._C._are_functorch_transforms_active():
             return functional.apply(*operands)  # type: ignore[attr-defined]
         return operator(*operands)

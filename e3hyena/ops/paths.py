@@ -7,11 +7,12 @@ from e3nn import o3
 from torch import Tensor
 
 from e3hyena.irreps import IrrepsLike, expand_irreps, parse_irreps
+from e3hyena.ops.exporting import outside
 
 
 @functools.cache
 def _wigner_3j(l1: int, l2: int, l3: int) -> Tensor:
-    with torch.device("cpu"), torch.inference_mode(False):
+    with outside(), torch.device("cpu"):
         return o3.wigner_3j(l1, l2, l3, dtype=torch.float64)
 
 
@@ -125,7 +126,7 @@ def _nonzeros(key: str) -> list[tuple[int, int, int, int, float]]:
 @functools.lru_cache(maxsize=256)
 def _coefficients(key: str, dtype: torch.dtype, device: str) -> Tensor:
     paths = paths_from_key(key)
-    with torch.inference_mode(False):
+    with outside():
         dense = torch.zeros(paths.num_paths, *paths.dims, dtype=torch.float64, device="cpu")
         for p, a, b, c, value in _nonzeros(key):
             dense[p, a, b, c] = value

@@ -18,6 +18,7 @@ from torch import Tensor
 from torch_geometric.utils import scatter
 
 from e3hyena.ops.backends import launches
+from e3hyena.ops.exporting import exporting
 
 if TYPE_CHECKING:
     from e3hyena.ops.window import Window
@@ -117,6 +118,14 @@ class Segments:
 
         The last of ``num_graphs`` may be empty.
         """
+        if (
+            exporting()
+            and not isinstance(batch, Segments)
+            and (batch is not None or ptr is not None or isinstance(num_tokens, torch.SymInt))
+        ):
+            from e3hyena.ops.tiles import TiledSegments  # a kind of Segments itself
+
+            return TiledSegments(num_tokens, batch, ptr, device)
         if torch.compiler.is_compiling() and ptr is not None:
             return cls.described(ptr, batch if isinstance(batch, Tensor) else None, num_tokens)
         if isinstance(batch, Segments):

@@ -21,6 +21,7 @@ import torch
 from torch import Tensor
 
 from e3hyena.ops.backends import BACKENDS, Backend, select
+from e3hyena.ops.exporting import exporting
 from e3hyena.ops.opaque import opaque
 from e3hyena.ops.precision import full_precision
 from e3hyena.ops.segments import Segments
@@ -42,6 +43,8 @@ def set_conv(
     row: real parts of M modes, imaginary ones of those but the first, a gain per tensor power.
     """
     operands = a, b, weight, q, k, z, frequencies, taps, powers
+    if exporting():
+        return formula(*operands, segments, degree)
     traced = torch.compiler.is_compiling()  # an opaque operator needs no lengths
     small = traced or max(segments.lengths, default=0) <= LARGEST
     if traced or (small and select(q).fuses_set_conv(q, frequencies, degree)):

@@ -11,6 +11,7 @@ from e3hyena.ops.backends import launches
 from e3hyena.ops.features import by_head, features
 from e3hyena.ops.moments import makes_no_features, moments, read
 from e3hyena.ops.segments import Segments
+from e3hyena.ops.tiles import TiledSegments
 
 BLOCK = 8192  # tokens whose features are in memory at once; eight times as many on a GPU
 
@@ -20,7 +21,10 @@ def formula(
     taps: Tensor, powers: Tensor, segments: Segments, degree: int,
 ) -> Tensor:  # fmt: skip
     """See :func:`e3hyena.ops.set_conv.set_conv`."""
-    kernel, layout = Kernel(frequencies, taps, powers, degree), segments.similar
+    kernel = Kernel(frequencies, taps, powers, degree)
+    if isinstance(segments, TiledSegments):
+        return kernel.tiled(segments, *(segments.gather(x) for x in (a, b, weight, q, k, z)))
+    layout = segments.similar
     groups = layout.together(a, b, weight, q, k, z)
     return layout.scatter([kernel.convolve(*group) for group in groups], z)
 
@@ -61,6 +65,15 @@ class Kernel:
         if size > block:
             return torch.cat([self._large(block, *part) for part in parts], dim=2)
         return torch.cat([_recomputed(small, *part) for part in parts], dim=2)
+
+    def tiled(
+        self, tiles: TiledSegments, a: Tensor, b: Tensor, weight: Tensor, q: Tensor, k: Tensor,
+        z: Tensor,
+    ) -> Tensor:  # fmt: skip
+        """Graphs of any sizes; operands are tiles."""
+        sums, total = (tiles.sum(x, dim=1) for x in self._sums(b, weight, k, z))
+        means = self.means(sums, torch.where(total > 0, total, 1))  # of nothing: an empty graph
+        return tiles.scatter(self._read(tiles.spread(means, dim=1), a, q))
 
     def _num_features(self, x: Tensor) -> int:
         d = x.shape[1]

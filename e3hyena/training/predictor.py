@@ -8,6 +8,7 @@ from torch import Tensor, nn
 
 from e3hyena.data.targets import Target
 from e3hyena.models import HyenaNet, energy_and_forces
+from e3hyena.ops.exporting import exporting
 from e3hyena.training.checkpoint import ModelInfo, load_model
 from e3hyena.training.parts import outputs_of, to_properties
 
@@ -64,8 +65,10 @@ class Predictor(nn.Module):
         """
         self._check(z)
         batch = torch.zeros_like(z) if batch is None else batch
-        num_graphs = int(batch.max()) + 1 if len(batch) else 0
         output = self.model(z, pos, batch, **arguments)
+        num_graphs = output.shape[0]
+        if self.model.pool is None:
+            num_graphs = int(batch.max()) + 1 if len(batch) else 0
         outputs = outputs_of(self.task, output, batch, num_graphs, self.model.pool)
         values = to_properties(self.task, self.info.scaling, outputs, z, batch)
         names = [part.name for part in self.task.each]
@@ -88,6 +91,8 @@ class Predictor(nn.Module):
         return scaling.to_property(energy, z, batch), scaling.scale * force.double()
 
     def _check(self, z: Tensor) -> None:
+        if exporting():
+            return
         unknown = sorted(set(z.unique().tolist()) - set(self.info.elements))
         if unknown:
             raise ValueError(

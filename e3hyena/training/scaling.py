@@ -52,7 +52,7 @@ class Scaling(NamedTuple):
 
     def to_property(self, output: Tensor, z: Tensor, batch: Tensor) -> Tensor:
         """Network output (num_graphs, dim) to property in its unit, float64."""
-        return self.scale * output.double() + self.offset(z, batch, len(output))
+        return self.scale * output.double() + self.offset(z, batch, output.shape[0])
 
     def to_output(self, value: Tensor, z: Tensor, batch: Tensor) -> Tensor:
         """The inverse of `to_property`, float32."""

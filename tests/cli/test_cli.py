@@ -133,7 +133,9 @@ def test_export_to_safetensors_and_back(finished, tmp_path, methane, capsys):  #
 
 
 def test_export_wants_a_known_format(finished, fails):  # noqa: F811
-    assert "must end in .safetensors or .pt" in fails("export", finished, "--output", "model.onnx")
+    assert "must end in .safetensors, .pt or .pt2" in fails(
+        "export", finished, "--output", "model.onnx"
+    )
 
 
 def test_data_list_names_sources_sizes_and_licences(capsys):

@@ -51,11 +51,16 @@ def use_backend(name: str) -> Iterator[None]:
         _chosen.set(before)
 
 
+def chosen() -> str:
+    """The name that was asked for; ``auto`` if none was."""
+    return _chosen.get() or _check(os.environ.get("E3HYENA_BACKEND", "auto"))
+
+
 def select(x: Tensor) -> Backend:
     """The back-end for an operand, on whatever device it is."""
     if x.device.type == "cpu":
         keep_freed_pages()
-    name = _chosen.get() or _check(os.environ.get("E3HYENA_BACKEND", "auto"))
+    name = chosen()
     if name != "auto":
         return BACKENDS[name]
     if x.numel() >= _SMALL:
