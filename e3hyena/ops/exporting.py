@@ -9,6 +9,7 @@ from contextvars import ContextVar
 import torch
 from torch.utils._python_dispatch import _disable_current_modes
 
+_torch_exports = getattr(torch.compiler, "is_exporting", bool)  # since torch 2.7
 _followed: ContextVar[bool] = ContextVar("e3hyena_exporting", default=False)
 
 
@@ -19,7 +20,9 @@ def exporting() -> bool:
     back-end ``eager`` computes, where it was chosen, is plain torch in the exported program;
     otherwise the program holds this package's opaque operators and needs the package to run.
     """
-    return _followed.get() or torch.compiler.is_exporting()
+    if torch.compiler.is_dynamo_compiling():  # which reads no context variables
+        return _torch_exports()
+    return _followed.get() or _torch_exports()
 
 
 @contextmanager

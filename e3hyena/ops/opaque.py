@@ -66,14 +66,20 @@ def _differentiable(
     functional = type(f"{function.__name__}_function", (torch.autograd.Function,), methods)
 
     def call(*operands: Any) -> Any:
-        if exporting() and chosen() == "eager":  # plain torch in the program
-            return function(*operands)
+        if exporting() and chosen() == "eager" and not _symbolic(operands):
+            return function(*operands)  # plain torch in the program
         if not torch.compiler.is_compiling() and torch._C._are_functorch_transforms_active():
             return functional.apply(*operands)  # type: ignore[attr-defined]
         return operator(*operands)
 
     call.operator = operator  # type: ignore[attr-defined]
     return functools.update_wrapper(call, function)
+
+
+def _symbolic(operands: Sequence[Any]) -> bool:
+    """Whether lengths of graphs are symbols: no transform can be planned for them."""
+    lists = (operand for operand in operands if isinstance(operand, tuple | list))
+    return any(isinstance(number, torch.SymInt) for numbers in lists for number in numbers)
 
 
 def paired(

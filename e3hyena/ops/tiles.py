@@ -5,7 +5,8 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
-from e3hyena.ops.segments import Segments, _Drop, _Spread
+from e3hyena.ops.places import Drop, Spread
+from e3hyena.ops.segments import Segments
 
 WIDTH = 32  # tokens of a tile
 
@@ -17,9 +18,9 @@ class TiledSegments(Segments):
               \lfloor (t - s_g)/32 \rfloor
 
     with :math:`s_g` the first token of the graph: no two graphs share a tile, and
-    :math:`\lfloor T/32 \rfloor + B` tiles are enough for T tokens of B graphs, whatever the sizes.
-    So every shape follows from those of the inputs. Sums over graphs are sums over tiles, then over
-    the tiles of a graph.
+    :math:`\lfloor T/32 \rfloor + B + 1` tiles are enough for T tokens of B graphs, whatever the
+    sizes. So every shape follows from those of the inputs. Sums over graphs are sums over tiles, then
+    over the tiles of a graph.
 
     Parameters
     ----------
@@ -34,7 +35,7 @@ class TiledSegments(Segments):
     --------
     >>> segments = TiledSegments(5, ptr=torch.tensor([0, 2, 2, 5]))
     >>> segments.index.tolist(), segments.sizes.tolist(), segments.tile.tolist()
-    ([0, 0, 2, 2, 2], [2, 0, 3], [0, 0, 2])
+    ([0, 0, 2, 2, 2], [2, 0, 3], [0, 0, 2, 0])
     """
 
     def __init__(
@@ -82,12 +83,12 @@ class TiledSegments(Segments):
 
     def gather(self, x: Tensor) -> Tensor:
         """``(..., T)`` -> ``(..., tiles, 32)``, zeros at padding."""
-        tiled: Tensor = _Spread.apply(x, *self._indices)
+        tiled: Tensor = Spread.apply(x, *self._indices)
         return tiled.unflatten(-1, (self._number, WIDTH))
 
     def scatter(self, x: Tensor) -> Tensor:
         """The reverse of :meth:`gather`; padding is dropped."""
-        tokens: Tensor = _Drop.apply(x.flatten(-2), *self._indices)
+        tokens: Tensor = Drop.apply(x.flatten(-2), *self._indices)
         return tokens
 
     def sum(self, x: Tensor, dim: int) -> Tensor:
