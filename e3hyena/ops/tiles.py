@@ -19,8 +19,8 @@ class TiledSegments(Segments):
 
     with :math:`s_g` the first token of the graph: no two graphs share a tile, and
     :math:`\lfloor T/32 \rfloor + B + 1` tiles are enough for T tokens of B graphs, whatever the
-    sizes. So every shape follows from those of the inputs. Sums over graphs are sums over tiles, then
-    over the tiles of a graph.
+    sizes. So every shape follows from those of the inputs. Sums over graphs are sums over tiles,
+    then over the tiles of a graph.
 
     Parameters
     ----------
