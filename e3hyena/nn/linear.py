@@ -6,6 +6,7 @@ import torch
 from torch import Tensor, nn
 
 from e3hyena.irreps import IrrepsLike, Layout, TokenLayout, parse_irreps
+from e3hyena.ops.exporting import exporting
 from e3hyena.ops.opaque import one_after_the_other
 
 
@@ -87,6 +88,8 @@ class Linear(nn.Module):
 def _apply(
     layout_in: Layout, layout_out: Layout, scales: Any, bias: Tensor | None, *tensors: Tensor
 ) -> Any:
+    if exporting() and layout_out.multiplicities:
+        return _without_places(layout_in, layout_out, scales, bias, *tensors)
     operands = tensors if bias is None else (bias, *tensors)
     needed = torch.is_grad_enabled() and any(x.requires_grad for x in operands)
     if torch.compiler.is_compiling() and not needed:
@@ -151,6 +154,20 @@ class _Map(torch.autograd.Function):
             blocks = layout_in.read(x)
             by_weights = [_gram(blocks[ir], parts[ir], scale) for ir, scale in ctx.scales]
         return None, None, None, by_bias, by_x, *by_weights
+
+
+def _without_places(
+    layout_in: Layout, layout_out: Layout, scales: Any, bias: Tensor | None, x: Tensor, *ws: Tensor
+) -> Tensor:
+    """The same where memory cannot be filled in place: an exported program has no history."""
+    blocks, number = layout_in.read(x), layout_in.num_tokens(x)
+    widths, found = layout_out.widths, {}
+    for (ir, scale), weight in zip(scales, ws, strict=True):
+        found[ir] = ((scale * weight).T @ _flat(blocks[ir])).unflatten(1, (widths[ir], number))
+    for ir, mul in layout_out.multiplicities.items():
+        block = found[ir] if ir in found else x.new_zeros(mul, widths[ir], number)
+        found[ir] = block if bias is None or ir != "0e" else block + bias[:, None, None]
+    return layout_out.write(found)
 
 
 def _flat(block: Tensor) -> Tensor:

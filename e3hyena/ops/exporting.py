@@ -3,14 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, contextmanager
 from contextvars import ContextVar
 
 import torch
 from torch.utils._python_dispatch import _disable_current_modes
 
-_torch_exports = getattr(torch.compiler, "is_exporting", bool)  # since torch 2.7
 _followed: ContextVar[bool] = ContextVar("e3hyena_exporting", default=False)
+_is_exporting = getattr(torch.compiler, "is_exporting", torch.compiler.is_compiling)  # torch 2.6
 
 
 def exporting() -> bool:
@@ -21,8 +21,8 @@ def exporting() -> bool:
     otherwise the program holds this package's opaque operators and needs the package to run.
     """
     if torch.compiler.is_dynamo_compiling():  # which reads no context variables
-        return _torch_exports()
-    return _followed.get() or _torch_exports()
+        return False
+    return _followed.get() or _is_exporting()
 
 
 @contextmanager
@@ -35,8 +35,12 @@ def as_exporting() -> Iterator[None]:
         _followed.reset(token)
 
 
+def outside() -> AbstractContextManager[object]:
+    """Where tensors are made that are kept: of numbers, and usable in any later mode."""
+    return _nobody_follows() if exporting() else torch.inference_mode(False)
+
+
 @contextmanager
-def outside() -> Iterator[None]:
-    """Make tensors that are kept: of numbers, whoever follows, and usable in any later mode."""
+def _nobody_follows() -> Iterator[None]:
     with _disable_current_modes(), torch.inference_mode(False):
         yield

@@ -5,6 +5,8 @@ import functools
 import torch
 from torch import Tensor
 
+from e3hyena.ops.exporting import outside
+
 
 def features(coordinate: Tensor, x: Tensor, frequencies: Tensor, degree: int) -> Tensor:
     r"""Fourier modes of a coordinate, and tensor powers of irreps, per head.
@@ -35,7 +37,7 @@ def _scales(
     """Factors of the features, ``(F, 1)``, copied to the device once."""
     factors = [modes**-0.5] * 3 + [rows**-0.5] * 2
     values = [f for f, count in zip(factors, counts, strict=False) for _ in range(count)]
-    with torch.inference_mode(False):
+    with outside():
         return torch.tensor(values, dtype=dtype, device="cpu").to(device)[:, None]
 
 

@@ -6,6 +6,8 @@ import torch
 from e3nn import o3
 from torch import Tensor
 
+from e3hyena.ops.exporting import outside
+
 
 def solid_harmonics(vectors: Tensor, degrees: list[int]) -> Tensor:
     r"""Real solid harmonics :math:`|r|^l Y_l(r/|r|)`, one degree after the other.
@@ -15,7 +17,7 @@ def solid_harmonics(vectors: Tensor, degrees: list[int]) -> Tensor:
     Of ``(T, 3)``: ``(T, sum(2l+1))``, component normalised on the unit sphere, in e3nn's basis. Two
     matrix products per degree, which any tracer can follow.
     """
-    found = [vectors.new_ones(len(vectors), 1), vectors * 3**0.5]
+    found = [vectors.new_ones(vectors.shape[0], 1), vectors * 3**0.5]
     for l in range(1, max(degrees, default=0)):
         product = (found[l][:, :, None] * vectors[:, None]).flatten(1)
         found.append(product @ _raising(l, vectors.dtype, str(vectors.device)))
@@ -25,7 +27,7 @@ def solid_harmonics(vectors: Tensor, degrees: list[int]) -> Tensor:
 @functools.lru_cache(maxsize=64)
 def _raising(l: int, dtype: torch.dtype, device: str) -> Tensor:
     """From products of degree l and vectors to degree l + 1, ``((2l+1) 3, 2l+3)``."""
-    with torch.inference_mode(False), torch.device("cpu"):
+    with outside(), torch.device("cpu"):
         matrix = o3.wigner_3j(l, 1, l + 1, dtype=torch.float64).flatten(0, 1)
         r = torch.tensor([0.6, -0.48, 0.64], dtype=torch.float64)
         low, high = (o3.spherical_harmonics(n, r, False, "component") for n in (l, l + 1))

@@ -17,10 +17,9 @@ class TiledSegments(Segments):
     .. math:: \text{tile of token } t \text{ of graph } g = \lfloor s_g/32 \rfloor + g +
               \lfloor (t - s_g)/32 \rfloor
 
-    with :math:`s_g` the first token of the graph: no two graphs share a tile, and
-    :math:`\lfloor T/32 \rfloor + B + 1` tiles are enough for T tokens of B graphs, whatever the
-    sizes. So every shape follows from those of the inputs. Sums over graphs are sums over tiles,
-    then over the tiles of a graph.
+    with :math:`s_g` the first token of the graph: no two graphs share a tile, and T tokens of B
+    graphs have at most :math:`T/32 + B` tiles, whatever the sizes. Sums over graphs are sums over
+    tiles, then over the tiles of a graph.
 
     Parameters
     ----------
@@ -62,10 +61,9 @@ class TiledSegments(Segments):
         self.position = tokens - self.starts.index_select(0, self.index)
         graphs = torch.arange(self.num_graphs, device=device)
         first = (self.starts // WIDTH + graphs).index_select(0, self.index)
-        tile, self._number = (
-            first + self.position // WIDTH,
-            num_tokens // WIDTH + self.num_graphs + 1,
-        )
+        tile = first + self.position // WIDTH
+        # read as well: of a number that follows from T, compilers keep what holds for small T
+        self._number = _read(tile[-1]) + 1
         place = tile * WIDTH + self.position % WIDTH
         token = tokens.new_full((self._number * WIDTH,), -1).scatter(0, place, tokens)
         self._indices = token.clamp(min=0), token < 0, place

@@ -24,6 +24,8 @@ def contract(paths: Paths, slot: int, x: Tensor, y: Tensor, weight: Tensor) -> T
     matrix = matrix.reshape(num_channels, dims[slot], x.shape[1] * y.shape[1])
     out = x.new_empty(num_channels, dims[slot], length)
     conjugate = slot != 2 and x.is_complex()
+    if exporting():  # the number of blocks is not known, and nothing is written in place
+        return _as_complex(matrix @ _as_real(_outer(x, y, conjugate)), x)
     for block in _blocks(x, y):
         product = _outer(x[..., block], y[..., block], conjugate)
         out[..., block] = _as_complex(matrix @ _as_real(product), x)
@@ -45,8 +47,6 @@ def contract_weight(paths: Paths, x1: Tensor, x2: Tensor, x3: Tensor) -> Tensor:
 
 def _blocks(x: Tensor, y: Tensor) -> list[slice]:
     length = x.shape[-1]
-    if exporting():  # and the number of blocks is not known
-        return [slice(None)]
     column = x.shape[0] * x.shape[1] * y.shape[1] * x.element_size()
     size = max(16, BLOCK_BYTES // max(column, 1))
     size = -(-length // max(1, round(length / size)))  # equal shares, no short rest
