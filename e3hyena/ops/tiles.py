@@ -34,7 +34,7 @@ class TiledSegments(Segments):
     --------
     >>> segments = TiledSegments(5, ptr=torch.tensor([0, 2, 2, 5]))
     >>> segments.index.tolist(), segments.sizes.tolist(), segments.tile.tolist()
-    ([0, 0, 2, 2, 2], [2, 0, 3], [0, 0, 2, 0])
+    ([0, 0, 2, 2, 2], [2, 0, 3], [0, 0, 2])
     """
 
     def __init__(
