@@ -12,7 +12,7 @@ from torch_geometric.data import Data
 from e3hyena.irreps import IrrepsLike, TokenLayout, parse_irreps
 from e3hyena.mixers import MIXERS
 from e3hyena.models.hyena_layer import HyenaLayer
-from e3hyena.models.inputs import check_atoms, check_periodic, of_data
+from e3hyena.models.inputs import check_atoms, check_periodic, of_data, warn_of_order
 from e3hyena.nn.embedding import AtomEmbedding, ElementEmbedding
 from e3hyena.nn.linear import Linear
 from e3hyena.nn.precision import to_working
@@ -25,7 +25,6 @@ from e3hyena.ops.segments import Segments
 from e3hyena.ops.window import Window
 
 _MOST_LAYERS = 4  # after which no further kind of irrep appears
-_warned: list[str] = []
 
 
 class HyenaNet(nn.Module):
@@ -159,7 +158,7 @@ class HyenaNet(nn.Module):
         self.follows_order = mixer is not None and (MIXERS[mixer].ordered or short_conv > 0)
         if self.follows_order and mixer is not None and not ordered:
             what = f"mixer={mixer!r}" if MIXERS[mixer].ordered else f"short_conv={short_conv}"
-            _warn_of_order(what)
+            warn_of_order(what)
 
     def forward(
         self,
@@ -185,22 +184,16 @@ class HyenaNet(nn.Module):
         pos : Tensor
             Positions, ``(num_atoms, 3)``; Angstrom by convention.
         batch : Tensor, optional
-            Graph of every atom, ``(num_atoms,)``, sorted. `Segments` are graphs that were read
-            before; then neither they nor the atoms are looked at again.
-        ptr : Tensor, optional
-            Offsets of the graphs, ``(num_graphs + 1,)``, as PyG's batches have them. With it and
-            ``edge_index`` the network compiles in one graph.
-        batch_size : int, optional
-            Number of graphs, where the last ones may be empty.
-        edge_index : Tensor, optional
+            Graph of every atom, sorted; or `Segments`, graphs that were checked before.
+        ptr, batch_size : Tensor and int, optional
+            Offsets ``(num_graphs + 1,)`` and number of the graphs, the last of which may be empty.
+            With ``ptr`` and ``edge_index`` the network compiles in one graph.
+        edge_index, features : Tensor, optional
             Directed edges (source, target), ``(2, num_edges)``; by default all pairs within the
-            cutoff.
-        features : Tensor, optional
-            Further features, ``(num_atoms, irreps_features.dim)``.
-        cell : Tensor, optional
-            Rows are lattice vectors, ``(num_graphs, 3, 3)``, or ``(3, 3)`` for all graphs.
-        pbc : Tensor, optional
-            Which of them are periodic, ``(num_graphs, 3)`` or ``(3,)``; by default all.
+            cutoff. Further features, ``(num_atoms, irreps_features.dim)``.
+        cell, pbc : Tensor, optional
+            Rows are lattice vectors, ``(num_graphs, 3, 3)``, or ``(3, 3)`` for all graphs; which of
+            them are periodic, ``(num_graphs, 3)`` or ``(3,)``, by default all.
         shifts : Tensor, optional
             Whole lattice vectors by which the source of every edge of ``edge_index`` is moved,
             ``(num_edges, 3)``, see :func:`~e3hyena.ops.neighbours.neighbours`.
@@ -208,8 +201,7 @@ class HyenaNet(nn.Module):
         Returns
         -------
         Tensor
-            ``(num_graphs, irreps_out.dim)``, or ``(num_atoms, irreps_out.dim)`` with
-            ``pool=None``; dtype of ``pos``.
+            ``(num_graphs, irreps_out.dim)``, with ``pool=None`` of atoms; dtype of ``pos``.
         """
         if isinstance(z, Data):
             z, pos, batch, batch_size, cell, pbc = of_data(z, batch_size, cell, pbc)
@@ -348,15 +340,3 @@ class HyenaNet(nn.Module):
             f"mixer={self.mixer_name!r}, cutoff={self.cutoff}, pool={self.pool!r} "
             f"| {numel} parameters"
         )
-
-
-def _warn_of_order(what: str) -> None:
-    """Once per process, whatever the filters do with repeated warnings."""
-    if not _warned:
-        warnings.warn(
-            f"{what} depends on the order in which atoms are listed, and atoms have none: take "
-            "mixer='coordinate', or give the data an order (transform=SpectralOrder() and others "
-            "in e3hyena.data) and pass ordered=True; see docs/order-and-symmetry.md",
-            stacklevel=3,
-        )
-        _warned.append(what)

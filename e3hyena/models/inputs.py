@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import warnings
 from typing import TYPE_CHECKING
 
 import torch
@@ -15,6 +16,8 @@ from e3hyena.ops.exporting import exporting
 
 if TYPE_CHECKING:
     from e3hyena.models.hyena_net import HyenaNet
+
+_warned: list[str] = []
 
 
 def of_data(
@@ -90,3 +93,15 @@ def check_periodic(
             f"shifts have shape {tuple(shifts.shape)} for {edge_index.shape[1]} edges; wanted "
             "(num_edges, 3)"
         )
+
+
+def warn_of_order(what: str) -> None:
+    """Once per process, whatever the filters do with repeated warnings."""
+    if not _warned:
+        warnings.warn(
+            f"{what} depends on the order in which atoms are listed, and atoms have none: take "
+            "mixer='coordinate', or give the data an order (transform=SpectralOrder() and others "
+            "in e3hyena.data) and pass ordered=True; see docs/order-and-symmetry.md",
+            stacklevel=3,
+        )
+        _warned.append(what)

@@ -186,9 +186,8 @@ class Interaction(nn.Module):
             for block, shape in zip(self.up(x).split(widths, dim=1), self._blocks, strict=True)
         ]
         sums: list[Tensor] = []
-        for some in _chunks(edge_index.shape[1]):
-            source, target = edge_index[:, some]
-            messages = self._messages(features, source, harmonics[some], basis[some])
+        for (source, target), *edges in _chunks(edge_index, harmonics, basis):
+            messages = self._messages(features, source, *edges)
             sums = _sum_at(messages, target, x, sums)
         rows = [x.new_zeros(x.shape[0], 0), *(total.transpose(2, 3).flatten(1) for total in sums)]
         return self.down(torch.cat(rows, dim=1) * self.avg_num_neighbors**-0.5)
@@ -281,21 +280,23 @@ def _sum_at(
         return [s.index_add_(0, target, each) for s, each in zip(sums, messages, strict=True)]
     if not launches.few_launches(x.device):
         return [x.new_zeros(x.shape[0], *m.shape[1:]).index_add(0, target, m) for m in messages]
-    shapes, rows = [], [x.new_zeros(target.shape[0], 0)]
-    for each in messages:
-        shapes.append(each.shape[1:])
-        rows.append(each.flatten(1))
-    joint = torch.cat(rows, dim=1)
+    parts = list(messages)
+    if not parts:
+        return []
+    joint = torch.cat([part.flatten(1) for part in parts], dim=1)
     total = joint.new_zeros(x.shape[0], joint.shape[1]).index_add(0, target, joint)
-    parts = total.split([shape.numel() for shape in shapes], dim=1)
-    return [part.unflatten(1, shape) for part, shape in zip(parts, shapes, strict=True)]
+    summed = total.split([part.shape[1:].numel() for part in parts], dim=1)
+    return [each.unflatten(1, part.shape[1:]) for each, part in zip(summed, parts, strict=True)]
 
 
-def _chunks(num_edges: int) -> list[slice]:
+def _chunks(edge_index: Tensor, *edges: Tensor) -> Iterator[tuple[Tensor, ...]]:
     """All edges at once where a gradient or a graph is recorded, else one chunk after the other."""
     if torch.is_grad_enabled() or torch.compiler.is_compiling() or torch.jit.is_tracing():
-        return [slice(None)]
-    return [slice(at, at + _CHUNK) for at in range(0, max(num_edges, 1), _CHUNK)]
+        yield edge_index, *edges
+        return
+    for at in range(0, max(edge_index.shape[1], 1), _CHUNK):
+        some = slice(at, at + _CHUNK)
+        yield edge_index[:, some], *(edge[some] for edge in edges)
 
 
 def _edge_irreps(irreps_edge: IrrepsLike | None, irreps: o3.Irreps) -> o3.Irreps:

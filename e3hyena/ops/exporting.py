@@ -20,7 +20,7 @@ def exporting() -> bool:
     back-end ``eager`` computes, where it was chosen, is plain torch in the exported program;
     otherwise the program holds this package's opaque operators and needs the package to run.
     """
-    if torch.compiler.is_dynamo_compiling():
+    if torch.compiler.is_dynamo_compiling():  # which reads no context variables
         return False
     return _followed.get() or _is_exporting()
 

@@ -66,7 +66,7 @@ def _differentiable(
     functional = type(f"{function.__name__}_function", (torch.autograd.Function,), methods)
 
     def call(*operands: Any) -> Any:
-        if exporting() and chosen() == "eager" and not _of_unknown_lengths(operands):
+        if exporting() and chosen() == "eager" and not _symbolic(operands):
             return function(*operands)  # plain torch in the program
         if not torch.compiler.is_compiling() and torch._C._are_functorch_transforms_active():
             return functional.apply(*operands)  # type: ignore[attr-defined]
@@ -76,10 +76,10 @@ def _differentiable(
     return functools.update_wrapper(call, function)
 
 
-def _of_unknown_lengths(operands: Sequence[Any]) -> bool:
-    """Whether lengths of transforms are symbols, and the back-end cannot plan them."""
-    lists = (x for x in operands if isinstance(x, Sequence) and not isinstance(x, str))
-    return any(isinstance(length, torch.SymInt) for each in lists for length in each)
+def _symbolic(operands: Sequence[Any]) -> bool:
+    """Whether lengths of graphs are symbols: no transform can be planned for them."""
+    lists = (operand for operand in operands if isinstance(operand, tuple | list))
+    return any(isinstance(number, torch.SymInt) for numbers in lists for number in numbers)
 
 
 def paired(

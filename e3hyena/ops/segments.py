@@ -19,6 +19,7 @@ from torch_geometric.utils import scatter
 
 from e3hyena.ops.backends import launches
 from e3hyena.ops.exporting import exporting
+from e3hyena.ops.places import Drop, Spread
 
 if TYPE_CHECKING:
     from e3hyena.ops.window import Window
@@ -253,7 +254,7 @@ class DenseGroups:
             return []
         if self._trivial:
             return [x.unflatten(-1, (len(self.groups[0].graphs), self.groups[0].size))]
-        dense = _Spread.apply(x, *self._indices)
+        dense = Spread.apply(x, *self._indices)
         sizes = [len(group.graphs) * group.size for group in self.groups]
         return [
             part.unflatten(-1, (len(group.graphs), group.size))
@@ -281,43 +282,7 @@ class DenseGroups:
             return parts[0].flatten(-2)
         flat = [part.flatten(-2) for part in parts]
         dense = torch.cat(flat, dim=-1) if len(flat) > 1 else flat[0]
-        return _Drop.apply(dense, *self._indices)
-
-
-class _Spread(torch.autograd.Function):
-    """Tokens to their places, zeros at padding; the adjoint takes them back."""
-
-    generate_vmap_rule = True
-
-    @staticmethod
-    def forward(x: Tensor, index: Tensor, padding: Tensor, inverse: Tensor) -> Tensor:
-        return x.index_select(-1, index).masked_fill_(padding, 0)
-
-    @staticmethod
-    def setup_context(ctx: Any, inputs: tuple[Tensor, ...], output: Tensor) -> None:
-        ctx.save_for_backward(*inputs[1:])
-
-    @staticmethod
-    def backward(ctx: Any, grad: Tensor) -> tuple[Tensor, None, None, None]:
-        return _Drop.apply(grad, *ctx.saved_tensors), None, None, None
-
-
-class _Drop(torch.autograd.Function):
-    """Places to tokens; the adjoint of :class:`_Spread`."""
-
-    generate_vmap_rule = True
-
-    @staticmethod
-    def forward(x: Tensor, index: Tensor, padding: Tensor, inverse: Tensor) -> Tensor:
-        return x.index_select(-1, inverse)
-
-    @staticmethod
-    def setup_context(ctx: Any, inputs: tuple[Tensor, ...], output: Tensor) -> None:
-        ctx.save_for_backward(*inputs[1:])
-
-    @staticmethod
-    def backward(ctx: Any, grad: Tensor) -> tuple[Tensor, None, None, None]:
-        return _Spread.apply(grad, *ctx.saved_tensors), None, None, None
+        return Drop.apply(dense, *self._indices)
 
 
 def _lengths_from_batch(batch: Tensor, num_tokens: int) -> tuple[int, ...]:

@@ -5,7 +5,8 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
-from e3hyena.ops.segments import Segments, _Drop, _Spread
+from e3hyena.ops.places import Drop, Spread
+from e3hyena.ops.segments import Segments
 
 WIDTH = 32  # tokens of a tile
 
@@ -80,12 +81,12 @@ class TiledSegments(Segments):
 
     def gather(self, x: Tensor) -> Tensor:
         """``(..., T)`` -> ``(..., tiles, 32)``, zeros at padding."""
-        tiled: Tensor = _Spread.apply(x, *self._indices)
+        tiled: Tensor = Spread.apply(x, *self._indices)
         return tiled.unflatten(-1, (self._number, WIDTH))
 
     def scatter(self, x: Tensor) -> Tensor:
         """The reverse of :meth:`gather`; padding is dropped."""
-        tokens: Tensor = _Drop.apply(x.flatten(-2), *self._indices)
+        tokens: Tensor = Drop.apply(x.flatten(-2), *self._indices)
         return tokens
 
     def sum(self, x: Tensor, dim: int) -> Tensor:

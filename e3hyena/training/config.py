@@ -9,8 +9,7 @@ from e3hyena.training.files import read_text, write_text
 
 # Fields that a continued run may change: where and how it runs, not what it computes.
 RUNTIME_FIELDS = frozenset(
-    {"output", "checkpoint_minutes", "accelerator", "devices", "nodes", "threads", "compile"}
-    | {"logger"}
+    "output checkpoint_minutes accelerator devices nodes threads compile logger".split()
 )
 
 
@@ -217,11 +216,9 @@ class TrainConfig:
         CPU threads of a process; null: torch's choice, one per core. Small networks gain little
         from a second one, and lose much by it where other programs use the cores.
     compile : bool
-        Compile the network with torch.compile, at its first step (a minute or more): for energies
-        and properties, with the mixer coordinate or none.
+        torch.compile, at the first step (a minute or more); with mixer coordinate or none.
     logger : {"tensorboard", "wandb"}, optional
-        Where else the learning curve goes, beside metrics.csv: files for TensorBoard, or Weights &
-        Biases (WANDB_MODE=offline keeps it on this machine). null: nowhere.
+        Where else the learning curve goes, beside metrics.csv. null: nowhere.
     data : DataConfig
         Which molecules are used.
     model : ModelConfig

@@ -246,6 +246,7 @@ def command_lines(files: dict[str, Path], folder: Path, count: int) -> Iterator[
                 words[j] = draw.choice(odd)
             else:
                 words[j] = words[j][: draw.randrange(len(words[j]) + 1)]
+        words = [word for word in words if word != "--debug"]  # which asks for a traceback
         if words[:1] == ["train"]:
             words += ["--data.source=extxyz", f"--data.root={folder / 'missing.extxyz'}"]
         if words[:2] == ["data", "fetch"]:

@@ -8,7 +8,7 @@ from e3nn import o3
 from torch import Tensor, nn
 
 from e3hyena import HyenaNet
-from e3hyena.models import hyena_net
+from e3hyena.models import inputs
 from e3hyena.ops.radius_graph import radius_graph
 from e3hyena.testing import (
     NETWORK_TOLERANCE,
@@ -403,7 +403,7 @@ def test_a_fresh_network_starts_at_the_scale_of_standardised_data(
 
 @pytest.mark.parametrize("options", [{}, {"mixer": "filter"}, {"short_conv": 3}])
 def test_order_without_meaning_warns_once(options: dict, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(hyena_net, "_warned", [])
+    monkeypatch.setattr(inputs, "_warned", [])
     options = {"mixer": "coordinate" if "short_conv" in options else "query_key", **options}
     with pytest.warns(
         UserWarning, match=r"'coordinate', .* ordered=True; .*order-and-symmetry\.md"
@@ -413,7 +413,7 @@ def test_order_without_meaning_warns_once(options: dict, monkeypatch: pytest.Mon
 
 
 def test_no_warning_where_order_has_meaning_or_none(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(hyena_net, "_warned", [])
+    monkeypatch.setattr(inputs, "_warned", [])
     HyenaNet("1o", num_layers=1, mixer="query_key", ordered=True)
     for mixer in SETS:
         HyenaNet("1o", num_layers=1, mixer=mixer)

@@ -218,6 +218,7 @@ def draw(report: dict[str, Any], figure: Any) -> None:
     for axes, atoms in zip(figure.subplots(1, len(kinds), squeeze=False)[0], kinds, strict=True):
         named = {label: _errors(report, row, atoms) for row, label in report["labels"].items()}
         draw_dots(axes, named | _baselines(report, atoms))
+        axes.set_xscale("linear")
         axes.set(title=atoms, xlabel="mean square error (Å²)")
 
 

@@ -267,6 +267,7 @@ def draw(report: dict[str, Any], figure: Any) -> None:
                 for row, label in report["labels"].items()
             }
             draw_dots(axes, rows, label=BUDGETS[budget])
+        axes.set_xscale("linear")
         axes.set(
             xlabel=f"mean absolute error of the far {quantity} (V{'/Å' * (quantity == 'field')})"
         )
