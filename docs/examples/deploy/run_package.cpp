@@ -10,7 +10,9 @@ int main() {
   torch::inductor::AOTIModelPackageLoader potential("potential.pt2");
   std::ifstream file("ethanol.pt", std::ios::binary);  // z, pos, batch, edge_index
   std::vector<char> bytes((std::istreambuf_iterator<char>(file)), {});
-  auto inputs = torch::pickle_load(bytes).toTensorVector();
+  std::vector<torch::Tensor> inputs;
+  auto loaded = torch::pickle_load(bytes);
+  for (const auto& input : loaded.toListRef()) inputs.push_back(input.toTensor());
   auto results = potential.run(inputs);
   printf("energy %.9f eV\n", results[0].item<double>());
 }
