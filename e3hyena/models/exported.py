@@ -84,10 +84,32 @@ def save_package(program: torch.export.ExportedProgram, path: str | os.PathLike[
         As :func:`export_potential` makes it.
     path : str or path
         Ending in ``.pt2``.
+
+    Raises
+    ------
+    ValueError
+        If the name does not end so.
+    RuntimeError
+        If the compiled code does not compute what the program does: the package is removed.
     """
     if Path(path).suffix != ".pt2":
         raise ValueError(f"the name of a package must end in .pt2, not {os.fspath(path)!r}")
     torch._inductor.aoti_compile_and_package(program, package_path=os.fspath(path))
+    example = program.example_inputs[0]
+    _check_package(program, Path(path), _example(example[1].dtype, len(example) > 4, (40, 3)))
+
+
+def _check_package(program: Any, path: Path, given: tuple[Tensor, ...]) -> None:
+    """Compilers err: see that the package computes the same, on sizes they were not shown."""
+    package = torch._inductor.aoti_load_package(os.fspath(path))
+    for found, expected in zip(package(*given), program.module()(*given), strict=True):
+        if not (found - expected).abs().max() <= 1e-3 * (expected.abs().max() + 1e-6):
+            path.unlink()
+            raise RuntimeError(
+                "torch's compiler made code that does not compute what this program does; "
+                "torch.export.save(program, ...) keeps the program, which is right; another "
+                "version of torch, or other irreps, may be compiled rightly"
+            )
 
 
 class _Potential(nn.Module):
@@ -110,12 +132,14 @@ class _Potential(nn.Module):
         )
 
 
-def _example(dtype: torch.dtype, periodic: bool) -> tuple[Tensor, ...]:
-    """Two chains of hydrogen, 5 and 7 atoms; what is dynamic has a length of its own."""
-    batch = torch.tensor([0] * 5 + [1] * 7)
-    pos = torch.zeros(12, 3, dtype=dtype)
-    pos[:, 0] = torch.arange(12)
-    near = torch.arange(11)[batch[1:] == batch[:-1]]
+def _example(
+    dtype: torch.dtype, periodic: bool, sizes: tuple[int, int] = (5, 7)
+) -> tuple[Tensor, ...]:
+    """Two zigzags of hydrogen; what is dynamic has a length of its own."""
+    batch = torch.arange(2).repeat_interleave(torch.tensor(sizes))
+    atoms = torch.arange(sum(sizes))
+    pos = torch.stack([atoms, 0.3 * (atoms % 2), 0.2 * (atoms % 3)], dim=1).to(dtype)
+    near = atoms[:-1][batch[1:] == batch[:-1]]
     edge_index = torch.stack([torch.cat([near, near + 1]), torch.cat([near + 1, near])])
     if not periodic:
         return torch.ones_like(batch), pos, batch, edge_index
