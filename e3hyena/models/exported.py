@@ -87,27 +87,33 @@ def save_package(program: torch.export.ExportedProgram, path: str | os.PathLike[
 
     Raises
     ------
+    ValueError
+        If the name does not end so.
     RuntimeError
-        If the package gives other results than the program; then there is none.
+        If the compiled code does not compute what the program does: the package is removed.
     """
     if Path(path).suffix != ".pt2":
         raise ValueError(f"the name of a package must end in .pt2, not {os.fspath(path)!r}")
-    # Rewriting patterns, torch 2.13 gives some networks other energies.
-    plainly = {"pattern_matcher": False}
-    made = torch._inductor.aoti_compile_and_package(
-        program, package_path=os.fspath(path), inductor_configs=plainly
+    torch._inductor.aoti_compile_and_package(
+        program,
+        package_path=os.fspath(path),
+        inductor_configs={"pattern_matcher": False},  # with it, torch 2.13 changes some energies
     )
-    package, plain = torch._inductor.aoti_load_package(made), program.module()
-    traced = program.example_inputs[0]
-    for example in (traced, _example(traced[1].dtype, len(traced) > 4, (40, 1))):
-        for found, wanted in zip(package(*example), plain(*example), strict=True):
-            if not torch.allclose(found, wanted, rtol=1e-4, atol=1e-5):
-                Path(path).unlink()
-                raise RuntimeError(
-                    f"torch {torch.__version__} compiled the program to one with other results, by "
-                    f"{float((found - wanted).abs().max()):.1e}, so there is no package; run the "
-                    "program itself, see torch.export.save"
-                )
+    example = program.example_inputs[0]
+    _check_package(program, Path(path), _example(example[1].dtype, len(example) > 4, (40, 3)))
+
+
+def _check_package(program: Any, path: Path, given: tuple[Tensor, ...]) -> None:
+    """Compilers err: see that the package computes the same, on sizes they were not shown."""
+    package = torch._inductor.aoti_load_package(os.fspath(path))
+    for found, expected in zip(package(*given), program.module()(*given), strict=True):
+        if not (found - expected).abs().max() <= 1e-3 * (expected.abs().max() + 1e-6):
+            path.unlink()
+            raise RuntimeError(
+                "torch's compiler made code that does not compute what this program does; "
+                "torch.export.save(program, ...) keeps the program, which is right; another "
+                "version of torch, or other irreps, may be compiled rightly"
+            )
 
 
 class _Potential(nn.Module):
@@ -131,16 +137,16 @@ class _Potential(nn.Module):
 
 
 def _example(
-    dtype: torch.dtype, periodic: bool, sizes: tuple[int, ...] = (5, 7)
+    dtype: torch.dtype, periodic: bool, sizes: tuple[int, int] = (5, 7)
 ) -> tuple[Tensor, ...]:
-    """Chains of hydrogen; of the default, what is dynamic has a length of its own."""
-    batch = torch.arange(len(sizes)).repeat_interleave(torch.tensor(sizes))
-    pos = torch.zeros(len(batch), 3, dtype=dtype)
-    pos[:, 0] = torch.arange(len(batch))
-    near = torch.arange(len(batch) - 1)[batch[1:] == batch[:-1]]
+    """Two zigzags of hydrogen; what is dynamic has a length of its own."""
+    batch = torch.arange(2).repeat_interleave(torch.tensor(sizes))
+    atoms = torch.arange(sum(sizes))
+    pos = torch.stack([atoms, 0.3 * (atoms % 2), 0.2 * (atoms % 3)], dim=1).to(dtype)
+    near = atoms[:-1][batch[1:] == batch[:-1]]
     edge_index = torch.stack([torch.cat([near, near + 1]), torch.cat([near + 1, near])])
     if not periodic:
         return torch.ones_like(batch), pos, batch, edge_index
-    cell = 20 * torch.eye(3, dtype=dtype).repeat(len(sizes), 1, 1)
+    cell = 20 * torch.eye(3, dtype=dtype).expand(2, 3, 3).contiguous()
     shifts = torch.zeros(edge_index.shape[1], 3, dtype=torch.long)
     return torch.ones_like(batch), pos, batch, edge_index, cell, shifts

@@ -91,7 +91,7 @@ def test_energies_and_forces(mixer: str) -> None:
 @pytest.mark.slow
 def test_a_package_serves_any_size(tmp_path: Path) -> None:
     """Also more atoms than a tile holds, of which the example has none."""
-    net = network("linear_attention", irreps_hidden="2x0e")
+    net = network("coordinate")
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")  # of torch's compiler about itself
         save_package(export_potential(net), tmp_path / "potential.pt2")
@@ -99,6 +99,26 @@ def test_a_package_serves_any_size(tmp_path: Path) -> None:
     for sizes in SIZES:
         given = atoms(sizes)
         close(package(*given), energy_and_forces(net, *given[:3]))
+
+
+def test_a_package_that_computes_something_else_is_refused(tmp_path, monkeypatch) -> None:
+    class Program:
+        example_inputs = atoms((2, 1)), {}
+
+        def module(self) -> Any:
+            return lambda *_: (torch.ones(1), torch.ones(2))
+
+    def compiled(_: Any, package_path: str) -> None:
+        Path(package_path).write_bytes(b"code")
+
+    def load(_: str) -> Any:
+        return lambda *_: (torch.ones(1), 1.1 * torch.ones(2))
+
+    monkeypatch.setattr(torch._inductor, "aoti_compile_and_package", compiled)
+    monkeypatch.setattr(torch._inductor, "aoti_load_package", load)
+    with pytest.raises(RuntimeError, match="does not compute what this program does"):
+        save_package(Program(), tmp_path / "wrong.pt2")  # type: ignore[arg-type]
+    assert not list(tmp_path.iterdir())
 
 
 @pytest.mark.slow

@@ -99,7 +99,7 @@ def train(values: dict[str, Any], folder: Path) -> dict[str, Any]:
         warmup=0.05,
         weight_decay=1e-4,
         validations=4,
-        averaging=min(0.99, 1 - 5 / values["steps"]),
+        averaging=min(0.99, max(0.0, 1 - 5 / values["steps"])),
     )
 
     def predict(graphs: list[Data]) -> tuple[np.ndarray, np.ndarray]:
