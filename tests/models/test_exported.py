@@ -108,7 +108,7 @@ def test_a_package_that_computes_something_else_is_refused(tmp_path, monkeypatch
         def module(self) -> Any:
             return lambda *_: (torch.ones(1), torch.ones(2))
 
-    def compiled(_: Any, package_path: str) -> None:
+    def compiled(_: Any, package_path: str, **options: Any) -> None:
         Path(package_path).write_bytes(b"code")
 
     def load(_: str) -> Any:
