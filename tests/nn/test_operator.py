@@ -11,6 +11,7 @@ from e3nn import o3
 
 from e3hyena import HyenaOperator
 from e3hyena.ops import naive
+from e3hyena.ops.backends import use_backend
 from e3hyena.ops.segments import Segments
 from e3hyena.testing import (
     assert_batch_independent,
@@ -382,6 +383,18 @@ class TestCompilers:
         operator, x = build(mixer), torch.randn(12, 16)
         program = torch.export.export(operator, (x,))
         torch.testing.assert_close(program.module()(2 * x), operator(2 * x))
+
+    def test_tables_made_while_torch_exports_serve_afterwards(self) -> None:
+        """17 and 36 tokens share a transform, whose places are kept."""
+        operator, x = build("query_key"), torch.randn(53, 16)
+
+        class Fixed(torch.nn.Module):
+            def forward(self, x: torch.Tensor) -> torch.Tensor:
+                return operator(x, Segments((17, 36)))
+
+        with use_backend("eager"):
+            program = torch.export.export(Fixed(), (x,))
+            torch.testing.assert_close(program.module()(2 * x), Fixed()(2 * x))
 
 
 class TestBadInput:

@@ -16,6 +16,7 @@ import torch
 from torch import Tensor
 
 from e3hyena.ops.backends import launches
+from e3hyena.ops.exporting import outside
 from e3hyena.ops.paths import Paths
 from e3hyena.ops.transforms import TransformBatch, transform_batches
 
@@ -134,7 +135,7 @@ def _embedding(
     batch: TransformBatch, slot: int, boundary: str, device: torch.device
 ) -> tuple[Tensor, Tensor]:
     """Token at every point, ``(B, P)``, and where there is none. Made on the host, copied once."""
-    with torch.inference_mode(False), torch.device("cpu"):
+    with outside(), torch.device("cpu"):
         starts, sizes = (torch.tensor(x)[:, None] for x in (batch.starts, batch.sizes))
         place = torch.arange(batch.length) - _shift(sizes, slot, boundary)
         last = sizes
@@ -150,7 +151,7 @@ def _reading(
     batch: TransformBatch, slot: int, boundary: str, device: torch.device
 ) -> tuple[Tensor, Tensor, Tensor, Tensor]:
     """Tokens, their points in ``(B * P,)``, those whose values fall on them, and where none do."""
-    with torch.inference_mode(False), torch.device("cpu"):
+    with outside(), torch.device("cpu"):
         starts, sizes = (torch.tensor(x) for x in (batch.starts, batch.sizes))
         graph = torch.repeat_interleave(torch.arange(len(sizes)), sizes)
         position = torch.arange(len(graph)) - (sizes.cumsum(0) - sizes)[graph]
