@@ -51,17 +51,17 @@ def scalars_tangent(
     """Derivatives of both where x moves in a direction, by the product rule."""
     copies_of_all = list(channels.copies.values())
     by_all, by_angles = grad.tensor_split([sum(copies_of_all)], dim=1)
+    by_invariants = by_all.split(copies_of_all, dim=1) if copies_of_all else ()
     moved: dict[str, list[Tensor]] = {"scalars": [], "angles": [], "gradient": []}
-    used = 0
-    for i, (ir, block) in enumerate(channels.split(x).items()):
-        along = channels.split(direction)[ir]
+    blocks, directions, used = channels.split(x), channels.split(direction), 0
+    for (ir, block), by_invariant in zip(blocks.items(), by_invariants, strict=True):
+        along = directions[ir]
         if ir == "0e":
             moved["scalars"].append(along)
             moved["gradient"].append(torch.zeros_like(block))
             continue
         width, copies = channels.widths[ir], channels.copies[ir]
         v, d_v = (y.unflatten(1, (copies, width)) for y in (block, along))
-        by_invariant = by_all.split(copies_of_all, dim=1)[i]
         s, d_s = v.square().mean(dim=2), 2 * (v * d_v).mean(dim=2)
         slope = (1 + s / 2) * (1 + s).pow(-1.5)
         moved["scalars"].append(d_s * slope)
