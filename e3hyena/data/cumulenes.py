@@ -8,6 +8,7 @@ import numpy as np
 from e3hyena.data.catalogue import Entry
 from e3hyena.data.extract import decode
 from e3hyena.data.frames import FrameDataset, Frames, collate
+from e3hyena.data.splits import check_split
 from e3hyena.data.targets import energies_with_forces
 
 FILE = Path(__file__).parent / "files" / "cumulenes.npz"
@@ -41,8 +42,7 @@ class Cumulenes(FrameDataset):
     energy_unit = "eV"
 
     def __init__(self, split: str | None = None, transform: Callable | None = None) -> None:
-        if split is not None and split not in SPLITS:
-            raise ValueError(f"split={split!r} is unknown: use one of {', '.join(SPLITS)}")
+        check_split(split, SPLITS)
         super().__init__(None, transform)
         with np.load(FILE) as file:
             z, numbers = file["z"], file["split"]

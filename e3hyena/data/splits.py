@@ -1,6 +1,6 @@
 """Splits: the standard one of QM9, and those of the user's own files."""
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from pathlib import Path
 
 import numpy as np
@@ -38,10 +38,10 @@ def standard_split(split: str) -> np.ndarray:
         return np.flatnonzero(np.unpackbits(file[split]))
 
 
-def check_split(split: str | None) -> None:
+def check_split(split: str | None, known: Sequence[str] = SPLITS) -> None:
     """A ValueError if there is no such split; None is all of a set."""
-    if split is not None and split not in SPLITS:
-        raise ValueError(f"split={split!r} is unknown: use one of {', '.join(SPLITS)}")
+    if split is not None and split not in known:
+        raise ValueError(f"split={split!r} is unknown: use one of {', '.join(known)}")
 
 
 def random_part(count: int, split: str, seed: int) -> list[int]:
