@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import torch
 from torch import Tensor, nn
@@ -21,7 +21,9 @@ from e3hyena.nn.interaction import Interaction
 from e3hyena.nn.short_conv import ShortConv
 from e3hyena.ops.segments import Segments
 from e3hyena.ops.set_conv_formula import Kernel
-from e3hyena.parallel.shard import Shard
+
+if TYPE_CHECKING:
+    from e3hyena.parallel.shard import Shard
 
 # Which operands are looked at, and which axis of a parameter counts channels.
 _CHANNELS: dict[type, tuple[list[int], dict[str, int]]] = {

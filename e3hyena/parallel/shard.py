@@ -13,6 +13,7 @@ from torch import Tensor
 from e3hyena.ops.neighbours import neighbours
 from e3hyena.ops.segments import Segments
 from e3hyena.parallel.collectives import Group, add, exchange, replicate
+from e3hyena.parallel.modules import SHARDED
 
 
 def shard(x: Tensor, group: Group | None = None) -> Tensor:
@@ -40,8 +41,6 @@ class Shard(Segments):
 
     def across(self, module: Callable[..., Any]) -> Callable[..., Any]:
         """A module of :mod:`e3hyena.parallel.modules`, with messages."""
-        from e3hyena.parallel.modules import SHARDED
-
         return functools.partial(SHARDED[type(module)], module, self)
 
     def around(self, x: Tensor) -> Tensor:
