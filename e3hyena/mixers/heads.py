@@ -25,7 +25,7 @@ def check_heads(heads: int | None, num_channels: int, *, default: int) -> int:
 
 
 class HeadsMixer(RangedMixer):
-    """Base of the mixers that compare whole heads: `attend` and `messages` are a subclass's."""
+    """Base of the mixers that compare whole heads: `attend` and `weights` are a subclass's."""
 
     default_heads: ClassVar[int] = 8
 
