@@ -12,26 +12,21 @@ from matplotlib.figure import Figure
 from e3hyena.data import Cumulenes
 from e3hyena.training import load_predictor
 from e3hyena.training.files import read_json
+from e3hyena.training.report import aligned
 from e3hyena.training.tasks import metric_labels, recorded_task
 
 runs = [Path(name) for name in sys.argv[1:]]
 head = ("test error", "with mixer", "messages alone", "mean predictor", "steps", "minutes")
-lines = [head]
+body: list[tuple[str, ...]] = []
 for run in runs:
     results = read_json(run / "results.json")
     rows = [results["rows"][name] for name in ("model", "without_mixer", "mean_predictor")]
     steps = " / ".join(f"{row['steps']:,}" for row in rows[:2])
     minutes = " / ".join(f"{row['seconds'] / 60:.1f}" for row in rows[:2])
     for metric, label in metric_labels(recorded_task(results)).items():
-        what = label if len(lines) < 3 else f"C17H4, {label}"
-        lines.append((what, *(f"{row['test'][metric]:.4f}" for row in rows), steps, minutes))
-widths = [max(map(len, column)) for column in zip(*lines, strict=True)]
-text = [
-    " | ".join(cell.ljust(width) for cell, width in zip(line, widths, strict=True))
-    for line in lines
-]
-text.insert(1, "-|-".join("-" * width for width in widths))
-print("\n" + "\n".join(f"| {line} |" for line in text) + "\n")
+        what = label if run == runs[0] else f"C17H4, {label}"
+        body.append((what, *(f"{row['test'][metric]:.4f}" for row in rows), steps, minutes))
+print(f"\n{aligned(head, body)}\n")
 
 scan = Cumulenes("scan")
 z, pos = torch.cat([chain.z for chain in scan]), torch.cat([chain.pos for chain in scan])

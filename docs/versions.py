@@ -14,6 +14,7 @@ from pathlib import Path
 from typing import Any
 
 from benchmarks.harness.documents import write_block
+from benchmarks.harness.tables import table
 
 ROOT = Path(__file__).parents[1]
 RESULTS = ROOT / "docs" / "results" / "versions.json"
@@ -49,15 +50,15 @@ def measure(python: str, without_compiler: bool = False) -> dict[str, Any]:
     return found
 
 
-def table(rows: list[dict[str, Any]]) -> str:
+def render(rows: list[dict[str, Any]]) -> str:
     """Markdown, oldest torch first."""
     names = [name for name in rows[0] if name not in ("tests", "failed")]
-    lines = ["| " + " | ".join([*names, "passed", "failed", "skipped"]) + " |"]
-    lines.append("|---" * (len(names) + 3) + "|")
-    for row in rows:
-        tests = [row["tests"].get(what, "0") for what in ("passed", "failed", "skipped")]
-        lines.append("| " + " | ".join([*(row[name] for name in names), *tests]) + " |")
-    return "\n".join(lines)
+    counted = ("passed", "failed", "skipped")
+    body = [
+        [*(row[name] for name in names), *(row["tests"].get(what, "0") for what in counted)]
+        for row in rows
+    ]
+    return table([*names, *counted], body)
 
 
 def main(arguments: list[str]) -> int:
@@ -74,7 +75,7 @@ def main(arguments: list[str]) -> int:
         rows.sort(key=lambda row: [[int(n) for n in re.findall(r"\d+", row[k])[:3]]
                                    for k in ("torch", "python")])  # fmt: skip
         RESULTS.write_text(json.dumps(rows, indent=1) + "\n")
-    write_block(PAGE, "versions", table(rows))
+    write_block(PAGE, "versions", render(rows))
     return bad
 
 

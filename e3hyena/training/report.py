@@ -2,6 +2,7 @@
 
 import os
 import platform
+from collections.abc import Sequence
 from importlib.metadata import PackageNotFoundError, version
 from typing import Any
 
@@ -67,9 +68,14 @@ def render_table(results: dict[str, Any]) -> str:
         ]
         for name, row in results["rows"].items()
     ]
+    return aligned(head, body)
+
+
+def aligned(head: Sequence[str], body: Sequence[Sequence[str]]) -> str:
+    """A table in Markdown whose columns have one width, the first to the left."""
     widths = [max(map(len, column)) for column in zip(head, *body, strict=True)]
 
-    def line(cells: list[str]) -> str:
+    def line(cells: Sequence[str]) -> str:
         first, *rest = zip(cells, widths, strict=True)
         padded = [first[0].ljust(first[1]), *(cell.rjust(width) for cell, width in rest)]
         return f"| {' | '.join(padded)} |"

@@ -8,6 +8,7 @@ from benchmarks.__main__ import find_studies, load_study
 from benchmarks.harness.documents import find_documents, read_block, write_block
 
 from e3hyena.training.files import read_json
+from tests.fuzz.outcomes import render as render_bad_inputs
 
 ROOT = Path(__file__).parents[2]
 
@@ -36,6 +37,11 @@ def test_every_block_and_every_result_belongs_to_a_study() -> None:
     results = {file.stem for file in (ROOT / "docs" / "results").glob("*.json")} - others
     studies = {result for _, result, _ in STUDIES}
     assert studies <= results <= studies | {f"{result}_cuda" for result in studies}
+
+
+def test_the_counts_of_bad_inputs_agree_with_json() -> None:
+    counts = read_json(ROOT / "docs/results/bad_inputs.json")["counts"]
+    assert read_block(ROOT / "docs/security.md", "bad_inputs") == render_bad_inputs(counts)
 
 
 def test_studies_are_called_as_their_files() -> None:

@@ -21,7 +21,7 @@ from benchmarks.harness.environment import environment  # noqa: E402
 
 from e3hyena.training.files import write_json  # noqa: E402
 from tests.fuzz.bad_inputs import PARTS, prepare  # noqa: E402
-from tests.fuzz.outcomes import OUTCOMES, campaign, table  # noqa: E402
+from tests.fuzz.outcomes import OUTCOMES, campaign, render  # noqa: E402
 
 RESULTS = ROOT / "docs/results/bad_inputs.json"
 
@@ -43,7 +43,7 @@ def main() -> int:
             counts |= found
             if options.publish:
                 publish(found)
-    print(table(counts))
+    print(render(counts))
     return int(any(found[name] for found in counts.values() for name in OUTCOMES[2:]))
 
 
@@ -52,7 +52,7 @@ def publish(found: dict) -> None:
     report = json.loads(RESULTS.read_text()) if RESULTS.exists() else {"counts": {}}
     report = {"environment": environment(), "counts": {**report["counts"], **found}}
     write_json(RESULTS, report, sealed=False)
-    write_block(ROOT / "docs/security.md", "bad_inputs", table(report["counts"]))
+    write_block(ROOT / "docs/security.md", "bad_inputs", render(report["counts"]))
 
 
 if __name__ == "__main__":

@@ -7,6 +7,8 @@ from collections import Counter
 from collections.abc import Callable, Iterator
 from typing import Any, NamedTuple
 
+from benchmarks.harness.tables import table
+
 LIMIT = 5.0  # seconds of the processor
 PATIENCE = 60  # seconds of the clock, on a machine that does other things too
 OUTCOMES = ["clear error", "accepted rightly", "silent", "traceback", "slow"]
@@ -69,16 +71,13 @@ def campaign(cases: Iterator[Case], tell: Callable[[str], None] = print) -> dict
     return counts
 
 
-def table(counts: dict[str, Any]) -> str:
+def render(counts: dict[str, Any]) -> str:
     """Markdown."""
-    lines = ["| input | tried | " + " | ".join(OUTCOMES) + " |", "|---|" + "---|" * 6]
     total: Counter[str] = Counter()
-    for kind, found in counts.items():
+    for found in counts.values():
         total.update(found)
-        lines.append(_line(kind, found))
-    return "\n".join([*lines, _line("all", total)])
-
-
-def _line(kind: str, found: Any) -> str:
-    numbers = [sum(found.values()), *(found.get(name, 0) for name in OUTCOMES)]
-    return f"| {kind} | " + " | ".join(f"{n:,}" for n in numbers) + " |"
+    rows = [
+        [kind, f"{sum(found.values()):,}", *(f"{found.get(name, 0):,}" for name in OUTCOMES)]
+        for kind, found in {**counts, "all": total}.items()
+    ]
+    return table(["input", "tried", *OUTCOMES], rows)
