@@ -12,6 +12,9 @@ import torch
 from hypothesis import settings
 
 os.environ.setdefault("MPLBACKEND", "Agg")
+# One thread per process, those that a test starts included: two kernels of two threads each on
+# two cores wait for each other, and a notebook of half a minute then runs for ten.
+os.environ.setdefault("OMP_NUM_THREADS", "1")
 if not torch.cuda.is_available():
     os.environ.setdefault("TRITON_INTERPRET", "1")  # read when Triton is imported, which is later
 torch.set_num_threads(1)  # the tensors of a test are too small to share between cores
