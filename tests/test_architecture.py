@@ -23,6 +23,7 @@ BELOW: dict[str, set[str]] = {
     "testing": {"irreps"},
     "training": {"_digest", "_extras", "irreps", "ops", "mixers", "models", "data", "registry"},
     "ase": {"_extras", "data", "models", "ops", "training"},
+    "metatomic": {"_extras", "models", "nn", "ops", "training"},
 }
 FILES = [
     (floor, path)

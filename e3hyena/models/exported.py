@@ -54,21 +54,25 @@ def export_potential(model: nn.Module, *, periodic: bool = False) -> torch.expor
     >>> energy.shape, forces.shape
     (torch.Size([1, 1]), torch.Size([3, 3]))
     """
-    from torch.fx.experimental.proxy_tensor import make_fx
-
     potential = _Potential(copy.deepcopy(model).cpu().eval().requires_grad_(False))
-    dtype = next(potential.parameters()).dtype
-    example = _example(dtype, periodic)
-    with use_backend("eager"), as_exporting():
-        trace = make_fx(potential, tracing_mode="symbolic", _allow_non_fake_inputs=True)
-        traced = trace(*example)
-    traced.graph.eliminate_dead_code()
-    traced.recompile()
+    given = example(next(potential.parameters()).dtype, periodic)
     dynamic = torch.export.Dim.DYNAMIC
     shapes: tuple[Any, ...] = ({0: dynamic}, {0: dynamic}, {0: dynamic}, {1: dynamic})
     if periodic:
         shapes += ({0: dynamic}, {0: dynamic})
-    return torch.export.export(traced, example, dynamic_shapes=shapes)
+    return torch.export.export(traced(potential, given), given, dynamic_shapes=shapes)
+
+
+def traced(function: nn.Module, given: tuple[Tensor, ...]) -> torch.fx.GraphModule:
+    """A graph of torch's own operators, for any number of atoms, edges and graphs."""
+    from torch.fx.experimental.proxy_tensor import make_fx
+
+    with use_backend("eager"), as_exporting():
+        trace = make_fx(function, tracing_mode="symbolic", _allow_non_fake_inputs=True)
+        graph: torch.fx.GraphModule = trace(*given)
+    graph.graph.eliminate_dead_code()
+    graph.recompile()
+    return graph
 
 
 def save_package(program: torch.export.ExportedProgram, path: str | os.PathLike[str]) -> None:
@@ -99,8 +103,8 @@ def save_package(program: torch.export.ExportedProgram, path: str | os.PathLike[
         package_path=os.fspath(path),
         inductor_configs={"pattern_matcher": False},  # with it, torch 2.13 changes some energies
     )
-    example = program.example_inputs[0]
-    _check_package(program, Path(path), _example(example[1].dtype, len(example) > 4, (40, 3)))
+    shown = program.example_inputs[0]
+    _check_package(program, Path(path), example(shown[1].dtype, len(shown) > 4, (40, 3)))
 
 
 def _check_package(program: Any, path: Path, given: tuple[Tensor, ...]) -> None:
@@ -136,7 +140,7 @@ class _Potential(nn.Module):
         )
 
 
-def _example(
+def example(
     dtype: torch.dtype, periodic: bool, sizes: tuple[int, int] = (5, 7)
 ) -> tuple[Tensor, ...]:
     """Two zigzags of hydrogen; what is dynamic has a length of its own."""
