@@ -18,6 +18,7 @@ NEEDS = {
     "ase_calculator": "ase",
     "torch_sim_dynamics": "torch_sim",
     "openmm_dynamics": "openmm",
+    "openmmml_system": "openmmml",
     "metatomic_ase": "metatomic_ase",
     "aoti_package": "torch",
 }
