@@ -12,34 +12,13 @@ from e3hyena.models import energy_and_forces, energy_forces_stress
 from e3hyena.ops.neighbours import neighbours
 from e3hyena.testing import perturb_parameters, random_element
 from e3hyena.testing.elements import POINTS
+from tests.crystals import CRYSTALS, crystal
 
 pytest.importorskip("vesin")
-ase = pytest.importorskip("ase")
 build = pytest.importorskip("ase.build")
 
 MIXERS = [None, "coordinate", "attention", "linear_attention"]
 RANGED = ["coordinate within 4", "attention within 4", "linear_attention within 4"]
-CRYSTALS = ["silicon", "salt", "ice"]
-
-
-def crystal(name: str) -> Any:
-    """Two, eight and twelve atoms, off their places and in a sheared cell."""
-    if name == "silicon":
-        atoms = build.bulk("Si", "diamond", a=5.43)
-    elif name == "salt":
-        atoms = build.bulk("NaCl", "rocksalt", a=5.64, cubic=True)
-    else:  # four molecules of water; in ice their oxygens are the atoms of wurtzite
-        oxygen = build.bulk("ZnO", "wurtzite", a=4.52, c=7.36)
-        atoms = ase.Atoms(cell=oxygen.cell, pbc=True)
-        for number, place in enumerate(oxygen.positions):
-            water = build.molecule("H2O")
-            water.rotate(70 * number, (1, number, 2), center=water.positions[0])
-            water.translate(place - water.positions[0])
-            atoms += water
-    atoms.rattle(0.05, seed=1)
-    shear = torch.tensor([[1.02, 0.03, 0.0], [0.0, 0.99, -0.02], [0.01, 0.0, 1.0]]).double()
-    atoms.set_cell(atoms.cell.array @ shear.numpy(), scale_atoms=True)
-    return atoms
 
 
 def tensors(atoms: Any) -> tuple[Tensor, Tensor, Tensor]:
@@ -120,9 +99,10 @@ def test_a_supercell_has_the_same_energy_per_atom(name: str, mixer: str | None) 
         close(found[1], forces.repeat_interleave(copies, dim=0), 1e-10)
 
 
+@pytest.mark.parametrize("name", CRYSTALS)
 @pytest.mark.parametrize("mixer", MIXERS + RANGED)
-def test_wrapped_atoms_another_origin_and_another_drawing(mixer: str | None) -> None:
-    net, (z, pos, cell) = network(mixer), tensors(crystal("ice"))
+def test_wrapped_atoms_another_origin_and_another_drawing(name: str, mixer: str | None) -> None:
+    net, (z, pos, cell) = network(mixer), tensors(crystal(name))
     expected = energy_forces_stress(net, z, pos, cell=cell)
     moved = torch.randint(-3, 4, pos.shape).double() @ cell
     skewed = torch.tensor([[1.0, 0, 0], [2, 1, 0], [-1, 1, 1]]).double() @ cell
