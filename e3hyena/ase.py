@@ -13,17 +13,18 @@ from e3hyena.data.structures import as_structures
 from e3hyena.data.units import energy_factor
 from e3hyena.models import energy_and_forces, energy_forces_stress
 from e3hyena.ops.neighbours import neighbours
+from e3hyena.training.accepted import check_structure, warn_of_notes
 from e3hyena.training.checkpoint import ModelInfo
 from e3hyena.training.device import device_of
 from e3hyena.training.ensemble import Ensemble
-from e3hyena.training.prediction import check_structure, load, warn_of_notes
+from e3hyena.training.prediction import load
 
 calculator: Any = require("ase.calculators.calculator", "chem")
 
 __all__ = ["HyenaCalculator"]
 
 # Energies that a geometry can be relaxed on, and their number in eV; a gap or a heat is none.
-ENERGIES = ("forces", "U0", "U0_atom")
+ENERGIES = ("forces", "stress", "U0", "U0_atom")
 # What a network in memory predicts, by its irreps.
 IRREPS = {"1x0e": "forces", "1x1o": "dipole"}
 

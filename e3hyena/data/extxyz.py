@@ -13,7 +13,7 @@ from e3hyena.data.frames import FrameDataset, Frames, collate
 from e3hyena.data.readers.base import short
 from e3hyena.data.splits import check_split, file_of, random_part
 from e3hyena.data.structures import Structure, read_structures
-from e3hyena.data.targets import energies_with_forces
+from e3hyena.data.targets import energies_with_forces, with_stress
 from e3hyena.data.units import energy_factor, length_factor
 
 SPLIT_SEED = 0
@@ -24,9 +24,10 @@ class ExtXYZ(FrameDataset):
 
     Every molecule has ``z`` (N,), ``pos`` (N, 3) in Angstrom about the mean of its atoms,
     ``energy`` (1,), ``force`` (N, 3) in ``energy_unit`` per Angstrom, and ``name``. Where any of
-    them is periodic, all have ``cell`` (1, 3, 3), rows in Angstrom, and ``pbc`` (1, 3). Everything
-    is in memory, nothing is written. No network is told charges and spins: molecules that differ
-    in them bring a warning.
+    them is periodic, all have ``cell`` (1, 3, 3), rows in Angstrom, and ``pbc`` (1, 3); where any
+    has a label, ``stress`` (1, 3, 3) in ``energy_unit`` per cubic Angstrom, negative under pressure
+    as in ASE, NaN where there is none. Everything is in memory, nothing is written. No network is
+    told charges and spins: molecules that differ in them bring a warning.
 
     Parameters
     ----------
@@ -40,6 +41,9 @@ class ExtXYZ(FrameDataset):
         Called on every `Data` that is taken out.
     energy_key, force_key : str
         Names in the file: of the energy on the comment line, and of the column of forces.
+    stress_key : str
+        Name on the comment line of 9 numbers, or 6 in the order of Voigt; without it, a ``virial``
+        of as many, minus volume times stress, is read.
     file_energy_unit : {"eV", "kcal/mol", "kJ/mol", "Hartree", "Rydberg"}
         Unit in the file; eV is what ASE writes.
     file_length_unit : {"Angstrom", "Bohr", "nm"}
@@ -79,6 +83,7 @@ class ExtXYZ(FrameDataset):
         *,
         energy_key: str = "energy",
         force_key: str = "forces",
+        stress_key: str = "stress",
         file_energy_unit: str = "eV",
         file_length_unit: str = "Angstrom",
         energy_unit: str = "eV",
@@ -100,6 +105,8 @@ class ExtXYZ(FrameDataset):
             name=[structure.name for structure in structures],
             cell=np.stack([structure.atoms.cell.array for structure in structures]) * length,
             pbc=np.stack([structure.atoms.pbc for structure in structures]),
+            stress=np.stack([_stress(structure, stress_key) for structure in structures])
+            * (energy / length**3),
         )
         self._data, self.slices = collate(frames)
         if split is not None and Path(path).is_file():
@@ -138,6 +145,19 @@ def _labels(structure: Structure, energy_key: str, force_key: str) -> tuple[floa
     return float(energy), force
 
 
+def _stress(structure: Structure, key: str) -> Any:
+    """Of a cell that is periodic in three directions, (3, 3); NaN where the file has none."""
+    atoms = structure.atoms
+    known = {**atoms.info, **({} if atoms.calc is None else atoms.calc.results)}
+    key = key if key in known else "virial"
+    shapes = (6,), (9,), (3, 3)
+    if not atoms.pbc.all() or not any(_is_real(known.get(key), shape) for shape in shapes):
+        return np.full((3, 3), np.nan)
+    found = np.asarray(known[key], dtype=np.float64).reshape(-1)
+    found = found / -atoms.get_volume() if key == "virial" else found
+    return found[[0, 5, 4, 5, 1, 3, 4, 3, 2] if len(found) == 6 else slice(None)].reshape(3, 3)
+
+
 def _is_real(value: Any, shape: tuple[int, ...]) -> bool:
     """Finite numbers of this shape: no words, no truth values."""
     value = np.asarray(value)
@@ -157,9 +177,9 @@ def _found(value: Any, known: Mapping[str, Any], hints: tuple[str, ...]) -> str:
 
 ENTRY = Entry(
     ExtXYZ,
-    lambda options: energies_with_forces(options, "eV"),
+    lambda options: with_stress(energies_with_forces(options, "eV")),
     size="files of your own",
-    holds="energies and forces",
+    holds="energies and forces, stress of cells",
     download="",
     origin="files of the user",
     licence="the user's",

@@ -15,7 +15,7 @@ class Frames(NamedTuple):
 
     counts (num_graphs,), z (num_nodes,), pos (num_nodes, 3) in Angstrom, energy (num_graphs,),
     force (num_nodes, 3), name: a title of every molecule, or nothing, cell (num_graphs, 3, 3) and
-    pbc (num_graphs, 3), or None for molecules.
+    pbc (num_graphs, 3), or None for molecules, stress (num_graphs, 3, 3), NaN where there is none.
     """
 
     counts: np.ndarray
@@ -26,6 +26,7 @@ class Frames(NamedTuple):
     name: Sequence[str] = ()
     cell: np.ndarray | None = None
     pbc: np.ndarray | None = None
+    stress: np.ndarray | None = None
 
 
 def collate(frames: Frames) -> tuple[Data, dict[str, torch.Tensor]]:
@@ -48,6 +49,8 @@ def collate(frames: Frames) -> tuple[Data, dict[str, torch.Tensor]]:
         data.cell = torch.from_numpy(frames.cell.astype(np.float32))
         data.pbc = torch.from_numpy(frames.pbc)
         slices |= {"cell": graphs, "pbc": graphs}
+    if frames.stress is not None and np.isfinite(frames.stress).any():
+        data.stress, slices["stress"] = torch.from_numpy(frames.stress.astype(np.float32)), graphs
     return data, slices
 
 

@@ -36,6 +36,8 @@ class Target:
         What it is, and the level of theory.
     has_forces : bool
         The quantity is an energy whose negative gradient is learned too (the field ``force``).
+    has_stress : bool
+        So is its derivative by a strain of the cell (the field ``stress``).
     summed : bool
         The quantity is a sum over atoms: it grows with the molecule, or is a dipole.
     per_atom : bool
@@ -53,6 +55,7 @@ class Target:
     summed: bool = False
     per_atom: bool = False
     parts: "tuple[Target, ...]" = ()
+    has_stress: bool = False
 
     @property
     def each(self) -> "tuple[Target, ...]":
@@ -108,7 +111,7 @@ def combine(targets: Sequence[Target]) -> Target:
         return targets[0]
     for target in targets:
         if target.has_forces:
-            raise ValueError("task 'forces' is learned alone, not beside other targets")
+            raise ValueError(f"task {target.name!r} is learned alone, not beside other targets")
     return Target(
         name=", ".join(target.name for target in targets),
         unit=", ".join(target.unit for target in targets),
@@ -172,6 +175,13 @@ def energies_with_forces(options: Mapping[str, Any], unit: str) -> dict[str, Tar
     'kcal/mol'
     """
     return {FORCES.name: replace(FORCES, unit=options.get("energy_unit", unit))}
+
+
+def with_stress(targets: Mapping[str, Target]) -> dict[str, Target]:
+    """The same of a data set that may have labels of stress as well."""
+    what = f"{FORCES.description}, and, as its derivative by a strain, stress of a periodic cell"
+    stress = replace(targets[FORCES.name], name="stress", description=what, has_stress=True)
+    return {**targets, stress.name: stress}
 
 
 ELEMENTS = {"H": 1, "C": 6, "N": 7, "O": 8, "F": 9}

@@ -150,8 +150,9 @@ class OptimConfig:
         Weights in the loss of several properties learned together, such as {"gap": 2.0}; 1 each
         where nothing is said.
     energy_weight : float
-        Weight of the energies in the loss beside that of the forces (task forces only), both in
-        the network's scale: energies over the root mean square of the forces, and forces likewise.
+        Weight of the energies in the loss beside forces; both over the root mean square of forces.
+    stress_weight : float
+        That of the stress times the volume of an atom, over the same (task stress only).
     """
 
     epochs: int = 50
@@ -165,11 +166,12 @@ class OptimConfig:
     grad_clip: float = 1.0
     weights: dict[str, float] = field(default_factory=dict)
     energy_weight: float = 0.1
+    stress_weight: float = 0.1
 
     def __post_init__(self) -> None:
         for name in ("epochs", "batch_size", "lr"):
             _check(getattr(self, name) > 0, f"optim.{name}", getattr(self, name), "positive")
-        for name in ("weight_decay", "grad_clip", "energy_weight"):
+        for name in ("weight_decay", "grad_clip", "energy_weight", "stress_weight"):
             _check(getattr(self, name) >= 0, f"optim.{name}", getattr(self, name), "0 or more")
         for name in ("warmup", "ema_decay"):
             _check(0 <= getattr(self, name) < 1, f"optim.{name}", getattr(self, name), "in [0, 1)")
@@ -182,10 +184,8 @@ class TrainConfig:
     Parameters
     ----------
     task : str
-        A target of the data set: "dipole" (the vector, debye; extract only), or a scalar of QM9:
-        mu, alpha, homo, lumo, gap, r2, zpve, U0, U, H, G, cv and the others that `e3hyena data
-        list` shows; or "forces", an energy with its conservative forces (md17 and extxyz). Several
-        together: "gap, dipole".
+        A target of the data set, see `e3hyena data list`: "dipole" (the vector), "gap", "U0"; or
+        "forces", energies with forces; or "stress", and stress of cells. Several: "gap, dipole".
     output : str
         Folder of everything the run writes. The same folder again continues the run.
     seed : int

@@ -6,7 +6,7 @@ import torch
 from torch import Tensor
 
 from e3hyena.data.targets import Target
-from e3hyena.models import HyenaNet, energy_and_forces
+from e3hyena.models import HyenaNet, energy_and_forces, energy_forces_stress
 from e3hyena.training.checkpoint import ModelInfo
 from e3hyena.training.molecules import EvalLoader, Molecules
 from e3hyena.training.parts import labels_of, means, outputs_of, part_errors, present, to_properties
@@ -42,16 +42,22 @@ def predict_parts(
 def predict_forces(
     model: HyenaNet, info: ModelInfo, molecules: Molecules, *, batch_size: int = 64,
     device: str = "cpu",
-) -> tuple[Tensor, Tensor]:  # fmt: skip
-    """Predict energies of molecules and forces on atoms, in ``info.task.unit`` (per Angstrom)."""
+) -> tuple[Tensor, Tensor, Tensor | None]:  # fmt: skip
+    """Energies, forces on atoms and stress of cells, in ``info.task.unit`` and Angstrom.
+
+    The stress is None where not all structures are periodic in three directions.
+    """
     model = model.to(device)
+    cells = molecules.pbc is not None and bool(molecules.pbc.all())
+    derivatives = energy_forces_stress if cells else energy_and_forces
     parts = [
-        energy_and_forces(model, part.z, part.pos, part.batch, **part.lattice)
+        derivatives(model, part.z, part.pos, part.batch, **part.lattice)
         for part in (part.to(device) for part in EvalLoader(molecules, batch_size))
     ]
-    energy, force = (torch.cat(values).cpu() for values in zip(*parts, strict=True))
+    energy, *rest = (torch.cat(values).cpu() for values in zip(*parts, strict=True))
     energy = info.scaling.to_property(energy, molecules.z, molecules.batch)
-    return energy, info.scaling.scale * force.double()
+    force, *stress = (info.scaling.scale * value.double() for value in rest)
+    return energy, force, stress[0] if stress else None
 
 
 def evaluate(
@@ -60,14 +66,16 @@ def evaluate(
     """Mean of every metric over the molecules, and what a parity plot shows."""
     task = info.task
     if task.has_forces:
-        assert test.force is not None
-        energy, force = predict_forces(model, info, test, device=device)
-        found = force_errors(energy, force, test.label.double(), test.force.double())
+        answer = predict_forces(model, info, test, device=device)
+        given = _derivatives(test)
+        names = ("energy", "components of the forces", "components of the stress")
+        units = (task.unit, f"{task.unit}/A", f"{task.unit}/A^3")
         panels = [
-            Panel("energy", task.unit, test.label, energy),
-            Panel("components of the forces", f"{task.unit}/A", test.force, force),
+            Panel(name, unit, label, value)
+            for name, unit, label, value in zip(names, units, given, answer, strict=True)
+            if label is not None and value is not None
         ]
-        return _means(found), panels
+        return _means(force_errors(answer, given)), panels
     predictions = predict_parts(model, info, test, device=device)
     labels = [label.double() for label in labels_of(task, test.label, test.atom_label)]
     panels = []
@@ -102,15 +110,21 @@ def guess_errors(
 ) -> dict[str, float]:
     """Metrics of the best guess that knows the training labels only.
 
-    Of energies with forces: the energy that follows from the composition, and no force. Of atoms:
-    the mean of their element. Else see `mean_predictor`.
+    Of energies with forces: the energy that follows from the composition, no force and no stress.
+    Of atoms: the mean of their element. Else see `mean_predictor`.
     """
     if not task.has_forces:
         return _guess_parts(task, scaling, train, test)
-    assert test.force is not None
     energy = scaling.offset(test.z, test.batch, test.num_graphs)
-    force, label = test.force.double(), test.label.double()
-    return _means(force_errors(energy, torch.zeros_like(force), label, force))
+    label, *others = _derivatives(test)
+    nothing = (None if value is None else torch.zeros_like(value) for value in others)
+    return _means(force_errors((energy, *nothing), (label, *others)))
+
+
+def _derivatives(test: Molecules) -> list[Tensor | None]:
+    """Labels of energy, forces and stress."""
+    labels = (test.label, test.force, test.stress)
+    return [None if label is None else label.double() for label in labels]
 
 
 def _guess_parts(

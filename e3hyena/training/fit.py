@@ -135,10 +135,11 @@ def _scaled(molecules: Molecules, plan: Plan, scaling: Scaling) -> Molecules:
         values = to_labels(plan.task, scaling, labels, molecules.z, molecules.batch)
         return molecules._replace(label=values[0], atom_label=values[1])
     label = scaling.to_output(molecules.label, molecules.z, molecules.batch)
-    force = molecules.force
-    if force is not None:
-        force = force / scaling.scale.to(force.dtype)
-    return molecules._replace(label=label, force=force)
+    force, stress = (
+        None if value is None else value / scaling.scale.to(value.dtype)
+        for value in (molecules.force, molecules.stress)
+    )
+    return molecules._replace(label=label, force=force, stress=stress)
 
 
 @contextmanager

@@ -8,7 +8,7 @@ from torch import Tensor, nn
 
 from e3hyena._extras import require
 from e3hyena.data.targets import Target
-from e3hyena.models import energy_and_forces
+from e3hyena.models import energy_and_forces, energy_forces_stress
 from e3hyena.training.callbacks.clock import Clock
 from e3hyena.training.config import OptimConfig
 from e3hyena.training.molecules import Batch
@@ -125,11 +125,12 @@ class Regression(pl.LightningModule):
 
 
 class ForceRegression(Regression):
-    """Fits an energy and, as its negative gradient, forces; both in the network's scale."""
+    """Fits an energy and its derivatives, forces and stress, all in the network's scale."""
 
     def _step(self, batch: Batch) -> tuple[Tensor, dict[str, Tensor]]:
         assert batch.force is not None
-        energy, force = energy_and_forces(
+        derivatives = energy_and_forces if batch.stress is None else energy_forces_stress
+        energy, force, *stress = derivatives(
             self.model,
             batch.z,
             batch.pos,
@@ -139,8 +140,14 @@ class ForceRegression(Regression):
         )
         loss = self._loss(force - batch.force)
         loss = loss + self.optim.energy_weight * self._loss(energy - batch.label)
-        found = force_errors(energy.detach(), force.detach(), batch.label, batch.force)
-        return loss, found
+        if batch.stress is not None and batch.cell is not None:
+            # times the volume of an atom: a length of the size of forces
+            counts = torch.bincount(batch.batch, minlength=len(batch.cell)).to(batch.cell.dtype)
+            volume = torch.linalg.det(batch.cell).abs() / counts
+            error = (stress[0] - batch.stress).flatten(1) * volume.unsqueeze(1)
+            loss = loss + self.optim.stress_weight * self._loss(error)
+        found = (value.detach() for value in (energy, force, *stress))
+        return loss, force_errors((*found,), (batch.label, batch.force, batch.stress))
 
 
 class PartsRegression(Regression):

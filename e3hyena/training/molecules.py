@@ -24,6 +24,7 @@ class Batch(NamedTuple):
     atom_label: Tensor | None = None
     cell: Tensor | None = None
     pbc: Tensor | None = None
+    stress: Tensor | None = None
 
     def to(self, device: str) -> "Batch":
         """The same on a device."""
@@ -39,7 +40,8 @@ class Molecules(NamedTuple):
     """Many molecules, atoms one after the other; where each begins, `ptr`, (num_graphs + 1,).
 
     Labels are (num_graphs, dim), properties side by side in their units or in the network's scale,
-    NaN where one is missing; those of atoms (num_tokens, atom_dim); forces (num_tokens, 3).
+    NaN where one is missing; those of atoms (num_tokens, atom_dim); forces (num_tokens, 3); stress
+    (num_graphs, 3, 3).
     Positions and lattice vectors `cell`, (num_graphs, 3, 3), are in angstrom; `pbc`,
     (num_graphs, 3), says which are periodic. None: nothing is learned, or all are molecules.
     """
@@ -52,6 +54,7 @@ class Molecules(NamedTuple):
     atom_label: Tensor | None = None
     cell: Tensor | None = None
     pbc: Tensor | None = None
+    stress: Tensor | None = None
 
     @classmethod
     def from_dataset(cls, dataset: Any, task: Target, size: int | None, what: str) -> "Molecules":
@@ -81,6 +84,7 @@ class Molecules(NamedTuple):
             label=torch.cat(graphs, dim=1) if graphs else torch.zeros(size, 0, device="cpu"),
             force=torch.cat([item.force for item in items]) if task.has_forces else None,
             atom_label=torch.cat(atoms, dim=1) if atoms else None,
+            stress=_stresses(items, what) if task.has_stress else None,
             **lattices(items),
         )
 
@@ -102,9 +106,9 @@ class Molecules(NamedTuple):
         tokens = torch.arange(len(batch), device="cpu") + first[batch]
         rows = (self.force, self.atom_label)
         force, atoms = (None if value is None else value[tokens] for value in rows)
-        cell, pbc = (None if value is None else value[graphs] for value in (self.cell, self.pbc))
+        lattice = (None if x is None else x[graphs] for x in (self.cell, self.pbc, self.stress))
         z, pos, label = self.z[tokens], self.pos[tokens], self.label[graphs]
-        return Batch(z, pos, batch, label, force, atoms, cell, pbc)
+        return Batch(z, pos, batch, label, force, atoms, *lattice)
 
 
 def lattices(graphs: Sequence[Data]) -> dict[str, Tensor]:
@@ -116,6 +120,17 @@ def lattices(graphs: Sequence[Data]) -> dict[str, Tensor]:
         "cell": torch.cat([graph.get("cell", cell) for graph in graphs]),
         "pbc": torch.cat([graph.get("pbc", pbc) for graph in graphs]),
     }
+
+
+def _stresses(items: Sequence[Data], what: str) -> Tensor:
+    for item in items:
+        if "stress" not in item or not item.stress.isfinite().all():
+            raise ValueError(
+                f"{what}: {item.get('name') or 'a structure'} has no stress: the task 'stress' "
+                "needs cells, periodic in three directions, with 6 or 9 finite numbers under the "
+                "option stress_key, or as virial; leave it out, or train the task 'forces'"
+            )
+    return torch.cat([item.stress for item in items])
 
 
 class EvalLoader:

@@ -4,7 +4,6 @@ import csv
 import io
 import json
 import os
-import warnings
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -18,7 +17,7 @@ from e3hyena.data.orders import ORDERS, restore_order
 from e3hyena.data.structures import Structure, as_structures
 from e3hyena.data.targets import Target
 from e3hyena.models import HyenaNet
-from e3hyena.registry import CATALOGUE
+from e3hyena.training.accepted import check_structure, warn_of_notes
 from e3hyena.training.checkpoint import ModelInfo, load_model
 from e3hyena.training.device import device_of
 from e3hyena.training.ensemble import PRETRAINED, Ensemble, load_pretrained
@@ -26,7 +25,6 @@ from e3hyena.training.evaluate import predict_forces, predict_parts
 from e3hyena.training.molecules import Molecules, lattices
 from e3hyena.training.predictor import Predictor
 
-NAMED = 5  # molecules that a warning names
 WIDEST = 40  # letters of a name in a table
 
 
@@ -35,9 +33,10 @@ class Predictions(NamedTuple):
 
     `values` are the properties of molecules side by side, (num_structures, dim), in ``task.unit``;
     `forces` (num_atoms, 3) of every structure, in ``task.unit`` per Angstrom, if the model predicts
-    them; `atoms` the properties of atoms, by name. All are float64. Of an `Ensemble`, `doubts`
-    (num_structures, 1) by property, in its unit (of atoms in `atoms`), and `outside`: in which ways
-    a molecule is unlike the training data, empty if in none.
+    them, and, where all structures are periodic in three directions, `stress` (num_structures, 3,
+    3), in ``task.unit`` per cubic Angstrom; `atoms` the properties of atoms, by name. All are
+    float64. Of an `Ensemble`, `doubts` (num_structures, 1) by property, in its unit (of atoms in
+    `atoms`), and `outside`: in which ways a molecule is unlike the training data, empty if in none.
     """
 
     task: Target
@@ -47,6 +46,7 @@ class Predictions(NamedTuple):
     atoms: dict[str, list[Tensor]] | None = None
     doubts: dict[str, Tensor] | None = None
     outside: list[str] | None = None
+    stress: Tensor | None = None
 
     @property
     def parts(self) -> list[tuple[Target, Tensor]]:
@@ -124,6 +124,8 @@ class Predictions(NamedTuple):
         found = self._rows()
         for row, forces in zip(found, self.forces or [], strict=self.forces is not None):
             row["forces"] = forces.tolist()
+        for row, stress in zip(found, [] if self.stress is None else self.stress, strict=False):
+            row["stress"] = stress.tolist()
         for name, atoms in (self.atoms or {}).items():
             for row, values in zip(found, atoms, strict=True):
                 row[name] = (values[:, 0] if values.shape[-1] == 1 else values).tolist()
@@ -134,14 +136,16 @@ class Predictions(NamedTuple):
         content["predictions"] = found
         if self.forces is not None:
             content["force_unit"] = f"{self.task.unit}/Angstrom"
+        if self.stress is not None:
+            content["stress_unit"] = f"{self.task.unit}/Angstrom^3"
         return json.dumps(content, indent=2) + "\n"
 
     def to_extxyz(self) -> str:
         """The molecules with ``predicted_<quantity>`` and its unit on the comment line.
 
-        Forces are the columns ``predicted_forces``. ASE gives the bare names ``dipole`` and
-        ``forces`` units of its own, hence the prefix. What the molecules had with them, such as
-        energies and forces to compare with, stays beside under its own name.
+        Forces are the columns ``predicted_forces``, stress is ``predicted_stress``. ASE gives the
+        bare names ``dipole`` and ``forces`` units of its own, hence the prefix. What the molecules
+        had with them, such as energies and forces to compare with, stays beside under its own name.
         """
         single_point = require("ase.calculators.singlepoint", "chem").SinglePointCalculator
         images = []
@@ -164,6 +168,8 @@ class Predictions(NamedTuple):
                 atoms.arrays[f"predicted_{name}"] = parts[i].squeeze(-1).numpy()
             if self.forces is not None:
                 atoms.arrays["predicted_forces"] = self.forces[i].numpy()
+            if self.stress is not None:
+                atoms.info["predicted_stress"] = self.stress[i].numpy()
             images.append(atoms)
         text = io.StringIO()
         require("ase.io", "chem").write(text, images, format="extxyz")
@@ -290,8 +296,8 @@ def predict(
             return Predictions(info.task, structures, values, None, of_atoms)
         outside = [ensemble.outside(structure) for structure in structures]
         return Predictions(info.task, structures, values, None, of_atoms, doubts, outside)
-    values, forces = predict_forces(model, info, flat, batch_size=batch_size, device=device)
-    return Predictions(info.task, structures, values, by_structure(forces))
+    values, rows, stress = predict_forces(model, info, flat, batch_size=batch_size, device=device)
+    return Predictions(info.task, structures, values, by_structure(rows), stress=stress)
 
 
 def load(checkpoint: Any) -> tuple[HyenaNet, ModelInfo] | Ensemble:
@@ -316,33 +322,3 @@ def _graph(structure: Structure, info: ModelInfo) -> Data:
     graph = structure.graph()
     order = info.config.get("data", {}).get("order")  # absent in early files
     return graph if order is None else ORDERS[order]()(graph)
-
-
-def warn_of_notes(structures: list[Structure]) -> None:
-    """Say once what the network is not told of these molecules."""
-    noted = [structure for structure in structures if structure.notes]
-    if noted:
-        named = "; ".join(f"{one.where}: {', '.join(one.notes)}" for one in noted[:NAMED])
-        more = f"; and {len(noted) - NAMED} more" if len(noted) > NAMED else ""
-        warnings.warn(
-            "the network sees elements and positions only and was not told of charge, spin or "
-            f"missing atoms, so that these predictions may mean nothing: {named}{more}",
-            stacklevel=3,
-        )
-
-
-def check_structure(structure: Structure, info: ModelInfo) -> None:
-    """Refuse elements that the model has not seen, and cells where its data had none."""
-    symbols = require("ase.data", "chem").chemical_symbols
-    unknown = sorted(set(structure.atoms.numbers.tolist()) - set(info.elements))
-    if unknown:
-        raise ValueError(
-            f"{structure.where}: element {', '.join(symbols[z] for z in unknown)} was not in the "
-            f"training set; this model knows {', '.join(symbols[z] for z in info.elements)}"
-        )
-    source = CATALOGUE.get(info.config.get("data", {}).get("source", ""))  # absent in early files
-    if structure.atoms.pbc.any() and source is not None and not source.cells:
-        raise ValueError(
-            f"{structure.where}: it is periodic, but the model was trained on the molecules of "
-            f"{source.name}; set pbc to F"
-        )

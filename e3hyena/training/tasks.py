@@ -1,7 +1,7 @@
 """Targets by name, and how their errors are counted."""
 
 import json
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from typing import Any
 
@@ -54,13 +54,16 @@ def errors(task: Target, predicted: Tensor, label: Tensor) -> dict[str, Tensor]:
 
 
 def force_errors(
-    energy: Tensor, force: Tensor, label: Tensor, force_label: Tensor
+    found: Sequence[Tensor | None], labels: Sequence[Tensor | None]
 ) -> dict[str, Tensor]:
-    """The same for energies with forces: absolute errors, one entry per metric."""
-    return {
-        "force_mae": (force - force_label).abs().mean(dim=-1),
-        "energy_mae": (energy - label).abs().squeeze(-1),
+    """The same for energies with forces, and stress if any: absolute errors per metric."""
+    pairs = zip(("energy_mae", "force_mae", "stress_mae"), found, labels, strict=False)
+    errors = {
+        name: (one - label).abs().flatten(1).mean(dim=1)
+        for name, one, label in pairs
+        if one is not None and label is not None
     }
+    return {"force_mae": errors.pop("force_mae"), **errors}
 
 
 def metric_labels(task: Target) -> dict[str, str]:
@@ -74,9 +77,11 @@ def metric_labels(task: Target) -> dict[str, str]:
             labels |= {f"{part.name}_{name}": text for name, text in metric_labels(part).items()}
         return labels
     if task.has_forces:
+        stress = {"stress_mae": f"stress component, MAE ({task.unit}/A^3)"}
         return {
             "force_mae": f"force component, MAE ({task.unit}/A)",
             "energy_mae": f"energy, MAE ({task.unit})",
+            **(stress if task.has_stress else {}),
         }
     if task.dim == 1:
         return {"mae": f"{task.name}, MAE ({task.unit})"}

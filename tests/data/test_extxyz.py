@@ -3,6 +3,8 @@ import pytest
 import torch
 
 from e3hyena.data import ExtXYZ
+from e3hyena.training.molecules import Molecules
+from e3hyena.training.tasks import get_task
 
 ase_io = pytest.importorskip("ase.io")
 build = pytest.importorskip("ase.build")
@@ -93,6 +95,36 @@ def test_cells_come_with_the_molecules_of_their_file(tmp_path, path):
     batch = next(iter(DataLoader(dataset, batch_size=2)))
     assert batch.cell.shape == (2, 3, 3) and batch.pbc.tolist() == [[True] * 3, [False] * 3]
     assert "cell" not in ExtXYZ(path)[0]
+
+
+def test_stress_however_it_is_written(tmp_path):
+    from torch_geometric.loader import DataLoader
+
+    copper = build.bulk("Cu", "fcc", a=3.5, cubic=True)
+    copper.rattle(0.1, seed=0)
+    copper.calc = emt.EMT()
+    copper.get_forces()
+    expected = copper.get_stress(voigt=False)
+    ways = {
+        "stress": expected,
+        "six": copper.get_stress(),
+        "nine": expected.reshape(-1),
+        "virial": -copper.get_volume() * expected,
+    }
+    for name, value in ways.items():
+        frame = copper.copy()
+        frame.info |= {"energy": 0.0, "of": name, name: value}
+        frame.arrays["forces"] = copper.get_forces()
+        ase_io.write(tmp_path / f"{name}.xyz", frame, format="extxyz", write_info=True)
+        item = ExtXYZ(tmp_path / f"{name}.xyz", stress_key=name if name != "virial" else "none")[0]
+        assert np.allclose(item.stress, expected, atol=1e-6), name
+    ase_io.write(tmp_path / "both.xyz", [copper, labelled("H2O")], format="extxyz")
+    dataset = ExtXYZ(tmp_path / "both.xyz", file_length_unit="nm", energy_unit="kcal/mol")
+    batch = next(iter(DataLoader(dataset, batch_size=2)))
+    assert np.allclose(batch.stress[0], expected * 23.060548 / 1000, rtol=1e-5)
+    assert batch.stress[1].isnan().all()
+    with pytest.raises(ValueError, match="train: a structure has no stress: the task 'stress'"):
+        Molecules.from_dataset(dataset, get_task("stress"), None, "train")
 
 
 def test_wrong_words_are_refused(path):

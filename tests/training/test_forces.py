@@ -38,7 +38,8 @@ def test_errors_are_those_of_the_model_called_directly(finished_forces, config):
     model, info = load_model(finished_forces)
     test = load_split(config.data, info.task, "test")
     found, panels = evaluate(model, info, test)
-    energy, force = predict_forces(model, info, test, batch_size=3)
+    energy, force, stress = predict_forces(model, info, test, batch_size=3)
+    assert stress is None
     assert found["force_mae"] == pytest.approx(float((force - test.force).abs().mean()), rel=1e-5)
     assert found["energy_mae"] == pytest.approx(float((energy - test.label).abs().mean()), rel=1e-5)
     assert [panel.unit for panel in panels] == ["eV", "eV/A"]
