@@ -4,8 +4,11 @@ import subprocess
 import sys
 
 import pytest
+import torch
 
 from e3hyena.cli import main
+from e3hyena.ops.neighbours import neighbours
+from e3hyena.training import load_predictor, predict
 
 from ..training.conftest import finished, tiny_config  # noqa: F401  the fixture
 
@@ -130,6 +133,29 @@ def test_export_to_safetensors_and_back(finished, tmp_path, methane, capsys):  #
         assert main(["predict", str(path), str(methane), "--format", "json"]) == 0
         texts.append(capsys.readouterr().out)
     assert texts[0] == texts[1] == texts[2]
+
+
+@pytest.mark.slow
+def test_export_hands_the_network_in_units_to_the_compiler(
+    finished_forces, labelled_molecules, tmp_path, monkeypatch
+):
+    """Which takes minutes: tests/models/test_exported.py runs it, here is what it is given."""
+    given = {}
+    monkeypatch.setattr(
+        "e3hyena.models.save_package", lambda what, path: given.update({path: what})
+    )
+    path = tmp_path / "potential.pt2"
+    assert not main(["export", str(finished_forces), "--output", str(path)])
+    program, predictor = given[path].module(), load_predictor(finished_forces)
+    for atoms in labelled_molecules[:3]:
+        z, pos = torch.tensor(atoms.numbers).long(), torch.tensor(atoms.positions).float()
+        edge_index, _ = neighbours(pos, predictor.model.cutoff)
+        energy, forces = program(z, pos, torch.zeros_like(z), edge_index)
+        expected = predictor.energy_and_forces(z, pos)
+        assert energy.item() == pytest.approx(expected[0].item(), rel=1e-6)
+        torch.testing.assert_close(forces.to(expected[1]), expected[1], rtol=1e-5, atol=1e-5)
+        values = predict(finished_forces, atoms).values
+        assert energy.item() == pytest.approx(values.item(), rel=1e-6)
 
 
 def test_export_wants_a_known_format(finished, fails):  # noqa: F811
