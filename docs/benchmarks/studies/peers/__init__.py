@@ -70,8 +70,8 @@ class PeersConfig(Config):
         Which networks; all of them by default.
     seeds : list of int
         Seeds of weights and batches.
-    seconds : float
-        Processor time of a training.
+    seconds : list of float
+        Processor time of a training, for each task.
     trial_seconds : float
         Of each short training by which a learning rate is chosen before, by validation.
     lrs : list of float
@@ -84,7 +84,7 @@ class PeersConfig(Config):
     tasks: list[str] = field(default_factory=lambda: list(HYENA))
     rows: list[str] = field(default_factory=lambda: list(ROWS))
     seeds: list[int] = field(default_factory=lambda: [0])
-    seconds: float = 180.0
+    seconds: list[float] = field(default_factory=lambda: [180.0, 120.0])
     trial_seconds: float = 12.0
     lrs: list[float] = field(default_factory=lambda: [1e-3, 3e-3, 8e-3])
     root: str = "data/md17"
@@ -92,6 +92,11 @@ class PeersConfig(Config):
     def __post_init__(self) -> None:
         check_names("rows", self.rows, ROWS)
         check_names("tasks", self.tasks, HYENA)
+        if len(self.seconds) != len(self.tasks):
+            raise ValueError(
+                f"seconds has {len(self.seconds)} numbers; give one for each of "
+                f"{len(self.tasks)} tasks"
+            )
 
     def options(self) -> dict[str, Any]:
         """Without where things lie."""
@@ -100,11 +105,13 @@ class PeersConfig(Config):
 
 def list_cells(config: PeersConfig) -> list[Cell]:
     """Trainings, those of one seed and task before the next."""
-    options = config.only("seconds", "trial_seconds", "lrs", "root", "python")
-    return [
-        Cell(f"{task}-{row}-{seed}", {"task": task, "row": row, "seed": seed, **options})
-        for seed, task, row in itertools.product(config.seeds, config.tasks, config.rows)
-    ]
+    options = config.only("trial_seconds", "lrs", "root", "python")
+    seconds = dict(zip(config.tasks, config.seconds, strict=True))
+    found = []
+    for seed, task, row in itertools.product(config.seeds, config.tasks, config.rows):
+        values = {"task": task, "row": row, "seed": seed, "seconds": seconds[task], **options}
+        found.append(Cell(f"{task}-{row}-{seed}", values))
+    return found
 
 
 def _frames(task: str, root: str) -> Iterator[tuple[str, Any]]:
@@ -116,7 +123,7 @@ def _frames(task: str, root: str) -> Iterator[tuple[str, Any]]:
 
 def write_data(task: str, root: str, file: Path) -> float:
     """What `worker` reads; mean number of neighbours within 5 Å."""
-    arrays: dict[str, np.ndarray] = {}
+    arrays: dict[str, Any] = {}
     for split, molecules in _frames(task, root):
         graphs = list(molecules)
         arrays["z"] = graphs[0].z.numpy()
@@ -173,10 +180,13 @@ def render(report: dict[str, Any]) -> str:
     """A table for each task."""
     config = report["config"]
     versions = {k: v for cell in report["cells"] for k, v in cell["versions"].items()}
+    spent = " and ".join(
+        f"{s:g} s ({t})" for t, s in zip(config["tasks"], config["seconds"], strict=True)
+    )
     text = (
-        f"{config['seconds']:g} s of processor time for each training, one thread of "
-        f"{report['environment']['cpu']}; learning rate the better of "
-        f"{' and '.join(f'{lr:g}' for lr in config['lrs'])} after {config['trial_seconds']:g} s "
+        f"{spent} of processor time for each training, one thread of "
+        f"{report['environment']['cpu']}; learning rate the best of "
+        f"{', '.join(f'{lr:g}' for lr in config['lrs'])} after {config['trial_seconds']:g} s "
         f"each. Mean (± standard deviation) of {count_seeds(report, 'task', 'row')}. "
         f"{', '.join(f'{name} {versions[name]}' for name in sorted(versions))}."
     )

@@ -92,7 +92,8 @@ def painn(options: dict[str, Any]) -> tuple[nn.Module, Energy]:
     from torch.utils.data import dataloader
 
     if not hasattr(dataloader, "T_co"):
-        dataloader.T_co = dataloader._T_co  # renamed in torch since this schnetpack
+        renamed: Any = dataloader  # since this schnetpack
+        renamed.T_co = renamed._T_co
     from schnetpack.atomistic import Atomwise, PairwiseDistances
     from schnetpack.model import NeuralNetworkPotential
     from schnetpack.nn import CosineCutoff, GaussianRBF
