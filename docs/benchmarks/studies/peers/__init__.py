@@ -30,7 +30,7 @@ from benchmarks.harness import (
 )
 from e3hyena.data import Cumulenes, MD17Ethanol
 
-ETHANOL = {"train": 1000, "val": 100, "test": 500}
+ETHANOL = {"train": 1000, "val": 60, "test": 300}
 HYENA = {
     "chains": {"irreps_hidden": "16x0e + 16x1o + 16x2e", "num_layers": 2, "cutoff": 3.0},
     "ethanol": {"irreps_hidden": "32x0e + 32x1o + 32x2e", "num_layers": 2, "cutoff": 5.0},
@@ -84,9 +84,9 @@ class PeersConfig(Config):
     tasks: list[str] = field(default_factory=lambda: list(HYENA))
     rows: list[str] = field(default_factory=lambda: list(ROWS))
     seeds: list[int] = field(default_factory=lambda: [0])
-    seconds: list[float] = field(default_factory=lambda: [180.0, 120.0])
-    trial_seconds: float = 12.0
-    lrs: list[float] = field(default_factory=lambda: [1e-3, 3e-3, 8e-3])
+    seconds: list[float] = field(default_factory=lambda: [100.0, 60.0])
+    trial_seconds: float = 8.0
+    lrs: list[float] = field(default_factory=lambda: [2e-3, 8e-3])
     root: str = "data/md17"
 
     def __post_init__(self) -> None:
