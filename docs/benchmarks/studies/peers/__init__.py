@@ -40,18 +40,19 @@ TITLES = {"chains": ("C17H4", "eV"), "ethanol": ("ethanol", "kcal/mol")}
 
 
 class Peer(NamedTuple):
-    """A row: its label, what its atoms hear in both tasks, and its packages."""
+    """A row: its label, what its atoms hear in both tasks, packages, learning rates to try."""
 
     label: str
     reach: tuple[str, str]
     packages: tuple[str, ...] = ()
+    lrs: tuple[float, ...] = (2e-3, 8e-3)
 
 
 ROWS = {
     "local": Peer("`HyenaNet`, messages alone", ("6 Å", "10 Å")),
     "coordinate": Peer("`HyenaNet`, `coordinate`", ("all", "all")),
     "nequip": Peer("NequIP", ("20 Å", "20 Å"), ("nequip", "e3nn")),
-    "tensornet": Peer("TorchMD-NET, TensorNet", ("10 Å", "10 Å"), ("torchmd-net",)),
+    "tensornet": Peer("TorchMD-NET, TensorNet", ("10 Å", "10 Å"), ("torchmd-net",), (1e-3, 2e-3)),
     "painn": Peer("SchNetPack, PaiNN", ("15 Å", "15 Å"), ("schnetpack",)),
 }
 
@@ -74,8 +75,6 @@ class PeersConfig(Config):
         Processor time of a training, for each task.
     trial_seconds : float
         Of each short training by which a learning rate is chosen before, by validation.
-    lrs : list of float
-        Learning rates to choose from.
     root : str
         Folder of MD17.
     """
@@ -86,7 +85,6 @@ class PeersConfig(Config):
     seeds: list[int] = field(default_factory=lambda: [0])
     seconds: list[float] = field(default_factory=lambda: [100.0, 60.0])
     trial_seconds: float = 8.0
-    lrs: list[float] = field(default_factory=lambda: [2e-3, 8e-3])
     root: str = "data/md17"
 
     def __post_init__(self) -> None:
@@ -105,11 +103,12 @@ class PeersConfig(Config):
 
 def list_cells(config: PeersConfig) -> list[Cell]:
     """Trainings, those of one seed and task before the next."""
-    options = config.only("trial_seconds", "lrs", "root", "python")
+    options = config.only("trial_seconds", "root", "python")
     seconds = dict(zip(config.tasks, config.seconds, strict=True))
     found = []
     for seed, task, row in itertools.product(config.seeds, config.tasks, config.rows):
         values = {"task": task, "row": row, "seed": seed, "seconds": seconds[task], **options}
+        values["lrs"] = list(ROWS[row].lrs)
         found.append(Cell(f"{task}-{row}-{seed}", values))
     return found
 
@@ -185,9 +184,9 @@ def render(report: dict[str, Any]) -> str:
     )
     text = (
         f"{spent} of processor time for each training, one thread of "
-        f"{report['environment']['cpu']}; learning rate the best of "
-        f"{', '.join(f'{lr:g}' for lr in config['lrs'])} after {config['trial_seconds']:g} s "
-        f"each. Mean (± standard deviation) of {count_seeds(report, 'task', 'row')}. "
+        f"{report['environment']['cpu']}; learning rate the better of two after "
+        f"{config['trial_seconds']:g} s each. "
+        f"Mean (± standard deviation) of {count_seeds(report, 'task', 'row')}. "
         f"{', '.join(f'{name} {versions[name]}' for name in sorted(versions))}."
     )
     for place, task in enumerate(HYENA):
@@ -196,13 +195,15 @@ def render(report: dict[str, Any]) -> str:
         name, unit = TITLES[task]
         columns = {"within": f"energy within groups, RMSE ({unit})"} if task == "chains" else {}
         columns |= {"energy_mae": f"energy, MAE ({unit})", "force_mae": f"forces, MAE ({unit}/Å)"}
-        head = [name, *columns.values(), "an atom hears", "parameters", "steps", "ms per step"]
+        head = [name, *columns.values(), "an atom hears", "parameters", "learning rate"]
+        head += ["steps", "ms per step"]
         body = []
         for row in [row for row in ROWS if any(cell["row"] == row for cell in found)]:
             cells = select(report, task=task, row=row)
             line = [spread(cell[key] for cell in cells) for key in columns]
             steps = [f"{cells[0][key]:,.0f}" for key in ("steps", "milliseconds")]
-            body.append([ROWS[row].label, *line, ROWS[row].reach[place], parameters(cells), *steps])
+            about = [ROWS[row].reach[place], parameters(cells), f"{cells[0]['lr']:g}"]
+            body.append([ROWS[row].label, *line, *about, *steps])
         text += f"\n\n{table(head, body)}"
     return text
 
