@@ -1,7 +1,7 @@
 """What passes with which versions: ``python docs/versions.py PYTHON...`` rewrites the table.
 
 Every argument is the interpreter of an environment that holds torch, e3nn, torch-geometric,
-jsonargparse, pytest and hypothesis. Results are kept in docs/results/versions.json, so that
+jsonargparse, vesin, pytest and hypothesis. Results are kept in docs/results/versions.json, so that
 environments can be measured one after the other, on one machine or several.
 """
 

@@ -186,6 +186,7 @@ class ChannelIrreps(Layout):
                 f"{self.irreps} cannot be split into {num_channels} channels; "
                 f"the multiplicities have the greatest common divisor {gcd}"
             )
+        self.text = str(self.irreps)  # what an operator takes that the compiler does not look into
         self.num_channels = num_channels or gcd
         self.multiplicities = {str(ir): mul for mul, ir in self.irreps}
         self.widths = {str(ir): ir.dim for _, ir in self.irreps}

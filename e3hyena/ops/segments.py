@@ -130,7 +130,7 @@ class Segments:
         if torch.compiler.is_compiling() and ptr is not None:
             return cls.described(ptr, batch if isinstance(batch, Tensor) else None, num_tokens)
         if isinstance(batch, Segments):
-            if "lengths" not in vars(batch):
+            if "lengths" not in batch.__dict__:
                 return batch
             if sum(batch.lengths) != num_tokens:
                 raise ValueError(f"segments of {sum(batch.lengths)} tokens for {num_tokens} tokens")
@@ -298,18 +298,25 @@ def _lengths_from_batch(batch: Tensor, num_tokens: int) -> tuple[int, ...]:
         )
     if batch[0] < 0:
         raise ValueError(f"batch holds the negative graph index {int(batch[0])}")
-    return tuple(torch.bincount(batch).tolist())
+    return tuple(_host(torch.bincount(batch)))
 
 
 def _lengths_from_ptr(ptr: Tensor, num_tokens: int) -> tuple[int, ...]:
     _check_integer("ptr", ptr)
-    ends = ptr.tolist()  # once; nothing is computed on the device, or under torch.func
+    ends = _host(ptr)  # once; nothing is computed on the device, or under torch.func
     lengths = tuple(end - start for start, end in itertools.pairwise(ends))
     if not ends or ends[0] != 0 or ends[-1] != num_tokens or min(lengths, default=0) < 0:
         raise ValueError(
             f"ptr={ends[:8]}... must rise from 0 to the number of tokens, {num_tokens}"
         )
     return lengths
+
+
+def _host(numbers: Tensor) -> list[int]:
+    try:
+        return numbers.tolist()
+    except RuntimeError:  # torch 2.4 under torch.func reads single numbers only
+        return [int(number) for number in numbers]
 
 
 def _check_integer(name: str, value: Tensor) -> None:

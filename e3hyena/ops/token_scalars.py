@@ -19,7 +19,7 @@ def token_scalars(x: Tensor, channels: ChannelIrreps, *, with_angles: bool = Tru
 
     See :func:`e3hyena.ops.invariants.invariants` and :func:`e3hyena.ops.invariants.angles`.
     """
-    out: Tensor = _scalars(x, str(channels.irreps), with_angles)
+    out: Tensor = _scalars(x, channels.text, with_angles)
     return out.flatten(0, 1)
 
 

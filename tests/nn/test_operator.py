@@ -352,7 +352,13 @@ class TestState:
         assert torch.equal(outputs[0], outputs[1]) and not torch.equal(outputs[0], outputs[2])
 
 
+whole_graphs = pytest.mark.skipif(
+    torch.__version__.startswith("2.4."), reason="torch 2.4 traces no cached properties"
+)
+
+
 class TestCompilers:
+    @whole_graphs
     @pytest.mark.parametrize("mixer", ["query_key", "coordinate"])
     def test_compiled_full_graph(self, mixer: str) -> None:
         torch.compiler.reset()
@@ -378,12 +384,14 @@ class TestCompilers:
             torch.testing.assert_close(y, operator(x, batch))
         torch.compiler.reset()
 
+    @whole_graphs
     @pytest.mark.parametrize("mixer", ["query_key", "coordinate"])
     def test_exported(self, mixer: str) -> None:
         operator, x = build(mixer), torch.randn(12, 16)
         program = torch.export.export(operator, (x,))
         torch.testing.assert_close(program.module()(2 * x), operator(2 * x))
 
+    @whole_graphs
     def test_tables_made_while_torch_exports_serve_afterwards(self) -> None:
         """17 and 36 tokens share a transform, whose places are kept."""
         operator, x = build("query_key"), torch.randn(53, 16)

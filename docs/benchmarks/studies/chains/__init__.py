@@ -58,7 +58,7 @@ class ChainsConfig(Config):
     tasks: list[str] = field(default_factory=lambda: list(TASKS))
     rows: list[str] = field(default_factory=lambda: list(ROWS))
     seeds: list[int] = field(default_factory=lambda: [0, 1])
-    steps: list[int] = field(default_factory=lambda: [600, 400, 600, 500])
+    steps: list[int] = field(default_factory=lambda: [1800, 1200, 1200, 500])
     irreps: str = "16x0e + 16x1o + 16x2e"
     num_layers: int = 2
     cutoff: float = 3.0
