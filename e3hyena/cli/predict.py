@@ -24,8 +24,8 @@ def _add(parser: Any, arguments: Sequence[str]) -> None:
         "files",
         type=str,
         nargs="*",
-        help="Molecules: .xyz, .extxyz, .sdf, .mol, .smi, .csv, .pdb, .cif or .traj, many per "
-        "file or one; positions in angstrom.",
+        help="Molecules: .xyz, .extxyz, .sdf, .mol, .smi, .csv, .pdb, .cif, .mmtf or .traj, many "
+        "per file or one; positions in angstrom.",
     )
     parser.add_argument(
         "--format",

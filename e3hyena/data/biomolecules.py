@@ -1,9 +1,9 @@
-"""Proteins, nucleic acids and their company from PDB and mmCIF files, through gemmi."""
+"""Proteins, nucleic acids and their company from PDB, mmCIF and MMTF files, through gemmi."""
 
 import os
 import warnings
 from collections import defaultdict
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -12,9 +12,10 @@ import torch
 from torch_geometric.data import Data
 
 from e3hyena._extras import require
-from e3hyena.data.readers.base import Structure, read_text, reading
+from e3hyena.data.readers.base import Structure, read_content, reading
+from e3hyena.data.readers.mmtf import read_entry
 
-SUFFIXES = (".pdb", ".ent", ".cif", ".mmcif")
+SUFFIXES = (".pdb", ".ent", ".cif", ".mmcif", ".mmtf")
 SHARED = "\0"  # gemmi's mark of an atom that all alternatives share
 # Columns of an atom in a PDB file that hold a number, and whether there must be one.
 NUMBERS = {
@@ -33,7 +34,7 @@ def read_biomolecule(
     water: bool = True,
     hydrogens: bool = True,
 ) -> Data:
-    r"""Read one structure of a PDB or mmCIF file.
+    r"""Read one structure of a PDB, mmCIF or MMTF file.
 
     ==================== ======= ==================================================================
     field                type    what
@@ -69,7 +70,7 @@ def read_biomolecule(
     if path.suffix.lower() not in SUFFIXES:
         raise ValueError(f"{str(file)!r}: the format must be one of {', '.join(SUFFIXES)}")
     options = {"model": model, "hetero": hetero, "water": water, "hydrogens": hydrogens}
-    structures = read_biomolecules(str(file), read_text(path), options)
+    structures = read_biomolecules(str(file), read_content(path), options)
     if not structures or not len(structures[0].atoms):
         raise ValueError(f"{str(file)!r}: no atoms are left with {options}")
     graph = structures[0].graph()
@@ -78,13 +79,12 @@ def read_biomolecule(
 
 
 def read_biomolecules(
-    file: str, text: str, options: dict[str, Any] | None = None
+    file: str, content: Any, options: dict[str, Any] | None = None
 ) -> list[Structure]:
     """Read one model of every entry; `options` are those of `read_biomolecule`."""
     suffix = Path(file).suffix.lower()
-    entries = _pdb_entries if suffix in (".pdb", ".ent") else _cif_entries
     structures: list[Structure] = []
-    found = entries(file, text, suffix)
+    found = _ENTRIES.get(suffix, _cif_entries)(content)
     while True:
         with reading(f"{file!r}, molecule {len(structures)}", suffix):
             entry = next(found, None)
@@ -93,7 +93,7 @@ def read_biomolecules(
             structures.append(_structure(file, len(structures), entry, **(options or {})))
 
 
-def _pdb_entries(file: str, text: str, suffix: str) -> Iterator[Any]:
+def _pdb_entries(text: str) -> Iterator[Any]:
     """Entries that END separates; gemmi reads the first one only."""
     gemmi = require("gemmi", "structures")
     entries: list[list[str]] = [[]]
@@ -130,7 +130,7 @@ def _check_numbers(line: str, number: int) -> None:
             raise ValueError(f"line {number}: {name} is {word!r}, not a finite number") from None
 
 
-def _cif_entries(file: str, text: str, suffix: str) -> Iterator[Any]:
+def _cif_entries(text: str) -> Iterator[Any]:
     """Blocks with atoms."""
     gemmi = require("gemmi", "structures")
     blocks = [
@@ -146,6 +146,21 @@ def _cif_entries(file: str, text: str, suffix: str) -> Iterator[Any]:
         if read != rows:
             raise ValueError(f"it has {rows} rows of atoms, but gemmi reads {read}")
         yield entry
+
+
+def _mmtf_entry(content: bytes) -> Iterator[Any]:
+    try:
+        entry = read_entry(content)
+    except KeyError as error:
+        raise ValueError(f"it has no {error}") from None
+    yield entry
+
+
+_ENTRIES: dict[str, Callable[[Any], Iterator[Any]]] = {
+    ".pdb": _pdb_entries,
+    ".ent": _pdb_entries,
+    ".mmtf": _mmtf_entry,
+}
 
 
 def _structure(

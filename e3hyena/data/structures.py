@@ -10,7 +10,7 @@ from torch_geometric.data import Batch, Data
 
 from e3hyena._extras import require
 from e3hyena.data import biomolecules
-from e3hyena.data.readers.base import Structure, read_text
+from e3hyena.data.readers.base import Structure, read_content
 from e3hyena.data.readers.csv_table import read_csv
 from e3hyena.data.readers.notes import notes_of
 from e3hyena.data.readers.sdf import read_sdf
@@ -20,7 +20,7 @@ from e3hyena.data.readers.xyz import read_xyz
 
 __all__ = ["Structure", "as_structures", "read_structures"]
 
-READERS: dict[str, Callable[[str, str], list[Structure]]] = {
+READERS: dict[str, Callable[[str, Any], list[Structure]]] = {
     ".xyz": read_xyz,
     ".extxyz": read_xyz,
     ".sdf": read_sdf,
@@ -43,7 +43,8 @@ def read_structures(file: str | os.PathLike[str]) -> list[Structure]:
     .smi                           one SMILES per line and its name; geometries by
                                    `e3hyena.data.readers.smiles.from_smiles`
     .csv                           one SMILES per line in the column ``smiles``, see `read_csv`
-    .pdb, .ent, .cif, .mmcif       entries, the first model of each, see `read_biomolecule`
+    .pdb, .ent, .cif, .mmcif,      entries, the first model of each, see `read_biomolecule`
+    .mmtf
     .traj                          frames, as ASE writes them
     ============================== ============================================================
     """
@@ -58,8 +59,8 @@ def read_structures(file: str | os.PathLike[str]) -> list[Structure]:
     if suffix == ".traj":
         structures = [] if empty else read_trajectory(str(file))
     else:
-        text = read_text(path)
-        structures = READERS[suffix](str(file), text) if text.strip() else []
+        content = read_content(path)
+        structures = READERS[suffix](str(file), content) if content.strip() else []
     if not structures:
         raise ValueError(f"{str(file)!r} is empty: it must hold at least one molecule")
     for structure in structures:

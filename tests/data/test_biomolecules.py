@@ -1,5 +1,7 @@
 """What a PDB or mmCIF file says, and what becomes of it."""
 
+import struct
+
 import pytest
 import torch
 from torch_geometric.data import Batch
@@ -51,9 +53,52 @@ def as_cif(tmp_path, text):
     return write(tmp_path, structure.make_mmcif_document().as_string(), "a.cif")
 
 
-@pytest.mark.parametrize("cif", [False, True])
-def test_every_field(tmp_path, cif):
-    data = read_biomolecule(as_cif(tmp_path, PDB) if cif else write(tmp_path, PDB))
+def as_mmtf(tmp_path, text, **changed):
+    """The first model, every residue of a kind of its own; `changed` fields, None for none."""
+    encode = pytest.importorskip("mmtf.codecs").encode_array
+    chains = list(gemmi.read_pdb_string(text)[0])
+    residues = [residue for chain in chains for residue in chain]
+    atoms = [atom for residue in residues for atom in residue]
+    kinds = [
+        {
+            "groupName": residue.name,
+            "atomNameList": [atom.name for atom in residue],
+            "elementList": [atom.element.name for atom in residue],
+            "formalChargeList": [atom.charge for atom in residue],
+        }
+        for residue in residues
+    ]
+    codes = ["" if residue.seqid.icode == " " else residue.seqid.icode for residue in residues]
+    fields = {
+        "structureId": "1ABC",
+        "groupList": kinds,
+        "groupTypeList": encode(list(range(len(kinds))), 4, 0),
+        "groupIdList": encode([residue.seqid.num for residue in residues], 8, 0),
+        "insCodeList": encode([code or "\0" for code in codes], 6, 0),
+        "chainIdList": encode([chain.name for chain in chains], 5, 4),
+        "altLocList": encode([atom.altloc for atom in atoms], 6, 0),
+        "occupancyList": encode([atom.occ for atom in atoms], 9, 100),
+        "atomIdList": encode([atom.serial for atom in atoms], 8, 0),
+        **{f"{x}CoordList": encode([atom.pos[i] for atom in atoms], 10, 1000)
+           for i, x in enumerate("xyz")},
+        "chainsPerModel": [len(chains)],
+        "groupsPerChain": [len(chain) for chain in chains],
+        **dict.fromkeys(["numBonds", "numChains", "numModels", "numAtoms", "numGroups"], 0),
+        **changed,
+    }  # fmt: skip
+    packed = pytest.importorskip("msgpack").packb(
+        {k: v for k, v in fields.items() if v is not None}
+    )
+    (tmp_path / "a.mmtf").write_bytes(packed)
+    return tmp_path / "a.mmtf"
+
+
+AS = {"pdb": write, "cif": as_cif, "mmtf": as_mmtf}
+
+
+@pytest.mark.parametrize("form", AS)
+def test_every_field(tmp_path, form):
+    data = read_biomolecule(AS[form](tmp_path, PDB))
     assert data.serial.tolist() == [1, 3, 4, 5, 7, 8, 9, 10]  # given order, best alternatives
     assert data.z.tolist() == [7, 6, 6, 7, 7, 30, 8, 8]
     assert data.atom_name == ["N", "CA", "CB", "N", "N", "ZN", "O", "O"]
@@ -192,4 +237,32 @@ def test_wrong_names(tmp_path):
     with pytest.raises(FileNotFoundError, match=r"there is no file .*none\.pdb"):
         read_biomolecule(tmp_path / "none.pdb")
     with pytest.raises(ValueError, match=r"must be one of \.pdb, \.ent, \.cif, \.mmcif"):
-        read_biomolecule(write(tmp_path, PDB, "a.mmtf"))
+        read_biomolecule(write(tmp_path, PDB, "a.bcif"))
+
+
+def test_mmtf_says_what_it_lacks(tmp_path):
+    optional = ("insCodeList", "altLocList", "occupancyList", "atomIdList", "structureId")
+    (found,) = read_structures(as_mmtf(tmp_path, PDB, **dict.fromkeys(optional)))
+    assert found.name == "a" and found.nodes["serial"].tolist() == list(range(1, 11))
+    entity = {"type": "non-polymer", "chainIndexList": [0]}
+    data = read_biomolecule(as_mmtf(tmp_path, PDB, entityList=[entity]))
+    assert data.hetero.all()
+
+
+@pytest.mark.parametrize(
+    ("changed", "message"),
+    [
+        ({"xCoordList": None}, "it has no 'xCoordList'"),
+        ({"groupsPerChain": [1, 1]}, r"it tells of 2 residues, but has 7"),
+        ({"chainsPerModel": [3]}, r"it tells of 3 chains, but has 2"),
+        ({"groupIdList": struct.pack(">3i", 7, 0, 0)}, r"groupIdList is packed by codec 7"),
+        ({"altLocList": struct.pack(">5i", 6, 10, 0, 65, 2**31 - 1)}, r"altLocList says 10 values"),
+    ],
+)
+def test_damaged_mmtf(tmp_path, changed, message):
+    path = as_mmtf(tmp_path, PDB, **changed)
+    with pytest.raises(ValueError, match=rf"a\.mmtf', molecule 0: .*{message}"):
+        read_structures(path)
+    path.write_bytes(path.read_bytes()[:-20])
+    with pytest.raises(ValueError, match=r"a\.mmtf', molecule 0: cannot be read as \.mmtf"):
+        read_structures(path)

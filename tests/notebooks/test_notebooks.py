@@ -10,8 +10,8 @@ NOTEBOOKS = sorted((Path(__file__).parents[2] / "notebooks").glob("*.ipynb"))
 NAMES = [path.stem for path in NOTEBOOKS]
 
 
-def test_there_are_five() -> None:
-    assert [name[0] for name in NAMES] == ["1", "2", "3", "4", "5"]
+def test_there_are_six() -> None:
+    assert [name[0] for name in NAMES] == ["1", "2", "3", "4", "5", "6"]
 
 
 @pytest.mark.parametrize("path", NOTEBOOKS, ids=NAMES)

@@ -54,13 +54,15 @@ class Structure(NamedTuple):
         return graph
 
 
-def read_text(path: Path) -> str:
-    """The text of a file, lines ending in ``\\n``.
+def read_content(path: Path) -> Any:
+    """The text of a file, lines ending in ``\\n``; the bytes of a .mmtf.
 
     UTF-8 or UTF-16, with or without a byte order mark; whatever else is taken as Latin-1, for only
     comments have letters beyond ASCII.
     """
     content = path.read_bytes()
+    if path.suffix.lower() == ".mmtf":
+        return content
     try:
         utf16 = content[:2] in (b"\xff\xfe", b"\xfe\xff")
         text = content.decode("utf-16" if utf16 else "utf-8")
