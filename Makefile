@@ -78,8 +78,10 @@ gpu: runs/gpu/parity  ## on a machine with a GPU: parity, tables, captured passe
 	  --rows '[query_key, coordinate, linear_attention, attention, attention_half]' \
 	  --passes '[forward, backward]' --lengths '[1024, 16384, 65536, 262144, 1048576]' \
 	  --time_limit 1 $(CUDA)
+	$(BIN)/e3hyena train --preset demo --capture true --accelerator gpu --max_minutes 1 \
+	  --output runs/gpu/demo
 
-runs/gpu/parity: $(READY) tests/cuda/parity.py tests/cuda/test_parity.py
+runs/gpu/parity: $(READY) tests/cuda/parity.py tests/cuda/test_parity.py tests/cuda/test_captured.py
 	$(BIN)/python -c "import torch; assert torch.cuda.is_available(), 'torch sees no GPU'"
 	$(BIN)/python -m pytest -q -x tests/cuda
 	@mkdir -p $(@D) && touch $@

@@ -29,7 +29,7 @@ _COARSE = [32, 64, 128, 256, 512]
 Value = TypeVar("Value")
 
 
-class _computed_once(Generic[Value]):
+class computed_once(Generic[Value]):
     """``functools.cached_property`` without the lock of Python 3.11, which dynamo cannot trace."""
 
     def __init__(self, compute: Callable[[Any], Value]) -> None:
@@ -150,44 +150,49 @@ class Segments:
             raise ValueError(f"batch names graph {len(lengths) - 1}, of {num_graphs}")
         return cls(_pad(lengths, num_graphs or 0), device)
 
-    @_computed_once
+    @computed_once
     def lengths(self) -> tuple[int, ...]:
         """Tokens per graph, on the host."""
         return tuple(self.sizes.tolist())
 
-    @_computed_once
+    @computed_once
+    def longest(self) -> int:
+        """Most tokens of a graph."""
+        return max(self.lengths, default=0)
+
+    @computed_once
     def sizes(self) -> Tensor:
         """Tokens per graph, ``(num_graphs,)``."""
         return torch.tensor(self.lengths, device=self.device, dtype=torch.long)
 
-    @_computed_once
+    @computed_once
     def starts(self) -> Tensor:
         """First token of every graph, ``(num_graphs,)``."""
         return self.ptr[:-1]
 
-    @_computed_once
+    @computed_once
     def ptr(self) -> Tensor:
         """Offsets of the graphs, ``(num_graphs + 1,)``."""
         return torch.nn.functional.pad(self.sizes.cumsum(0), (1, 0))
 
-    @_computed_once
+    @computed_once
     def index(self) -> Tensor:
         """Graph of every token, ``(num_tokens,)``."""
         graphs = torch.arange(self.num_graphs, device=self.device)
         return torch.repeat_interleave(graphs, self.sizes, output_size=sum(self.lengths))
 
-    @_computed_once
+    @computed_once
     def position(self) -> Tensor:
         """Position of every token within its graph, ``(num_tokens,)``."""
         tokens = torch.arange(len(self.index), device=self.device)
         return tokens - self.starts[self.index]
 
-    @_computed_once
+    @computed_once
     def exact(self) -> DenseGroups:
         """Graphs grouped by equal length: no padding anywhere."""
         return DenseGroups(self, [0])
 
-    @_computed_once
+    @computed_once
     def similar(self) -> DenseGroups:
         """Graphs grouped by similar length and padded to the longest of their group."""
         few = launches.few_launches(self.device)
@@ -210,17 +215,17 @@ class DenseGroups:
             self.groups.append(DenseGroup(lengths, max(lengths), tuple(graphs)))
         self._trivial = len(self.groups) == 1 and not self.groups[0].padded
 
-    @_computed_once
+    @computed_once
     def masks(self) -> list[Tensor | None]:
         """True at real tokens, ``(B, N)`` per group; None without padding."""
         return [self._mask(g).to(self._device) if g.padded else None for g in self.groups]
 
-    @_computed_once
+    @computed_once
     def sizes(self) -> list[Tensor]:
         """True lengths, ``(B,)`` per group."""
         return [torch.tensor(g.lengths, device=self._device) for g in self.groups]
 
-    @_computed_once
+    @computed_once
     def _indices(self) -> tuple[Tensor, Tensor, Tensor]:
         """Token at every dense place, which places are padding, and the place of every token.
 

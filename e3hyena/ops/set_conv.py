@@ -46,7 +46,7 @@ def set_conv(
     if exporting():
         return formula(*operands, segments, degree)
     traced = torch.compiler.is_compiling()  # an opaque operator needs no lengths
-    small = traced or max(segments.lengths, default=0) <= LARGEST
+    small = traced or segments.longest <= LARGEST
     if traced or (small and select(q).fuses_set_conv(q, frequencies, degree)):
         out: Tensor = _set_conv(*operands, segments.ptr, degree)
         return out

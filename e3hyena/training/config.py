@@ -9,7 +9,7 @@ from e3hyena.training.files import read_text, write_text
 
 # Fields that a continued run may change: where and how it runs, not what it computes.
 RUNTIME_FIELDS = frozenset(
-    "output checkpoint_minutes accelerator devices nodes threads compile logger".split()
+    "output checkpoint_minutes accelerator devices nodes threads compile capture logger".split()
 )
 
 
@@ -191,8 +191,7 @@ class TrainConfig:
     seed : int
         Seeds the initial weights and the order of the molecules.
     compare_without_mixer : bool
-        Also train the same network without the global mixer, for as many steps, for the final
-        table.
+        Also train the same network without its mixer, for as many steps, for the final table.
     init : str, optional
         Model file, or folder of a run, whose weights are the initial ones: fine-tuning. The network
         must be the same; of the same quantity in the same unit the scale is kept as well, and what
@@ -213,10 +212,12 @@ class TrainConfig:
         Machines that do, with a common folder `output`: the same command on each, with NODE_RANK
         (0, 1, ...), MASTER_ADDR and MASTER_PORT of the first in the environment.
     threads : int, optional
-        CPU threads of a process; null: torch's choice, one per core. Small networks gain little
-        from a second one, and lose much by it where other programs use the cores.
+        CPU threads of a process; null: one per core. Small networks gain little from a second one,
+        and lose much by it where other programs use the cores.
     compile : bool
         torch.compile, at the first step (a minute or more); with mixer coordinate or none.
+    capture : bool
+        Pad batches to a few shapes, and on a GPU capture a step of each as a CUDA graph.
     logger : {"tensorboard", "wandb"}, optional
         Where else the learning curve goes, beside metrics.csv. null: nowhere.
     data : DataConfig
@@ -240,6 +241,7 @@ class TrainConfig:
     nodes: int = 1
     threads: int | None = None
     compile: bool = False
+    capture: bool = False
     logger: Literal["tensorboard", "wandb"] | None = None
     data: DataConfig = field(default_factory=DataConfig)
     model: ModelConfig = field(default_factory=ModelConfig)
@@ -343,8 +345,6 @@ def _flatten(values: dict[str, Any], prefix: str = "") -> dict[str, Any]:
     """``{"a": {"b": 1}}`` -> ``{"a.b": 1}``."""
     flat: dict[str, Any] = {}
     for name, value in values.items():
-        if isinstance(value, dict):
-            flat.update(_flatten(value, f"{prefix}{name}."))
-        else:
-            flat[prefix + name] = value
+        nested = isinstance(value, dict)
+        flat |= _flatten(value, f"{prefix}{name}.") if nested else {prefix + name: value}
     return flat

@@ -18,6 +18,7 @@ from e3hyena.training.checkpoint import ModelInfo
 from e3hyena.training.files import read_json, write_json
 from e3hyena.training.module import ForceRegression, PartsRegression, Regression
 from e3hyena.training.molecules import EvalLoader, Molecules, TrainLoader
+from e3hyena.training.padding import PaddedLoader
 from e3hyena.training.parts import labels_of, to_labels
 from e3hyena.training.plan import Plan
 from e3hyena.training.processes import Share, in_processes, placed
@@ -62,7 +63,12 @@ def _train(
     """What a process does: its share of every batch. The first one writes."""
     config, task, model = plan.config, plan.task, plan.build_model()
     optim = config.optim
-    loader = TrainLoader(_scaled(train, plan, scaling), optim.batch_size, config.seed, share)
+    scaled, parts = _scaled(train, plan, scaling), _has_parts(train, plan) or _has_parts(val, plan)
+    loader = TrainLoader(scaled, optim.batch_size, config.seed, share)
+    if config.capture:
+        if parts or train.cell is not None:
+            raise ValueError("capture needs molecules without cells, and no label may be missing")
+        loader = PaddedLoader(scaled, optim.batch_size, config.seed, model.cutoff)
     limit = None if config.max_minutes is None or steps else 60 * config.max_minutes
     total = steps or plan.epochs * len(loader)
     clock = Clock(total, limit, min(total, optim.epochs * len(loader)))
@@ -105,7 +111,7 @@ def _train(
             default_root_dir=folder,
         )
         regression = ForceRegression if task.has_forces else Regression
-        if _has_parts(train, plan) or _has_parts(val, plan):
+        if parts:
             regression = PartsRegression
         trainer.fit(
             regression(model, task, scaling, optim, clock, share),

@@ -100,15 +100,20 @@ class Molecules(NamedTuple):
 
     def select(self, graphs: Tensor) -> Batch:
         """The molecules numbered `graphs`, in that order."""
-        counts = self.ptr.diff()[graphs]
-        batch = torch.arange(len(graphs), device="cpu").repeat_interleave(counts)
-        first = self.ptr[graphs] - (counts.cumsum(0) - counts)
-        tokens = torch.arange(len(batch), device="cpu") + first[batch]
+        tokens, batch = rows_of(self.ptr, graphs)
         rows = (self.force, self.atom_label)
         force, atoms = (None if value is None else value[tokens] for value in rows)
         lattice = (None if x is None else x[graphs] for x in (self.cell, self.pbc, self.stress))
         z, pos, label = self.z[tokens], self.pos[tokens], self.label[graphs]
         return Batch(z, pos, batch, label, force, atoms, *lattice)
+
+
+def rows_of(ptr: Tensor, graphs: Tensor) -> tuple[Tensor, Tensor]:
+    """Rows of the graphs numbered `graphs`, whose offsets are `ptr`, and whose each row is."""
+    counts = ptr.diff()[graphs]
+    owner = torch.arange(len(graphs), device="cpu").repeat_interleave(counts)
+    first = ptr[graphs] - (counts.cumsum(0) - counts)
+    return torch.arange(len(owner), device="cpu") + first[owner], owner
 
 
 def lattices(graphs: Sequence[Data]) -> dict[str, Tensor]:
@@ -177,7 +182,11 @@ class TrainLoader:
         )
         for part in order.split(self.batch_size)[first:]:
             self.step += 1
-            yield self.molecules.select(self.share.of(part))
+            yield self.batch(self.share.of(part))
+
+    def batch(self, graphs: Tensor) -> Batch:
+        """The molecules numbered `graphs`."""
+        return self.molecules.select(graphs)
 
     def state_dict(self) -> dict[str, int]:
         """Batches given so far."""

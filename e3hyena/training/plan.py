@@ -8,7 +8,7 @@ import torch
 from e3hyena.data.catalogue import Entry
 from e3hyena.data.targets import Target, combine
 from e3hyena.models import HyenaNet
-from e3hyena.registry import CATALOGUE
+from e3hyena.registry import CATALOGUE, MIXERS
 from e3hyena.training.checkpoint import ModelInfo, load_model
 from e3hyena.training.config import TrainConfig
 from e3hyena.training.device import device_of
@@ -94,6 +94,8 @@ def resolve(config: TrainConfig) -> Plan:
             "compile with forces: torch cannot compile the second derivatives that training on "
             "forces needs; leave compile out"
         )
+    if config.capture:
+        _check_capture(config, task)
     arguments = {
         "irreps_out": task.irreps,
         "irreps_hidden": model.irreps_hidden,
@@ -109,6 +111,23 @@ def resolve(config: TrainConfig) -> Plan:
     }
     start = None if config.init is None else load_model(config.init)
     return Plan(config, entry, task, arguments, device_of(config.accelerator), start)
+
+
+def _check_capture(config: TrainConfig, task: Target) -> None:
+    """Refuse what is not computed on padded batches."""
+    model = config.model
+    mixer = MIXERS[model.mixer] if model.mixer else None
+    wrong = {
+        "compile": config.compile,
+        "several processes": config.devices * config.nodes > 1,
+        "several properties, or of atoms": task.parts or task.per_atom,
+        "stress": task.has_stress,
+        f"mixer {model.mixer}, which needs sizes on the host": mixer and mixer.ordered,
+        "short_conv": mixer and model.short_conv,
+        "a range": mixer and model.mixer_options.get("range"),
+    }
+    if found := [name for name, given in wrong.items() if given]:
+        raise ValueError(f"capture with {' and '.join(found)} is not possible; leave one out")
 
 
 def _rebuilt(config: TrainConfig, model: dict[str, Any]) -> Plan:
