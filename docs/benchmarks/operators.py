@@ -6,6 +6,7 @@ from typing import Any
 
 import torch
 from torch import Tensor, nn
+from torch.nn.attention import SDPBackend, sdpa_kernel
 
 from benchmarks.harness.peak import added_mebibytes, in_fresh_process
 from e3hyena.irreps import ChannelIrreps
@@ -38,12 +39,26 @@ def backward(module: nn.Module, x: Tensor, *inputs: Any) -> Callable[[], None]:
     return call
 
 
+def force(module: nn.Module, x: Tensor, *inputs: Any) -> Callable[[], None]:
+    """Training on forces, which differentiates twice; attention then needs torch's plain kernel."""
+
+    def call() -> None:
+        module.zero_grad()
+        with sdpa_kernel(SDPBackend.MATH):
+            pos = x.detach().requires_grad_()
+            energy = module(pos, *inputs).square().sum()
+            (gradient,) = torch.autograd.grad(energy, pos, create_graph=True)
+            gradient.square().sum().backward()
+
+    return call
+
+
 PASSES = {"forward": forward, "forward_backward": backward}
 
 
 def pass_of(kind: str, module: nn.Module, x: Tensor, *inputs: Any) -> Callable[[], None]:
-    """A pass of `PASSES`, waited for where it runs."""
-    call = PASSES[kind](module, x, *inputs)
+    """A pass of `PASSES`, or force training, waited for where it runs."""
+    call = {**PASSES, "force": force}[kind](module, x, *inputs)
 
     def waited() -> None:
         call()

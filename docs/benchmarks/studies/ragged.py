@@ -12,6 +12,8 @@ from e3hyena.nn.operator import HyenaOperator
 from e3hyena.ops.segments import Segments
 from e3hyena.ops.transforms import transform_batches
 
+FEWER = 8  # of force training a share of the graphs is timed
+
 
 @dataclass(kw_only=True)
 class RaggedConfig(TimedConfig):
@@ -59,7 +61,7 @@ def measure(values: dict[str, Any], folder: Path) -> dict[str, Any]:
     check_convolution(irreps, device=values["device"])
     torch.manual_seed(0)
     batches = {"equal": (values["mean"],) * values["graphs"], "ragged": sizes}
-    calls: dict[str, dict[str, Any]] = {kind: {} for kind in PASSES}
+    calls: dict[str, dict[str, Any]] = {kind: {} for kind in (*PASSES, "force")}
     for mixer in values["mixers"]:
         device = values["device"]
         operator = HyenaOperator(irreps, irreps_hidden=irreps, mixer=mixer).to(device)
@@ -69,6 +71,9 @@ def measure(values: dict[str, Any], folder: Path) -> dict[str, Any]:
             for kind in PASSES:
                 graphs = Segments(lengths, device)
                 calls[kind][f"{mixer} {name}"] = pass_of(kind, operator, x, graphs)
+        few = sizes[: max(1, len(sizes) // FEWER)]
+        x = torch.randn(sum(few), operator.irreps_in.dim, device=device)
+        calls["force"][mixer] = pass_of("force", operator, x, Segments(few, device))
     return {kind: interleave(rivals, values["repeats"]) for kind, rivals in calls.items()}
 
 
@@ -91,6 +96,8 @@ def render(report: dict[str, Any]) -> str:
         *("forward + backward, equal", "different", "ratio"),
     ]
     lines = []
+    if timed := all("force" in result for result in report["irreps"].values()):
+        head += ["force training, an eighth of them", "over attention"]
     for irreps, result in report["irreps"].items():
         for mixer in config["mixers"]:
             line = [irreps, f"`{mixer}`"]
@@ -99,6 +106,10 @@ def render(report: dict[str, Any]) -> str:
                     result[kind][f"{mixer} {name}"]["median"] for name in ("equal", "ragged")
                 )
                 line += [f"{equal:.1f}", f"{ragged:.1f}", f"{ragged / equal:.2f}"]
+            if timed:
+                force = {name: time["median"] for name, time in result["force"].items()}
+                rival = force.get("attention")
+                line += [f"{force[mixer]:.1f}", f"{force[mixer] / rival:.2f}" if rival else ""]
             lines.append(line)
     return (
         f"One operator, {config['graphs']} graphs, {config['graphs'] * config['mean']} tokens, "

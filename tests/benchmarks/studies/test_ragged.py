@@ -17,6 +17,7 @@ def test_report(run_small: Any) -> None:
     report, page = run_small(ragged.STUDY, **options, mixers=["query_key"])
     timings = report["irreps"]["4x0e+4x1o"]["forward_backward"]
     assert timings.keys() == {"query_key equal", "query_key ragged"}
+    assert report["irreps"]["4x0e+4x1o"]["force"].keys() == {"query_key"}
     assert "| 4x0e+4x1o | `query_key` |" in page
 
 

@@ -9,12 +9,11 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from torch import Tensor, nn
-from torch.nn.attention import SDPBackend, sdpa_kernel
+from torch import nn
 
 from benchmarks.harness import added_mebibytes
 from benchmarks.networks.blocks import build_block
-from benchmarks.operators import added_on_gpu, backward, forward
+from benchmarks.operators import added_on_gpu, backward, force, forward
 
 ENOUGH_SECONDS = 20.0  # of all passes where a length is measured alone
 MOST_REPEATS = 11  # the first ones still fault fresh memory in
@@ -72,20 +71,6 @@ def extrapolate(points: list[Point], length: float, key: str) -> float:
     before, last = points[-2:]
     exponent = math.log(last[key] / before[key]) / math.log(last["length"] / before["length"])
     return last[key] * (length / last["length"]) ** max(exponent, 0.0)
-
-
-def force(operator: nn.Module, x: Tensor) -> Callable[[], None]:
-    """Training on forces, which differentiates twice; attention then needs torch's plain kernel."""
-
-    def call() -> None:
-        operator.zero_grad()
-        with sdpa_kernel(SDPBackend.MATH):
-            pos = x.detach().requires_grad_()
-            energy = operator(pos).square().sum()
-            (gradient,) = torch.autograd.grad(energy, pos, create_graph=True)
-            gradient.square().sum().backward()
-
-    return call
 
 
 PASSES: dict[str, Callable[..., Callable[[], None]]] = {
