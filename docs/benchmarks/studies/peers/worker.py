@@ -17,7 +17,6 @@ from typing import Any
 
 import numpy as np
 import torch
-from networks import BUILD
 from torch import Tensor
 
 AVERAGING = 0.99  # of the weights that are tested, per step
@@ -82,6 +81,8 @@ class Task:
 
 def train(task: Task, job: dict[str, Any], lr: float, seconds: float) -> tuple[Any, Any, int]:
     """AdamW, warmup and cosine over processor time; the mean of the last weights."""
+    from networks import BUILD  # beside this file, which runs as a script
+
     torch.manual_seed(job["seed"])
     net, energy = BUILD[job["row"]](job)
     optimizer = torch.optim.AdamW(net.parameters(), lr=lr, weight_decay=1e-4)
