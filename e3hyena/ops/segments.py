@@ -130,7 +130,7 @@ class Segments:
         if torch.compiler.is_compiling() and ptr is not None:
             return cls.described(ptr, batch if isinstance(batch, Tensor) else None, num_tokens)
         if isinstance(batch, Segments):
-            if "lengths" not in batch.__dict__:
+            if "lengths" not in vars(batch):
                 return batch
             if sum(batch.lengths) != num_tokens:
                 raise ValueError(f"segments of {sum(batch.lengths)} tokens for {num_tokens} tokens")

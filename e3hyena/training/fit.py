@@ -67,7 +67,8 @@ def _train(
     loader = TrainLoader(scaled, optim.batch_size, config.seed, share)
     if config.capture:
         if parts or train.cell is not None:
-            raise ValueError("capture needs molecules without cells, and no label may be missing")
+            what = "labels that are missing" if parts else "periodic cells"
+            raise ValueError(f"capture with {what} is not possible; leave capture out")
         loader = PaddedLoader(scaled, optim.batch_size, config.seed, model.cutoff)
     limit = None if config.max_minutes is None or steps else 60 * config.max_minutes
     total = steps or plan.epochs * len(loader)

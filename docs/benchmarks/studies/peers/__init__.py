@@ -23,6 +23,7 @@ from benchmarks.harness import (
     Study,
     check_names,
     count_seeds,
+    flatten,
     parameters,
     select,
     spread,
@@ -168,11 +169,7 @@ def measure(values: dict[str, Any], folder: Path) -> dict[str, Any]:
 
 def collect(config: PeersConfig, done: Any) -> dict[str, Any]:
     """Cells without the paths of this machine."""
-    cells = [
-        {**{key: cell["config"][key] for key in ("task", "row", "seed")}, **cell["result"]}
-        for cell in done["measure"]
-    ]
-    return {"cells": cells}
+    return {"cells": flatten(done["measure"], "task", "row", "seed")}
 
 
 def render(report: dict[str, Any]) -> str:

@@ -1,7 +1,7 @@
 """The networks: energies of equal molecules, each as its own package builds it.
 
 Imported by `worker` in the interpreter that has the package; every one is
-``build(seed, options) -> (module, energy)`` with ``energy(z, pos, batch)`` of shape (num_graphs,).
+``build(options) -> (module, energy)`` with ``energy(z, pos, batch)`` of shape (num_graphs,).
 """
 
 from __future__ import annotations
