@@ -46,7 +46,7 @@ def _of_all(needed: Sequence[bool], grad: Tensor, distance: Tensor, *rest: Any) 
     return [_radial_sum(grad, distance, cutoff, order + 1), None, None, None]
 
 
-@opaque(fake=lambda distance, n, *_: distance.new_empty(len(distance), n), gradient=_of_all)
+@opaque(fake=lambda distance, n, *_: distance.new_empty(*distance.shape, n), gradient=_of_all)
 def _radial(distance: Tensor, number: int, cutoff: float, order: int) -> Tensor:
     """Derivatives of some order, ``(E,)`` -> ``(E, number)``."""
     with full_precision(distance):
