@@ -5,9 +5,7 @@ from typing import ClassVar
 import torch
 from torch import Tensor
 
-from e3hyena.mixers.heads import HeadsMixer, Weights, join_heads, split_heads
-from e3hyena.mixers.windowed import Falloff, pair_blocks
-from e3hyena.ops.window import Window
+from e3hyena.mixers.heads import HeadsMixer, join_heads, split_heads
 
 _SMALLEST = 1e-30  # of what a distance leaves of a term, where terms are compared
 
@@ -38,28 +36,10 @@ class Attention(HeadsMixer):
         attended = torch.nn.functional.scaled_dot_product_attention(q, k, v, attn_mask=mask)
         return join_heads(attended, self.hidden.num_channels)
 
-    def weights(self, q: Tensor, k: Tensor, window: Window, falloff: Falloff) -> Weights:
+    def weights(self, products: Tensor, share: Tensor) -> tuple[Tensor, Tensor]:
         """Terms of the softmax, about the largest."""
-        largest = _largest_terms(falloff, window, q, k)
-
-        def weights(source: Tensor, target: Tensor, square: Tensor) -> tuple[Tensor, Tensor]:
-            logits = _logits(q, k, source, target) - largest.index_select(0, target)
-            weight = (falloff(square) * logits.exp())[:, :, None]
-            return weight, weight
-
-        return weights
-
-
-def _logits(q: Tensor, k: Tensor, source: Tensor, target: Tensor) -> Tensor:
-    """Products of ``(T, H, D)`` queries and keys, ``(P, H)``."""
-    return (q.index_select(0, target) * k.index_select(0, source)).sum(dim=2)
-
-
-@torch.no_grad()
-def _largest_terms(falloff: Falloff, window: Window, q: Tensor, k: Tensor) -> Tensor:
-    """Logarithm of the largest term that every token sums, ``(T, H)``."""
-    largest = q.new_full(q.shape[:2], -torch.inf)
-    for source, target, square in pair_blocks(window):
-        terms = _logits(q, k, source, target) + falloff(square).clamp(min=_SMALLEST).log()
-        largest.scatter_reduce_(0, target[:, None].expand_as(terms), terms, "amax")
-    return largest
+        heard = share > 0
+        terms = products.detach() + share.detach().clamp(min=_SMALLEST).log()
+        largest = torch.where(heard, terms, -torch.inf).amax(dim=3, keepdim=True)
+        weight = share * torch.where(heard, products - largest, 0).exp()
+        return weight, weight

@@ -151,7 +151,7 @@ class Coordinate(RangedMixer):
         return self.hidden.expand(torch.cat([self.filter * decay, self.gain]), dim=2)
 
     def _within(self, q: Tensor, k: Tensor, v: Tensor, window: Window) -> Tensor:
-        """Convolve over the pairs of a window."""
+        """Convolve over the window of every token."""
         falloff = self.falloff
         assert falloff is not None
         a, b, weight, z = self.tokens(q, k, v)

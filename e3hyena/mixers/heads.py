@@ -1,17 +1,13 @@
 """Channels grouped into heads."""
 
-from collections.abc import Callable
-from typing import ClassVar, TypeAlias
+from typing import ClassVar
 
-import torch
 from torch import Tensor
 
 from e3hyena.irreps import ChannelIrreps
-from e3hyena.mixers.windowed import Falloff, RangedMixer, sum_pairs
+from e3hyena.mixers.windowed import Falloff, RangedMixer, from_heads, of_heads, to_heads
 from e3hyena.ops.segments import Segments
 from e3hyena.ops.window import Window
-
-Weights: TypeAlias = Callable[[Tensor, Tensor, Tensor], tuple[Tensor, Tensor]]
 
 
 def check_heads(heads: int | None, num_channels: int, *, default: int) -> int:
@@ -42,7 +38,7 @@ class HeadsMixer(RangedMixer):
         self.companion = "q" if tensor_product_gating else None
 
     def forward(self, q: Tensor, k: Tensor, v: Tensor, segments: Segments) -> Tensor:
-        """Attend within every graph, or to the pairs of its window."""
+        """Attend within every graph, or to those within the range."""
         if not self.hidden.dim:
             return v
         if self.falloff is not None:
@@ -55,20 +51,21 @@ class HeadsMixer(RangedMixer):
         """Graphs of similar length, ``(C, d, B, N)``; ``mask`` is ``(B, N)``, if any is padded."""
         raise NotImplementedError
 
-    def weights(self, q: Tensor, k: Tensor, window: Window, falloff: Falloff) -> Weights:
-        """Of pairs ``(source, target, square)``: the factors of the values and of their sum."""
+    def weights(self, products: Tensor, share: Tensor) -> tuple[Tensor, Tensor]:
+        """Of q k / sqrt(D) and what distance leaves: the factors of the values and of their sum."""
         raise NotImplementedError
 
     def _within(self, q: Tensor, k: Tensor, v: Tensor, window: Window, falloff: Falloff) -> Tensor:
-        q, k, v = (self.to_heads(x) for x in (q, k, v))
-        weights = self.weights(q * q.shape[2] ** -0.5, k, window, falloff)
+        q, k, v = (to_heads(x, self.heads) for x in (q, k, v))
+        q = q * q.shape[2] ** -0.5
 
-        def messages(source: Tensor, target: Tensor, square: Tensor) -> Tensor:
-            factor, share = weights(source, target, square)
-            return torch.cat([factor * v.index_select(0, source), share], dim=2)
+        def heard(target: Tensor, source: Tensor, square: Tensor) -> Tensor:
+            products = of_heads(q, target) @ of_heads(k, source).transpose(2, 3)
+            factor, share = self.weights(products, falloff(square))
+            means = (factor @ of_heads(v, source)) / share.sum(dim=3, keepdim=True)
+            return means.transpose(1, 2)
 
-        sums, total = sum_pairs(messages, window, len(q)).tensor_split([v.shape[2]], dim=2)
-        return self.from_heads(sums / total)
+        return from_heads(window.sum(heard), self.hidden)
 
     def extra_repr(self) -> str:
         return f"heads={self.heads}, tensor_product_gating={self.companion is not None}"

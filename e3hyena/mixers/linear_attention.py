@@ -4,11 +4,9 @@ from typing import ClassVar
 
 from torch import Tensor
 
-from e3hyena.mixers.heads import HeadsMixer, Weights
-from e3hyena.mixers.windowed import Falloff
+from e3hyena.mixers.heads import HeadsMixer
 from e3hyena.ops.segments import Segments
 from e3hyena.ops.tiles import WIDTH, TiledSegments
-from e3hyena.ops.window import Window
 
 
 class LinearAttention(HeadsMixer):
@@ -46,12 +44,6 @@ class LinearAttention(HeadsMixer):
         moments = v @ k.transpose(2, 3) / sizes[:, None, None] / width**0.5
         return (moments @ q).transpose(1, 2).reshape(c, d, b, n)
 
-    def weights(self, q: Tensor, k: Tensor, window: Window, falloff: Falloff) -> Weights:
-        """Products of query and key."""
-
-        def weights(source: Tensor, target: Tensor, square: Tensor) -> tuple[Tensor, Tensor]:
-            product = q.index_select(0, target) * k.index_select(0, source)
-            weight = falloff(square)[:, :, None]
-            return weight * product.sum(dim=2, keepdim=True), weight
-
-        return weights
+    def weights(self, products: Tensor, share: Tensor) -> tuple[Tensor, Tensor]:
+        """Products of query and key, and the share of each in the mean."""
+        return share * products, share

@@ -1,9 +1,9 @@
-"""The convolution of :class:`~e3hyena.mixers.coordinate.Coordinate` over the pairs of a window."""
+"""The convolution of :class:`~e3hyena.mixers.coordinate.Coordinate` within a range."""
 
 import torch
 from torch import Tensor
 
-from e3hyena.mixers.windowed import Falloff, sum_pairs
+from e3hyena.mixers.windowed import Falloff, of_heads, to_heads
 from e3hyena.ops.features import features
 from e3hyena.ops.window import Window
 
@@ -20,36 +20,36 @@ def window_conv(
     ``a, b, weight`` are ``(H, T)``, ``q, k, z`` and the result ``(C, d, T)``, ``frequencies``
     ``(H, M - 1)``; ``taps``, ``(2 M - 1 + degree, C, d)``, as for :func:`~e3hyena.ops.set_conv`.
     """
-    heads, modes = len(frequencies), frequencies.shape[1] + 1
-    filter_taps, gains = _heads(taps, heads).split([2 * modes - 1, len(taps) - 2 * modes + 1])
-    filter_taps = filter_taps / modes
-    q_powers, k_powers = (
-        features(c[:, None], x[:, :, None], frequencies, len(gains))[:, 0, 2 * modes - 1 :]
+    heads, waves = frequencies.shape
+    degree = len(taps) - 2 * waves - 1
+    taps = to_heads(taps.permute(1, 2, 0), heads).transpose(0, 1)[:, None]
+    const, real, imaginary, gain = taps.split([1, waves, waves, degree], dim=2)
+    values = to_heads(z, heads)
+    queries, keys = (
+        features(c[:, None], x[:, :, None], frequencies, degree)[:, 0].permute(2, 0, 1)
         for c, x in ((a, q), (b, k))
     )
-    sizes = [z.shape[0] // heads * z.shape[1]] if len(gains) else []
-    if len(gains) == 2:
-        sizes.append(q_powers.shape[1] - sizes[0])
-    q_powers, k_powers = (x.permute(2, 0, 1).contiguous() for x in (q_powers, k_powers))
-    values = z.reshape(heads, -1, z.shape[2]).permute(2, 0, 1).contiguous()
-    a, b, weight = (x.t().contiguous() for x in (a, b, weight))
+    powers = [values.shape[2], queries.shape[2] - 2 * waves - 1 - values.shape[2]][:degree]
+    (q_waves, *q_powers), (k_waves, *k_powers) = (
+        x.split([2 * waves + 1, *powers], dim=2) for x in (queries, keys)
+    )
+    weight = weight.t()[:, :, None]
 
-    def messages(source: Tensor, target: Tensor, square: Tensor) -> Tensor:
-        lag = a.index_select(0, target) - b.index_select(0, source)
-        angle = lag[:, :, None] * frequencies
-        waves = torch.cat([torch.ones_like(lag)[:, :, None], angle.cos(), -angle.sin()], dim=2)
-        kernel = torch.einsum("phm,mhd->phd", waves, filter_taps)
-        product = q_powers.index_select(0, target) * k_powers.index_select(0, source)
-        parts = product.split(sizes, dim=2) if sizes else ()
-        for gain, part in zip(gains, parts, strict=True):
-            kernel = kernel + gain * part.sum(dim=2, keepdim=True)
-        share = (falloff(square) * weight.index_select(0, source))[:, :, None]
-        return torch.cat([share * kernel * values.index_select(0, source), share], dim=2)
+    def heard(target: Tensor, source: Tensor, square: Tensor) -> Tensor:
+        share = falloff(square) * of_heads(weight, source).transpose(2, 3)
+        value = of_heads(values, source)
+        made = of_heads(k_waves, source)[..., None] * value[..., None, :]
+        sums = (share @ made.flatten(3)).unflatten(3, made.shape[3:])
+        mean, cosine, sine = sums.split([1, waves, waves], dim=3)
+        filtered = [
+            const * mean,
+            real * cosine + imaginary * sine,
+            real * sine - imaginary * cosine,
+        ]
+        out = (of_heads(q_waves, target)[..., None] * torch.cat(filtered, dim=3)).sum(dim=3)
+        for power, (one, other) in enumerate(zip(q_powers, k_powers, strict=True)):
+            kernel = of_heads(one, target) @ of_heads(other, source).transpose(2, 3)
+            out = out + gain[:, :, power] * ((share * kernel) @ value)
+        return (out / share.sum(dim=3, keepdim=True)).transpose(1, 2)
 
-    sums, total = sum_pairs(messages, window, len(values)).tensor_split([values.shape[2]], dim=2)
-    return (sums / total).permute(1, 2, 0).reshape(z.shape)
-
-
-def _heads(taps: Tensor, heads: int) -> Tensor:
-    """``(n, C, d)`` -> ``(n, H, (C/H) d)``."""
-    return taps.reshape(len(taps), heads, taps.shape[1] // heads * taps.shape[2])
+    return window.sum(heard).permute(1, 2, 0).reshape(z.shape)

@@ -1,20 +1,15 @@
-"""Mixers of finite range: what falls off with distance, and sums over the tokens within."""
+"""Mixers of finite range: what falls off with distance."""
 
-import functools
 import math
-from collections.abc import Callable, Iterator
 from typing import ClassVar
 
 import torch
 from torch import Tensor, nn
-from torch.utils.checkpoint import checkpoint
 
 from e3hyena.irreps import ChannelIrreps
 from e3hyena.mixers.base import Mixer
 from e3hyena.ops.segments import Segments
-from e3hyena.ops.window import Window
-
-BLOCK = 2**17  # pairs that are in memory at once
+from e3hyena.ops.window import Window, take
 
 
 class Falloff(nn.Module):
@@ -42,10 +37,10 @@ class Falloff(nn.Module):
             self.log_length.copy_(exponents * math.log(2) + math.log(self.radius))
 
     def forward(self, square: Tensor) -> Tensor:
-        """Squared distances ``(P,)`` -> ``(P, H)``."""
+        """Squared distances ``(n, t, s)`` -> ``(n, H, t, s)``."""
         envelope = (1 - square / self.radius**2).clamp(min=0) ** 3
-        decay = (1 - (1 + square[:, None] * (-2 * self.log_length).exp()).sqrt()).exp()
-        return envelope[:, None] * decay
+        scaled = square[:, None] * (-2 * self.log_length).exp()[:, None, None]
+        return envelope[:, None] * (1 - (1 + scaled).sqrt()).exp()
 
     def extra_repr(self) -> str:
         return f"range={self.radius}, heads={self.heads}"
@@ -54,8 +49,8 @@ class Falloff(nn.Module):
 class RangedMixer(Mixer):
     """Base of the mixers of sets, which may have a range.
 
-    Such a mixer hears the pairs of ``segments.window``, which a network that knows the positions
-    sets; the features alone do not say who is near.
+    Such a mixer hears ``segments.window``, which a network that knows the positions sets; the
+    features alone do not say who is near.
     """
 
     ranged: ClassVar[bool] = True
@@ -67,7 +62,7 @@ class RangedMixer(Mixer):
         self.falloff = None if range is None else Falloff(range, heads)
 
     def window(self, segments: Segments) -> Window:
-        """The pairs within the range, or a word on where they come from."""
+        """Who is within the range, or a word on who says so."""
         assert self.falloff is not None
         window = segments.window
         if window is None or window.radius != self.falloff.radius:
@@ -78,38 +73,17 @@ class RangedMixer(Mixer):
             )
         return window
 
-    def to_heads(self, x: Tensor) -> Tensor:
-        """``(C, d, T)`` -> ``(T, H, (C/H) d)``."""
-        return x.reshape(self.heads, -1, x.shape[-1]).permute(2, 0, 1).contiguous()
 
-    def from_heads(self, x: Tensor) -> Tensor:
-        """``(T, H, (C/H) d)`` -> ``(C, d, T)``."""
-        return x.permute(1, 2, 0).reshape(self.hidden.num_channels, self.hidden.dim, len(x))
+def to_heads(x: Tensor, heads: int) -> Tensor:
+    """``(C, d, T)`` -> ``(T, H, (C/H) d)``."""
+    return x.reshape(heads, -1, x.shape[-1]).permute(2, 0, 1).contiguous()
 
 
-def pair_blocks(window: Window) -> Iterator[tuple[Tensor, Tensor, Tensor]]:
-    """Sources, targets and squared distances, a block of pairs at a time."""
-    pairs = (window.source, window.target, window.square)
-    yield from zip(*(each.split(BLOCK) for each in pairs), strict=True)
+def from_heads(x: Tensor, hidden: ChannelIrreps) -> Tensor:
+    """``(T, H, (C/H) d)`` -> ``(C, d, T)``."""
+    return x.permute(1, 2, 0).reshape(hidden.num_channels, hidden.dim, len(x))
 
 
-def sum_pairs(
-    messages: Callable[[Tensor, Tensor, Tensor], Tensor], window: Window, num_tokens: int
-) -> Tensor:
-    """Sum ``messages(source, target, square)``, ``(P, ...)``, over the pairs of every target.
-
-    Where there are several blocks of pairs, what makes their messages is computed again in the
-    backward pass: memory holds the pairs, not what they say.
-    """
-
-    def block(source: Tensor, target: Tensor, square: Tensor) -> Tensor:
-        each = messages(source, target, square)
-        return each.new_zeros(num_tokens, *each.shape[1:]).index_add(0, target, each)
-
-    blocks = list(pair_blocks(window))
-    if len(blocks) == 1:
-        return block(*blocks[0])
-    parts = (
-        checkpoint(block, *each, use_reentrant=False, preserve_rng_state=False) for each in blocks
-    )
-    return functools.reduce(torch.add, parts)
+def of_heads(x: Tensor, tokens: Tensor) -> Tensor:
+    """``(T, H, ...)`` and ``(n, t)`` -> ``(n, H, t, ...)``."""
+    return take(x, tokens).transpose(1, 2)

@@ -1,31 +1,131 @@
-"""Whom a token hears, where a mixer has a range: pairs of tokens within a radius."""
+"""Whom a token hears, where a mixer has a range: the tokens within a radius."""
+
+from collections.abc import Callable, Iterator
+from typing import NamedTuple
 
 import torch
 from torch import Tensor
+from torch.utils.checkpoint import checkpoint
 
 from e3hyena.ops.cells import Cells
-from e3hyena.ops.neighbours import neighbours
+from e3hyena.ops.exporting import exporting
+from e3hyena.ops.radius_graph import check_points
 from e3hyena.ops.segments import Segments
+from e3hyena.ops.spatial_tiles import SpatialTiles, wrapped
+
+BLOCK = 2**17  # pairs that are in memory at once
 
 
 class Window:
-    r"""Pairs :math:`j \to i` of a graph with :math:`|r_i-r_j| < R`, every token's own among them.
+    r"""Tokens :math:`j` with :math:`|r_i-r_j| < R`, for every token i of the same graph.
 
-    Pairs beyond R have no influence and are not listed: their number grows with the number of
-    tokens, at fixed density. In a periodic cell every image of a token within R is a pair. Tokens j
-    and i are `source` and `target`, ``(num_pairs,)``, and `square`, differentiable, their squared
-    distance.
+    Tokens near each other make a tile (:class:`~e3hyena.ops.spatial_tiles.SpatialTiles`), and a
+    tile hears the tiles that come near it: what is summed over tokens is a product of dense
+    matrices, whose number grows with the number of tokens, at fixed density. A token hears itself,
+    and in a periodic cell every image within R.
+
+    Parameters
+    ----------
+    pos : Tensor
+        Positions, ``(T, 3)``, finite; differentiable to any order.
+    radius : float
+        R, in the unit of the positions.
+    segments : Segments
+        Graphs.
+    cells : Cells, optional
+        Periodic cells of the graphs.
     """
 
     def __init__(
         self, pos: Tensor, radius: float, segments: Segments, cells: Cells | None = None
     ) -> None:
-        self.radius = radius
-        own = torch.arange(len(pos), device=pos.device)
-        pairs, shifts = neighbours(pos, radius, segments, cell=cells)
-        self.source, self.target = torch.cat([pairs, own.expand(2, -1)], dim=1)
-        vector = pos.index_select(0, self.source) - pos.index_select(0, self.target)
-        if cells is not None:
-            offset = cells.offsets(shifts, segments.index.index_select(0, pairs[1]))
-            vector = torch.cat([vector[: len(offset)] + offset, vector[len(offset) :]])
-        self.square = vector.square().sum(dim=1)
+        if exporting():
+            raise ValueError(
+                "while torch exports, neighbours cannot be listed, for nobody knows their number: "
+                "leave the range of the mixer out and pass edge_index"
+            )
+        self.radius = check_points(pos, radius)
+        self.pos = pos if cells is None else wrapped(pos, segments, cells)
+        self._cells = cells
+        self.tiles = SpatialTiles(self.pos, segments)
+        self._target, self._source, self._shift = self.tiles.near(self.pos, radius, cells)
+        self._counts = self._target.bincount(minlength=len(self.tiles.index))
+
+    def sum(self, function: Callable[[Tensor, Tensor, Tensor], Tensor]) -> Tensor:
+        """What tokens hear, ``(T, ...)``.
+
+        ``function(target, source, square)`` of tokens ``(n, t)`` and ``(n, s)`` and their squared
+        distances ``(n, t, s)`` makes ``(n, t, ...)``; a source that is padding is at distance R,
+        and some are farther. Where there are several blocks, it is computed again in the backward
+        pass.
+        """
+
+        def heard(block: _Block) -> Tensor:
+            return function(block.target, block.source, self._square(block))
+
+        blocks = list(self._blocks())
+        if len(blocks) == 1:
+            parts = [heard(blocks[0])]
+        else:
+            parts = [
+                checkpoint(heard, block, use_reentrant=False, preserve_rng_state=False)
+                for block in blocks
+            ]
+        return torch.cat(parts).flatten(0, 1).index_select(0, self.tiles.place)
+
+    def _blocks(self) -> "Iterator[_Block]":
+        """Tiles with all that they hear, as many at once as have few enough pairs."""
+        counts = self._counts.tolist()
+        start = pair = 0
+        while start < len(counts) or not start:
+            stop, most = start, 1
+            while stop < len(counts):
+                wider = max(most, counts[stop])
+                if stop > start and (stop + 1 - start) * wider * self.tiles.width**2 > BLOCK:
+                    break
+                stop, most = stop + 1, wider
+            yield self._block(start, stop, pair, most)
+            pair += sum(counts[start:stop])
+            start = stop or 1
+
+    def _block(self, start: int, stop: int, pair: int, most: int) -> "_Block":
+        """Target tiles `start` to `stop`, whose sources begin at `pair`; at most `most` each."""
+        tiles, counts = self.tiles, self._counts[start:stop]
+        slots = torch.arange(most, device=counts.device)
+        some = slots < counts[:, None]
+        listed = pair + (counts.cumsum(0) - counts)[:, None] + torch.where(some, slots, 0)
+        listed = listed.clamp(max=max(0, len(self._source) - 1))
+        own = torch.arange(start, stop, device=counts.device)[:, None]
+        source = torch.where(some, self._source[listed], own) if len(own) else listed
+        offset = None
+        if self._cells is not None:
+            graph = tiles.graph[own].expand_as(listed)
+            offset = self._cells.offsets(self._shift[listed].flatten(0, 1), graph.flatten())
+            offset = offset.unflatten(0, listed.shape).repeat_interleave(tiles.width, dim=1)
+        return _Block(
+            tiles.index[start:stop],
+            tiles.index[source].flatten(1),
+            (tiles.full[source] & some[:, :, None]).flatten(1),
+            offset,
+        )
+
+    def _square(self, block: "_Block") -> Tensor:
+        target, source = (take(self.pos, tokens) for tokens in block[:2])
+        if block.offset is not None:
+            source = source + block.offset
+        square = (target[:, :, None] - source[:, None]).square().sum(dim=-1)
+        return torch.where(block.heard[:, None], square, self.radius**2)
+
+
+class _Block(NamedTuple):
+    """Tokens ``(n, t)`` and those that they hear, ``(n, s)``; padding is not heard."""
+
+    target: Tensor
+    source: Tensor
+    heard: Tensor
+    offset: Tensor | None  # of images, (n, s, 3)
+
+
+def take(x: Tensor, tokens: Tensor) -> Tensor:
+    """``(T, ...)`` and ``(n, t)`` -> ``(n, t, ...)``."""
+    return x.index_select(0, tokens.flatten()).unflatten(0, tokens.shape)

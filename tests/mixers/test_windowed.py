@@ -8,8 +8,9 @@ from torch import Tensor
 
 from e3hyena import HyenaOperator
 from e3hyena.irreps import ChannelIrreps
-from e3hyena.mixers import MIXERS, Mixer, build_mixer, windowed
+from e3hyena.mixers import MIXERS, Mixer, build_mixer
 from e3hyena.mixers.windowed import Falloff
+from e3hyena.ops import window as windows
 from e3hyena.ops.segments import Segments
 from e3hyena.ops.tensor_product import tensor_product
 from e3hyena.ops.token_scalars import token_scalars
@@ -44,7 +45,7 @@ def operands() -> tuple[list[Tensor], Tensor]:
 def by_pairs(mixer: Mixer, q: Tensor, k: Tensor, v: Tensor, pos: Tensor) -> Tensor:
     """The formulas, pair by pair, ``(T, T, H)`` with the receiver first."""
     square = (pos[:, None] - pos).square().sum(dim=-1)
-    share = mixer.falloff(square.flatten()).unflatten(0, (len(pos), -1))
+    share = mixer.falloff(square[None])[0].permute(1, 2, 0)
     near = (square < mixer.falloff.radius**2) & (SEGMENTS.index[:, None] == SEGMENTS.index)
     share = torch.where(near[..., None], share, 0)
     q_heads, k_heads, v_heads = (x.reshape(mixer.heads, -1, 16).permute(2, 0, 1) for x in (q, k, v))
@@ -90,7 +91,7 @@ def test_is_the_sum_over_pairs(
     name: str, options: dict, block: int, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Forward and gradients of both orders, also where pairs come in blocks."""
-    monkeypatch.setattr(windowed, "BLOCK", block)
+    monkeypatch.setattr(windows, "BLOCK", block)
     mixer, (qkv, pos) = build(name, 2.5, options), operands()
     wanted, found = ([x.clone().requires_grad_() for x in (*qkv, pos)] for _ in range(2))
     direction = torch.randn(4, 4, 16, dtype=torch.float64)
@@ -147,7 +148,7 @@ def test_falloff() -> None:
     with torch.no_grad():
         falloff.log_length.copy_(torch.tensor([1.0, 2.0, 8.0], dtype=torch.float64).log())
     r = torch.tensor([0.0, 1.0, 3.0, 4.0, 5.0], dtype=torch.float64)
-    f = falloff(r.square())
+    f = falloff(r.square()[None, None])[0, :, 0].T
     expected = (1 - 9 / 16) ** 3 * math.exp(1 - math.sqrt(1 + 9 / 4))
     assert f[2, 1].item() == pytest.approx(expected, rel=1e-12)
     assert torch.equal(f[0], torch.ones(3, dtype=torch.float64))

@@ -28,6 +28,7 @@ class Protein(NamedTuple):
     name: str
     z: Tensor
     pos: Tensor
+    residue: Tensor
     charge: Tensor
     potential: Tensor  # e / A
     field: Tensor  # e / A^2
@@ -84,7 +85,18 @@ def charged(name: str, graph: Data) -> Protein:
     charge = torch.tensor(formal, dtype=torch.float64) / sizes[residue]
     pos = graph.pos.double()
     potential, field = far_field(pos, charge)
-    return Protein(name, graph.z, pos.float(), charge.float(), potential.float(), field.float())
+    made = (charge, potential, field)
+    return Protein(name, graph.z, pos.float(), residue, *(x.float() for x in made))
+
+
+def redrawn(p: Protein) -> Protein:
+    """The same charges, or all of them with the other sign, on residues drawn anew."""
+    sizes = p.residue.bincount()
+    formal = p.charge.new_zeros(len(sizes)).index_add(0, p.residue, p.charge)
+    sign = 2 * torch.randint(2, ()) - 1
+    charge = (sign * formal[torch.randperm(len(sizes))] / sizes)[p.residue]
+    potential, field = far_field(p.pos, charge)
+    return p._replace(charge=charge, potential=potential, field=field)
 
 
 def far_field(pos: Tensor, charge: Tensor, chunk: int = 1024) -> tuple[Tensor, Tensor]:

@@ -9,18 +9,22 @@ from torch import Tensor, nn
 
 from benchmarks.networks.egnn import EGNNLayer
 from e3hyena import HyenaNet
+from e3hyena.nn.readout import centred
+from e3hyena.ops.segments import Segments
 
-KINDS = 4  # of scalars, and of vectors, per atom
-UNIT = 8.0  # atoms that share a charge
+SCALARS, VECTORS = 5, 6  # per atom
+CHARGE, LENGTH = 0.125, 15.0  # of an atom whose residue is charged (e); of a protein (Angstrom)
+NET = 2.5  # the charge of such an atom times the number of atoms, over the radius (e/Angstrom)
+POTENTIAL, FIELD = 0.3, 0.02  # typical values (e/Angstrom, e/Angstrom^2)
 
 
 class FarNet(nn.Module):
     r"""Charges and places in, potential and field out.
 
-    With Q the sum of :math:`|q|` and R the radius of gyration, atoms have the scalars
-    :math:`q, \rho, e, eq` and the vectors :math:`\vec\rho, q\vec\rho, e\vec\rho, eq\vec\rho`
-    with :math:`\vec\rho` the position about the centroid over R and :math:`e = e^{-\rho^2/2}`;
-    what the network gives is a potential in Q/R and a field in Q/R².
+    With q the charge and :math:`\vec r` the position about the centroid, R the radius of gyration,
+    :math:`\vec\rho = \vec r/R`, :math:`Q = Nq/R`, whose mean over a protein is the net charge over
+    R, and :math:`e = e^{-\rho^2/2}`, atoms have the scalars :math:`q, Q, \rho, e, eQ` and the
+    vectors :math:`\vec\rho, Q\vec\rho, e\vec\rho, eQ\vec\rho, q\vec r, \vec r`.
 
     Parameters
     ----------
@@ -34,7 +38,7 @@ class FarNet(nn.Module):
     >>> net = FarNet("coordinate", 8, 2, 6.0)
     >>> pos, q = torch.randn(5, 3), torch.ones(5)
     >>> edges = torch.tensor([[0, 1], [1, 0]])
-    >>> net(torch.full((5,), 6), pos, q, edges).shape
+    >>> net(torch.full((5,), 6), pos, q, edges, Segments((2, 3))).shape
     torch.Size([5, 4])
     """
 
@@ -58,26 +62,29 @@ class FarNet(nn.Module):
                 mixer=mixer,
                 cutoff=cutoff,
                 pool=None,
-                irreps_features=f"{KINDS}x0e + {KINDS}x1o",
+                irreps_features=f"{SCALARS}x0e + {VECTORS}x1o",
                 ordered=True,
                 mixer_options=mixer_options,
             )
 
-    def forward(self, z: Tensor, pos: Tensor, charge: Tensor, edge_index: Tensor) -> Tensor:
-        """Atoms of one protein -> ``(T, 4)``, e/A and e/A^2."""
-        centred = pos - pos.mean(dim=0)
-        radius = centred.square().sum(dim=1).mean().sqrt()
-        place = centred / radius
-        rho = place.norm(dim=1)
+    def forward(
+        self, z: Tensor, pos: Tensor, charge: Tensor, edge_index: Tensor, segments: Segments
+    ) -> Tensor:
+        """Atoms of some proteins -> ``(T, 4)``, e/A and e/A^2."""
+        r = centred(pos, segments)
+        zeros, number = pos.new_zeros(segments.num_graphs), segments.sizes.to(pos)
+        square = zeros.index_add(0, segments.index, r.square().sum(dim=1)) / number
+        radius = square.sqrt()[segments.index]
+        rho = r.norm(dim=1) / radius
         e = torch.exp(-rho.square() / 2)
-        q = charge * UNIT
-        scalars = torch.stack([q, rho, e, e * q], dim=1)
-        factors = torch.stack([torch.ones_like(e), q, e, e * q], dim=1)
-        vectors = (factors[:, :, None] * place[:, None]).flatten(1)
-        features = torch.cat([scalars, vectors], dim=1)
-        y = self.net(z, pos, edge_index=edge_index, features=features)
-        scale = charge.abs().sum() / radius
-        return y * torch.stack([scale, *(3 * [scale / radius])])
+        q = charge / CHARGE
+        net = charge * number[segments.index] / radius / NET
+        scalars = torch.stack([q, net, rho, e, e * net], dim=1)
+        near, far = (x * torch.ones_like(e) for x in (1 / radius, 1 / LENGTH))
+        factors = torch.stack([near, net * near, e * near, e * net * near, q * far, far], dim=1)
+        features = torch.cat([scalars, (factors[:, :, None] * r[:, None]).flatten(1)], dim=1)
+        y = self.net(z, pos, segments, edge_index=edge_index, features=features)
+        return y * y.new_tensor([POTENTIAL, FIELD, FIELD, FIELD])
 
 
 class ChargedEGNN(nn.Module):
@@ -87,18 +94,20 @@ class ChargedEGNN(nn.Module):
         super().__init__()
         self.cutoff = cutoff
         self.element = nn.Embedding(119, width)
-        self.features = nn.Linear(KINDS, width)
+        self.features = nn.Linear(SCALARS, width)
         self.layers = nn.ModuleList(EGNNLayer(width) for _ in range(num_layers))
         self.readout = nn.Sequential(nn.SiLU(), nn.Linear(width, 1))
 
-    def forward(self, z: Tensor, pos: Tensor, *, edge_index: Tensor, features: Tensor) -> Tensor:
+    def forward(
+        self, z: Tensor, pos: Tensor, segments: Segments, *, edge_index: Tensor, features: Tensor
+    ) -> Tensor:
         """As `HyenaNet` without pool."""
         source, target = edge_index
-        charge, place = features[:, :1], features[:, KINDS : KINDS + 3]
+        charge, place = features[:, :1], features[:, SCALARS : SCALARS + 3]
         start = pos / self.cutoff
         squared = (start[target] - start[source]).square().sum(dim=1, keepdim=True)
         edges = torch.cat([charge[target] * charge[source], squared], dim=1)
-        h, x = self.element(z) + self.features(features[:, :KINDS]), start
+        h, x = self.element(z) + self.features(features[:, :SCALARS]), start
         for layer in self.layers:
             h, x = layer(h, x, place, edge_index, edges)
         return torch.cat([self.readout(h), x - start], dim=1)

@@ -12,26 +12,33 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from benchmarks.data.proteins import Protein, large_proteins, small_proteins
+from benchmarks.data.proteins import Protein, large_proteins, redrawn, small_proteins
 from benchmarks.harness.plots import draw_dots
 from benchmarks.harness.rows import Row, check_names, labels
 from benchmarks.harness.study import Cell, Config, Done, Study
 from benchmarks.harness.tables import count_seeds, flatten, grid, minutes, parameters, select, table
 from benchmarks.harness.training import fit
-from benchmarks.networks.far_net import FarNet
+from benchmarks.networks.far_net import FIELD, POTENTIAL, FarNet
 from e3hyena.ops.neighbours import neighbours
+from e3hyena.ops.segments import Segments
 
 SQUARE = {"degree": 2}
 VIRTUAL = {"modes": 1, "degree": 0, "sharpening": 0}
+RANGE = {"range": 40.0, "heads": 4}
 ROWS = {
     "local": Row("local network alone (any order)", None),
     "egnn": Row("EGNN (any order)", "egnn"),
     "virtual": Row("virtual node: one weighted mean (any order)", "coordinate", VIRTUAL),
     "coordinate": Row("`coordinate`, degree 2 (any order)", "coordinate", SQUARE),
+    "coordinate_range": Row(
+        "`coordinate`, range 40 Å (any order)", "coordinate", {**RANGE, "modes": 1, "degree": 0}
+    ),
     "linear_attention": Row("`linear_attention` (any order)", "linear_attention"),
     "query_key": Row("`query_key` (order of the chain)", "query_key"),
     "attention": Row("`attention` (any order)", "attention"),
+    "attention_range": Row("`attention`, range 40 Å (any order)", "attention", RANGE),
 }
+Graph = tuple[Protein, Tensor]  # with its edges
 VOLT = 14.3996  # what a charge e has for a potential at 1 Angstrom
 QUANTITIES = ("potential", "field")
 BUDGETS = {"steps": "equal steps", "time": "equal time"}
@@ -56,7 +63,9 @@ class ProteinConfig(Config):
     cutoff : float
         Radius of the local part (angstrom).
     steps : int
-        Training steps, each on one protein.
+        Training steps.
+    atoms : int
+        A step takes proteins of together so many atoms, or one.
     seconds : float
         Processor time of a training with the budget "time".
     largest : int
@@ -71,7 +80,8 @@ class ProteinConfig(Config):
     width: int = 16
     num_layers: int = 2
     cutoff: float = 6.0
-    steps: int = 1500
+    steps: int = 500
+    atoms: int = 2000
     seconds: float = 300.0
     largest: int = 5000
     lr: float = 1e-2
@@ -84,7 +94,7 @@ class ProteinConfig(Config):
 
 def list_cells(config: ProteinConfig) -> list[Cell]:
     """The data, then all trainings; those of one seed come before the next seed."""
-    shared = config.only("width", "num_layers", "cutoff", "largest", "lr")
+    shared = config.only("width", "num_layers", "cutoff", "atoms", "largest", "lr")
     trainings = [
         Cell(
             f"{row}-{budget}-{seed}",
@@ -128,18 +138,18 @@ def train(values: dict[str, Any], folder: Path) -> dict[str, Any]:
     data, cutoff = load(folder, "small"), values["cutoff"]
     proteins = [p for p in data["train"] if len(p.z) <= values["largest"] and p.charge.any()]
     graphs = [(p, neighbours(p.pos, cutoff)[0]) for p in proteins]
-    square = torch.cat([target(p) for p, _ in graphs]).square().mean(dim=0)
-    unit = torch.cat([square[:1], square[1:].mean().expand(3)]).sqrt()
+    unit = torch.tensor([POTENTIAL, FIELD, FIELD, FIELD])
     model = build(values)
 
-    def loss(model: nn.Module, graph: tuple[Protein, Tensor]) -> Tensor:
-        p, edges = graph
-        off = ((model(p.z, p.pos, p.charge, edges) - target(p)) / unit).square().mean(dim=0)
+    def loss(model: nn.Module, some: list[Graph]) -> Tensor:
+        some = [(redrawn(p), edges) for p, edges in some]
+        wanted = torch.cat([target(p) for p, _ in some])
+        off = ((predict(model, some) - wanted) / unit).square().mean(dim=0)
         return off[0] + off[1:].mean()
 
-    steps = values.get("steps") or _count_steps(model, graphs, loss, values["time"])
+    steps = values.get("steps") or _count_steps(model, graphs, loss, values)
     schedule = {"steps": steps, "lr": values["lr"], "warmup": 0.05, "weight_decay": 1e-4}
-    batches = _shuffled(graphs)
+    batches = _shuffled(graphs, values["atoms"])
     done = fit(model, batches, loss, None, folder, validations=50, **schedule)
     return {
         "test": score(model, data["test"], cutoff),
@@ -164,13 +174,22 @@ def extrapolate(values: dict[str, Any], folder: Path) -> dict[str, Any]:
     return {p.name: score(model, [p], values["cutoff"]) for p in load(folder, "large")["large"]}
 
 
-def _count_steps(model: nn.Module, graphs: list[Any], loss: Any, seconds: float) -> int:
-    """Steps that fit in the time, from every tenth protein."""
-    start, some = time.process_time(), graphs[::10]
-    for graph in some:
-        loss(model, graph).backward()
+def predict(model: nn.Module, some: list[Graph]) -> Tensor:
+    """Of proteins as one batch, ``(T, 4)``."""
+    segments = Segments(tuple(len(p.z) for p, _ in some))
+    edges = torch.cat([e + start for (_, e), start in zip(some, segments.starts, strict=True)], 1)
+    atoms = (torch.cat([getattr(p, key) for p, _ in some]) for key in ("z", "pos", "charge"))
+    made: Tensor = model(*atoms, edges, segments)
+    return made
+
+
+def _count_steps(model: nn.Module, graphs: list[Graph], loss: Any, values: dict[str, Any]) -> int:
+    """Steps that fit in the time, from some of them."""
+    batches, number, start = _shuffled(graphs, values["atoms"]), 8, time.process_time()
+    for _ in range(number):
+        loss(model, next(batches)).backward()
     model.zero_grad()
-    return max(1, int(seconds * len(some) / (time.process_time() - start)))
+    return max(1, int(values["time"] * number / (time.process_time() - start)))
 
 
 def target(p: Protein) -> Tensor:
@@ -182,8 +201,7 @@ def target(p: Protein) -> Tensor:
 def score(model: nn.Module, proteins: list[Protein], cutoff: float) -> dict[str, dict[str, float]]:
     """R2 over all atoms of all proteins and mean absolute error (V, V/A), by quantity."""
     y = torch.cat([target(p) for p in proteins])
-    edges = (neighbours(p.pos, cutoff)[0] for p in proteins)
-    made = [model(p.z, p.pos, p.charge, e) for p, e in zip(proteins, edges, strict=True)]
+    made = [predict(model, [(p, neighbours(p.pos, cutoff)[0])]) for p in proteins]
     off, spread = torch.cat(made) - y, y - y.mean(dim=0)
     found = {}
     for name, part in zip(QUANTITIES, (slice(0, 1), slice(1, 4)), strict=True):
@@ -193,10 +211,15 @@ def score(model: nn.Module, proteins: list[Protein], cutoff: float) -> dict[str,
     return found
 
 
-def _shuffled(graphs: list[Any]) -> Iterator[Any]:
+def _shuffled(graphs: list[Graph], atoms: int) -> Iterator[list[Graph]]:
+    """Batches of up to so many atoms, or of one protein."""
+    some: list[Graph] = []
     while True:
         for place in torch.randperm(len(graphs)).tolist():
-            yield graphs[place]
+            if some and sum(len(p.z) for p, _ in some) + len(graphs[place][0].z) > atoms:
+                yield some
+                some = []
+            some.append(graphs[place])
 
 
 def collect(config: ProteinConfig, done: Done) -> dict[str, Any]:
@@ -236,8 +259,9 @@ def render(report: dict[str, Any]) -> str:
         f"{count_seeds(report, 'row', 'budget')}; trained on proteins of 300 to "
         f"{config['largest']:,} atoms, tested on {data['test'][0]} of other families with "
         f"{data['test'][1]:,} atoms. Width {config['width']}, {config['num_layers']} layers, local "
-        f"part {config['cutoff']:g} Å, {config['steps']:,} steps of one protein (equal time: "
-        f"{config['seconds'] / 60:.0f} min of processor time). Minutes: processor time with "
+        f"part {config['cutoff']:g} Å, {config['steps']:,} steps of {config['atoms']:,} atoms "
+        f"whose residues' charges are drawn anew (equal time: {config['seconds'] / 60:.0f} min of "
+        f"processor time). Minutes: processor time with "
         f"{BUDGETS[budgets[0]]}."
     )
     plot = "![Far field of unseen proteins](results/protein.png)"

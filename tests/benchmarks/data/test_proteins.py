@@ -3,7 +3,7 @@
 import pytest
 import torch
 from benchmarks.data import packages
-from benchmarks.data.proteins import charged, far_field
+from benchmarks.data.proteins import Protein, charged, far_field, redrawn
 from torch_geometric.data import Data
 
 
@@ -33,6 +33,23 @@ def test_a_residue_shares_its_charge_among_its_atoms() -> None:
         residue_name=["LYS", "LYS", "GLY", "GLY"],
     )
     assert charged("two", graph).charge.tolist() == [0.5, 0.5, 0, 0]
+
+
+def test_redrawn_charges_are_those_of_the_residues_in_another_order() -> None:
+    residue = torch.arange(60) // 3
+    charge = torch.tensor([1.0, -1.0, 0, 0, 1.0]).repeat(4)[residue] / 3
+    pos = 12 * torch.randn(60, 3)
+    p = Protein("p", residue, pos, residue, charge, *far_field(pos, charge))
+    torch.manual_seed(0)
+    nets = set()
+    for _ in range(8):
+        drawn = redrawn(p)
+        nets.add(round(float(drawn.charge.sum())))
+        assert drawn.charge.abs().sum() == pytest.approx(12)
+        assert torch.equal(drawn.charge, drawn.charge[residue * 3])  # the same within a residue
+        potential, field = far_field(pos, drawn.charge)
+        assert torch.equal(drawn.potential, potential) and torch.equal(drawn.field, field)
+    assert nets == {4, -4}
 
 
 def test_a_missing_package_names_the_command(tmp_path, monkeypatch) -> None:  # type: ignore[no-untyped-def]

@@ -13,8 +13,10 @@ from torch_geometric.data import Data
 def _protein(seed: int, number: int = 30) -> Protein:
     generator = torch.Generator().manual_seed(seed)
     pos = 8 * torch.randn(number, 3, generator=generator)
-    charge = torch.randn(number, generator=generator)
-    return Protein(f"p{seed}", torch.full((number,), 6), pos, charge, *far_field(pos, charge))
+    residue = torch.arange(number) // 3
+    charge = torch.randn(number // 3, generator=generator)[residue]
+    made = charge, *far_field(pos, charge)
+    return Protein(f"p{seed}", torch.full((number,), 6), pos, residue, *made)
 
 
 def test_protein(run_small: Any, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -23,11 +25,22 @@ def test_protein(run_small: Any, monkeypatch: pytest.MonkeyPatch) -> None:
     )
     monkeypatch.setattr(protein, "large_proteins", lambda: [_protein(3, 60)])
     small = {"width": 4, "num_layers": 1, "steps": 2, "seconds": 0.05, "seeds": [0]}
-    rows = ["local", "egnn", "coordinate"]
+    rows = ["local", "egnn", "coordinate_range"]
     report, page = run_small(protein.STUDY, rows=rows, **small)
     assert len(report["cells"]) == 2 * len(rows)
     assert all(cell["test"]["field"]["r2"] < 1 for cell in report["cells"])
     assert "p3, field" in page and "1 of other families with 30 atoms" in page
+
+
+def test_a_step_takes_proteins_until_it_has_enough_atoms() -> None:
+    """As one batch they are what they are alone."""
+    graphs = [(_protein(seed, 12), torch.tensor([[0, 1], [1, 0]])) for seed in range(3)]
+    batches = protein._shuffled(graphs, 24)
+    assert [len(next(batches)) for _ in range(3)] == [2, 2, 2]
+    assert len(next(protein._shuffled(graphs, 5))) == 1
+    net = protein.FarNet("coordinate", 4, 1, 6.0, {"range": 20.0})
+    alone = torch.cat([protein.predict(net, [graph]) for graph in graphs])
+    torch.testing.assert_close(protein.predict(net, graphs), alone, rtol=1e-4, atol=1e-6)
 
 
 def test_dynamics(run_small: Any, monkeypatch: pytest.MonkeyPatch) -> None:
