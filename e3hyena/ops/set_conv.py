@@ -51,14 +51,18 @@ def set_conv(
         out: Tensor = _set_conv(*operands, segments.ptr, degree)
         return out
     few = len(powers) - 1, segments.longest
-    if backend.fuses_small_graphs(q, frequencies, degree, *few) and not _transformed():
+    if backend.fuses_small_graphs(q, frequencies, degree, *few) and not _twice():
         found: Tensor = _Small.apply(backend, segments, degree, *operands)
         return found
     return formula(*operands, segments, degree)
 
 
+def _twice() -> bool:
+    """Whether kernels must have second derivatives, by the switch for those of attention."""
+    return _transformed() or not torch.backends.cuda.flash_sdp_enabled()
+
+
 def _transformed() -> bool:
-    """Whether ``torch.func`` looks on."""
     return torch._C._are_functorch_transforms_active()
 
 
@@ -81,12 +85,13 @@ class _Small(torch.autograd.Function):
             if not (torch.is_grad_enabled() or _transformed()):
                 sizes = segments.ptr, degree, segments.longest
                 return None, None, None, *backend.small_set_conv_backward(grad, operands, *sizes)
-            needed = [x for x in operands if x.requires_grad]
             with torch.enable_grad():
-                u = formula(*operands, segments, degree)
-            found = torch.autograd.grad(u, needed, grad, create_graph=True, materialize_grads=True)
+                ends = [x.view_as(x) for x in operands]  # one tensor may be several operands
+                u = formula(*ends, segments, degree)
+            needed = [x for x in ends if x.requires_grad]
+            found = torch.autograd.grad(u, needed, grad, create_graph=True, allow_unused=True)
         gradients = dict(zip(map(id, needed), found, strict=True))
-        return None, None, None, *(gradients.get(id(x)) for x in operands)
+        return None, None, None, *(gradients.get(id(x)) for x in ends)
 
 
 def _backend(operands: Sequence[Tensor], degree: int) -> Backend | None:

@@ -58,7 +58,7 @@ def _launch(
         *signals, *parameters, *outs, ptr, heads, signals[0].shape[1],
         *(x.stride(0) for x in signals), M=waves + 1, D=rows, MODE=(waves + 1) ** -0.5,
         ROW=rows**-0.5, EPS=1e-12, SHARPENING=sharpening, DEGREE=degree, BACK=back,
-        TOKENS=tiles[0], MODES=tiles[1], ROWS=tiles[2], num_warps=4 if max(tiles) < 64 else 8,
+        TOKENS=tiles[0], MODES=tiles[1], ROWS=tiles[2], num_warps=8,
     )  # fmt: skip
 
 
