@@ -10,7 +10,8 @@ over a graph :math:`\langle\cdot\rangle`,
 
 Where a back-end fuses it, and for graphs that fit in a cache, this is one opaque operator, its
 gradient another and the gradient of that a third, all on packed tokens; or, for graphs that fit on
-chip, one kernel and its gradient another. Otherwise, and for further gradients, torch differentiates :mod:`e3hyena.ops.set_conv_formula`.
+chip, one kernel and its gradient another. Otherwise, and for further gradients, torch
+differentiates :mod:`e3hyena.ops.set_conv_formula`.
 """
 
 import functools

@@ -52,7 +52,7 @@ def both(given, sizes, degree):
 
 
 COMBINATIONS = [
-    pytest.param(shape, degree, dtype, marks=[pytest.mark.slow] * (i % 5 > 0))
+    pytest.param(shape, degree, dtype, marks=[pytest.mark.slow] * (i != 5))
     for i, (shape, dtype, degree) in enumerate(itertools.product(SHAPES, LIMITS, [1, 0]))
 ]
 
@@ -80,10 +80,10 @@ def test_is_in_use(monkeypatch):
     assert fuses(1, 4, 64) and not fuses(1, 4, 65) and not fuses(2, 4, 9) and not fuses(1, 17, 9)
 
 
-@pytest.mark.parametrize("degree", [0, 1])
-def test_two_derivatives(degree):
-    given = drawn((1, 2, 1, 2, 2), 4, degree)
-    function = partial(set_conv, segments=Segments((3, 0, 1), DEVICE), degree=degree)
+@pytest.mark.slow
+def test_two_derivatives():
+    given = drawn((1, 2, 1, 2, 2), 4, 1)
+    function = partial(set_conv, segments=Segments((3, 0, 1), DEVICE), degree=1)
     assert gradcheck(function, given, fast_mode=True)
     assert gradgradcheck(function, given, fast_mode=True)
 

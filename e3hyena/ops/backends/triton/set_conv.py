@@ -74,7 +74,9 @@ def _source(sharpening: int) -> str:
         back += [f"l = c{i - 1} * by_y + l - dot(tl.trans(s), l)"]
     for i in range(sharpening + 1):
         back += [f"tl.store(by_powers + {i} * heads, tl.sum(tl.sum(by_y * x{i}, axis=1), axis=0))"]
-    return _KERNEL.replace("AHEAD", "\n    ".join(ahead)).replace("BACKWARD", "\n        ".join(back))
+    return _KERNEL.replace("AHEAD", "\n    ".join(ahead)).replace(
+        "BACKWARD", "\n        ".join(back)
+    )
 
 
 _KERNEL = (
