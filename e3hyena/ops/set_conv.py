@@ -88,7 +88,7 @@ class _Small(torch.autograd.Function):
                 return None, None, None, *backend.small_set_conv_backward(grad, operands, *sizes)
             with torch.enable_grad():
                 ends = [x.view_as(x) for x in operands]  # one tensor may be several operands
-                u = formula(*ends, segments, degree)
+                u = formula(*ends, segments, degree)  # type: ignore[call-arg]
             needed = [x for x in ends if x.requires_grad]
             found = torch.autograd.grad(u, needed, grad, create_graph=True, allow_unused=True)
         gradients = dict(zip(map(id, needed), found, strict=True))
