@@ -78,7 +78,7 @@ def test_is_in_use(monkeypatch):
         set_conv(*given, Segments((3, 4), DEVICE), 1)
     assert len(names) == 2
     fuses = partial(BACKENDS["triton"].fuses_small_graphs, given[3], given[6])
-    assert fuses(1, 4, 64) and not fuses(1, 4, 65) and not fuses(2, 4, 9) and not fuses(1, 17, 9)
+    assert fuses(1, 4, 32) and not fuses(1, 4, 33) and not fuses(2, 4, 9) and not fuses(1, 17, 9)
 
 
 @pytest.mark.slow

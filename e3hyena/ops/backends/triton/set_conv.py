@@ -12,15 +12,22 @@ from torch import Tensor
 
 from e3hyena.ops.backends.triton import kernels
 
-TOKENS, ROWS, MODES, STEPS = 64, 128, 64, 16  # the most that is served
 _LEAST = 16  # the least side of a matrix that Triton multiplies
+_BYTES = 8192  # of the largest matrix: a gradient holds some ten of them in shared memory
+_STEPS = 16
 
 
 def fits(q: Tensor, frequencies: Tensor, degree: int, sharpening: int, longest: int) -> bool:
-    """Whether a graph of so many tokens fits."""
-    rows = q.shape[0] // max(1, len(frequencies)) * q.shape[1]
-    fits = rows <= ROWS and frequencies.shape[1] < MODES and sharpening <= STEPS
-    return degree < 2 and 0 < longest <= TOKENS and fits
+    """Whether a graph of so many tokens fits: up to 32, with 64 rows and 32 modes, in float32."""
+    heads, waves = frequencies.shape
+    tokens, modes, rows = _tiles(longest, waves + 1, q.shape[0] // heads * q.shape[1])
+    largest = max(tokens, rows) * max(tokens, modes) * q.element_size()
+    return degree < 2 and sharpening <= _STEPS and 0 < longest and largest <= _BYTES
+
+
+def _tiles(*sizes: int) -> list[int]:
+    """Powers of two."""
+    return [max(_LEAST, 1 << (size - 1).bit_length()) for size in sizes]
 
 
 def set_conv(operands: Sequence[Tensor], ptr: Tensor, degree: int, longest: int) -> Tensor:
@@ -52,7 +59,7 @@ def _launch(
     parameters = [x.contiguous() for x in given[6:9]]
     heads, waves = given[6].shape
     rows, sharpening = len(signals[3]) // heads, len(given[8]) - 1
-    tiles = [max(_LEAST, 1 << (x - 1).bit_length()) for x in (longest, waves + 1, rows)]
+    tiles = _tiles(longest, waves + 1, rows)
     kernels.launch(
         _source(sharpening), "set_conv", (len(ptr) - 1, heads),
         *signals, *parameters, *outs, ptr, heads, signals[0].shape[1],
