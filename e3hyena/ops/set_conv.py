@@ -46,15 +46,17 @@ def set_conv(
     operands = a, b, weight, q, k, z, frequencies, taps, powers
     if exporting():
         return formula(*operands, segments, degree)
-    traced = torch.compiler.is_compiling()  # an opaque operator needs no lengths
-    small, backend = traced or segments.longest <= LARGEST, select(q)
-    if traced or (small and backend.fuses_set_conv(q, frequencies, degree)):
-        out: Tensor = _set_conv(*operands, segments.ptr, degree)
-        return out
-    few = len(powers) - 1, segments.longest
+    if torch.compiler.is_compiling():  # an opaque operator needs no lengths
+        traced: Tensor = _set_conv(*operands, segments.ptr, degree)
+        return traced
+    backend, longest = select(q), segments.longest
+    if longest <= LARGEST and backend.fuses_set_conv(q, frequencies, degree):
+        packed: Tensor = _set_conv(*operands, segments.ptr, degree)
+        return packed
+    few = len(powers) - 1, longest
     if backend.fuses_small_graphs(q, frequencies, degree, *few) and not _twice():
-        found: Tensor = _Small.apply(backend, segments, degree, *operands)
-        return found
+        small: Tensor = _Small.apply(backend, segments, degree, *operands)
+        return small
     return formula(*operands, segments, degree)
 
 
