@@ -59,6 +59,24 @@ class Cells(NamedTuple):
             return shifts @ self.vectors[0]
         return (shifts[:, None] @ self.vectors.index_select(0, graph))[:, 0]
 
+    def wrapped(self, pos: Tensor, graph: Tensor) -> Tensor:
+        """Positions moved into their cell, ``(T, 3)``; a differentiable function of both."""
+        inverse = self._inverse().to(pos).index_select(0, graph)
+        fractions = (pos.detach()[:, None] @ inverse)[:, 0]
+        return pos - self.offsets(fractions.floor(), graph)
+
+    def images(self, radius: float) -> Tensor:
+        """Shifts that may bring a wrapped atom within the radius of another, of any graph."""
+        heights = self._inverse().norm(dim=1)  # one over them; zero where nothing repeats
+        most = torch.where(heights > 0, (radius * heights).floor() + 1, 0).amax(dim=0).long()
+        return torch.cartesian_prod(*(torch.arange(-n, n + 1, device=n.device) for n in most))
+
+    def _inverse(self) -> Tensor:
+        """Of the periodic lattice vectors, float64: a place times it is in cells."""
+        return torch.linalg.pinv(
+            torch.where(self.pbc[:, :, None], self.vectors.detach(), 0).double()
+        )
+
 
 def _per_graph(value: Tensor, shape: tuple[int, ...], number: int, name: str) -> Tensor:
     if value.dim() == len(shape) and value.shape == shape:

@@ -9,8 +9,9 @@ over a graph :math:`\langle\cdot\rangle`,
     G = \langle \varphi(b,k)\,\varphi(b,k)^T \rangle,\quad p(t) = \sum_k c_k (1-t)^k .
 
 Where a back-end fuses it, and for graphs that fit in a cache, this is one opaque operator, its
-gradient another and the gradient of that a third, all on packed tokens. Otherwise, and for
-gradients beyond the second, torch differentiates :mod:`e3hyena.ops.set_conv_formula`.
+gradient another and the gradient of that a third, all on packed tokens; or, for graphs that fit on
+chip, one kernel and its gradient another. Otherwise, and for further gradients, torch
+differentiates :mod:`e3hyena.ops.set_conv_formula`.
 """
 
 import functools
@@ -45,12 +46,55 @@ def set_conv(
     operands = a, b, weight, q, k, z, frequencies, taps, powers
     if exporting():
         return formula(*operands, segments, degree)
-    traced = torch.compiler.is_compiling()  # an opaque operator needs no lengths
-    small = traced or segments.longest <= LARGEST
-    if traced or (small and select(q).fuses_set_conv(q, frequencies, degree)):
-        out: Tensor = _set_conv(*operands, segments.ptr, degree)
-        return out
+    if torch.compiler.is_compiling():  # an opaque operator needs no lengths
+        traced: Tensor = _set_conv(*operands, segments.ptr, degree)
+        return traced
+    backend, longest = select(q), segments.longest
+    if longest <= LARGEST and backend.fuses_set_conv(q, frequencies, degree):
+        packed: Tensor = _set_conv(*operands, segments.ptr, degree)
+        return packed
+    few = len(powers) - 1, longest
+    if backend.fuses_small_graphs(q, frequencies, degree, *few) and not _twice():
+        small: Tensor = _Small.apply(backend, segments, degree, *operands)
+        return small
     return formula(*operands, segments, degree)
+
+
+def _twice() -> bool:
+    """Whether kernels must have second derivatives, by the switch for those of attention."""
+    return _transformed() or not torch.backends.cuda.flash_sdp_enabled()
+
+
+def _transformed() -> bool:
+    return torch._C._are_functorch_transforms_active()
+
+
+class _Small(torch.autograd.Function):
+    """Small graphs in one kernel each way; torch differentiates the formula twice."""
+
+    @staticmethod
+    def forward(
+        ctx: Any, backend: Backend, segments: Segments, degree: int, *operands: Tensor
+    ) -> Tensor:
+        ctx.save_for_backward(*operands)
+        ctx.rest = backend, segments, degree
+        with full_precision(operands[3]):
+            return backend.small_set_conv(operands, segments.ptr, degree, segments.longest)
+
+    @staticmethod
+    def backward(ctx: Any, grad: Tensor) -> tuple[Tensor | None, ...]:
+        operands, (backend, segments, degree) = ctx.saved_tensors, ctx.rest
+        with full_precision(grad):
+            if not (torch.is_grad_enabled() or _transformed()):
+                sizes = segments.ptr, degree, segments.longest
+                return None, None, None, *backend.small_set_conv_backward(grad, operands, *sizes)
+            with torch.enable_grad():
+                ends = [x.view_as(x) for x in operands]  # one tensor may be several operands
+                u = formula(*ends, segments, degree)  # type: ignore[call-arg]
+            needed = [x for x in ends if x.requires_grad]
+            found = torch.autograd.grad(u, needed, grad, create_graph=True, allow_unused=True)
+        gradients = dict(zip(map(id, needed), found, strict=True))
+        return None, None, None, *(gradients.get(id(x)) for x in ends)
 
 
 def _backend(operands: Sequence[Tensor], degree: int) -> Backend | None:

@@ -29,11 +29,13 @@ class SpatialTiles:
     def __init__(self, pos: Tensor, segments: Segments) -> None:
         pos = pos.detach()
         tokens = torch.arange(len(pos), device=pos.device)
-        order, node = tokens, segments.index
+        order, node = tokens, segments.index.unique_consecutive(return_inverse=True)[1]
         while True:
-            sizes = node.bincount(minlength=1)
-            rank = tokens - (sizes.cumsum(0) - sizes).index_select(0, node)
-            if len(pos) == 0 or int(sizes.max()) <= SIZE:
+            sizes = node.bincount()
+            starts = sizes.cumsum(0) - sizes
+            rank = tokens - starts.index_select(0, node)
+            self.width = max(sizes.tolist(), default=1)
+            if self.width <= SIZE:
                 break
             points = pos.index_select(0, order)
             where, empty = node[:, None].expand_as(points), points.new_zeros(len(sizes), 3)
@@ -46,13 +48,10 @@ class SpatialTiles:
             right = rank >= half.index_select(0, node)
             order = order[along]
             node = (2 * node + right).unique_consecutive(return_inverse=True)[1]
-        node = node.unique_consecutive(return_inverse=True)[1]
-        sizes = node.bincount()
-        self.width = int(sizes.max()) if len(sizes) else 1
         slots = torch.arange(self.width, device=pos.device)
         last = (sizes - 1)[:, None]
         self.full = slots <= last
-        self.index = order[(sizes.cumsum(0) - sizes)[:, None] + torch.minimum(slots, last)]
+        self.index = order[starts[:, None] + torch.minimum(slots, last)]
         self.place = torch.empty_like(tokens).scatter(0, order, node * self.width + rank)
         self.graph = segments.index[self.index[:, 0]]
         self.counts = self.graph.bincount(minlength=segments.num_graphs)
@@ -67,7 +66,8 @@ class SpatialTiles:
         """
         points = pos.detach()[self.index]
         low, high = points.amin(dim=1), points.amax(dim=1)
-        shifts = _images(radius, cells, pos)
+        none = torch.zeros(1, 3, dtype=torch.long, device=pos.device)
+        shifts = none if cells is None else cells.images(radius)
         first = (self.counts.cumsum(0) - self.counts)[self.graph]
         counts = self.counts[self.graph]
         chunk = max(1, _CHUNK // (len(shifts) * max(self.counts.tolist(), default=0) or 1))
@@ -87,25 +87,3 @@ class SpatialTiles:
             found.append((target[near], source[near], shift[near]))
         targets, sources, moved = zip(*found, strict=True)
         return torch.cat(targets), torch.cat(sources), torch.cat(moved)
-
-
-def wrapped(pos: Tensor, segments: Segments, cells: Cells) -> Tensor:
-    """Positions moved into their cell; a differentiable function of both."""
-    inverse = _inverse(cells, pos).index_select(0, segments.index)
-    fractions = (pos.detach()[:, None] @ inverse)[:, 0]
-    return pos - cells.offsets(fractions.floor(), segments.index)
-
-
-def _images(radius: float, cells: Cells | None, like: Tensor) -> Tensor:
-    """Lattice vectors that may bring an atom of a cell within the radius of another."""
-    if cells is None:
-        return torch.zeros(1, 3, dtype=torch.long, device=like.device)
-    heights = _inverse(cells, like).norm(dim=1)  # one over them; zero where nothing repeats
-    most = torch.where(heights > 0, (radius * heights).floor() + 1, 0).amax(dim=0).long()
-    return torch.cartesian_prod(*(torch.arange(-n, n + 1, device=like.device) for n in most))
-
-
-def _inverse(cells: Cells, like: Tensor) -> Tensor:
-    """Of the periodic lattice vectors, ``(num_graphs, 3, 3)``: place times it is in cells."""
-    vectors = torch.where(cells.pbc[:, :, None], cells.vectors.detach(), 0)
-    return torch.linalg.pinv(vectors.double()).to(like)

@@ -1,5 +1,7 @@
 """Whom a token hears, where a mixer has a range: the tokens within a radius."""
 
+from __future__ import annotations
+
 from collections.abc import Callable, Iterator
 from typing import NamedTuple
 
@@ -11,7 +13,7 @@ from e3hyena.ops.cells import Cells
 from e3hyena.ops.exporting import exporting
 from e3hyena.ops.radius_graph import check_points
 from e3hyena.ops.segments import Segments
-from e3hyena.ops.spatial_tiles import SpatialTiles, wrapped
+from e3hyena.ops.spatial_tiles import SpatialTiles
 
 BLOCK = 2**17  # pairs that are in memory at once
 
@@ -45,11 +47,9 @@ class Window:
                 "leave the range of the mixer out and pass edge_index"
             )
         self.radius = check_points(pos, radius)
-        self.pos = pos if cells is None else wrapped(pos, segments, cells)
-        self._cells = cells
+        self.pos = pos if cells is None else cells.wrapped(pos, segments.index)
         self.tiles = SpatialTiles(self.pos, segments)
-        self._target, self._source, self._shift = self.tiles.near(self.pos, radius, cells)
-        self._counts = self._target.bincount(minlength=len(self.tiles.index))
+        self._blocks = list(_blocks(self.tiles, self.pos, radius, cells))
 
     def sum(self, function: Callable[[Tensor, Tensor, Tensor], Tensor]) -> Tensor:
         """What tokens hear, ``(T, ...)``.
@@ -63,53 +63,16 @@ class Window:
         def heard(block: _Block) -> Tensor:
             return function(block.target, block.source, self._square(block))
 
-        blocks = list(self._blocks())
-        if len(blocks) == 1:
-            parts = [heard(blocks[0])]
+        if len(self._blocks) == 1:
+            parts = [heard(self._blocks[0])]
         else:
             parts = [
                 checkpoint(heard, block, use_reentrant=False, preserve_rng_state=False)
-                for block in blocks
+                for block in self._blocks
             ]
         return torch.cat(parts).flatten(0, 1).index_select(0, self.tiles.place)
 
-    def _blocks(self) -> "Iterator[_Block]":
-        """Tiles with all that they hear, as many at once as have few enough pairs."""
-        counts = self._counts.tolist()
-        start = pair = 0
-        while start < len(counts) or not start:
-            stop, most = start, 1
-            while stop < len(counts):
-                wider = max(most, counts[stop])
-                if stop > start and (stop + 1 - start) * wider * self.tiles.width**2 > BLOCK:
-                    break
-                stop, most = stop + 1, wider
-            yield self._block(start, stop, pair, most)
-            pair += sum(counts[start:stop])
-            start = stop or 1
-
-    def _block(self, start: int, stop: int, pair: int, most: int) -> "_Block":
-        """Target tiles `start` to `stop`, whose sources begin at `pair`; at most `most` each."""
-        tiles, counts = self.tiles, self._counts[start:stop]
-        slots = torch.arange(most, device=counts.device)
-        some = slots < counts[:, None]
-        listed = pair + (counts.cumsum(0) - counts)[:, None] + torch.where(some, slots, 0)
-        listed = listed.clamp(max=max(0, len(self._source) - 1))
-        own = torch.arange(start, stop, device=counts.device)[:, None]
-        source = torch.where(some, self._source[listed], own) if len(own) else listed
-        offset = None
-        if self._cells is not None:
-            graph = tiles.graph[own].expand_as(listed)
-            offset = self._cells.offsets(self._shift[listed].flatten(0, 1), graph.flatten())
-            offset = offset.unflatten(0, listed.shape).repeat_interleave(tiles.width, dim=1)
-        return _Block(
-            tiles.index[start:stop],
-            tiles.index[source].flatten(1),
-            (tiles.full[source] & some[:, :, None]).flatten(1),
-            offset,
-        )
-
-    def _square(self, block: "_Block") -> Tensor:
+    def _square(self, block: _Block) -> Tensor:
         target, source = (take(self.pos, tokens) for tokens in block[:2])
         if block.offset is not None:
             source = source + block.offset
@@ -124,6 +87,40 @@ class _Block(NamedTuple):
     source: Tensor
     heard: Tensor
     offset: Tensor | None  # of images, (n, s, 3)
+
+
+def _blocks(
+    tiles: SpatialTiles, pos: Tensor, radius: float, cells: Cells | None
+) -> Iterator[_Block]:
+    """Tiles with all that they hear, as many at once as have few enough pairs."""
+    targets, sources, shifts = tiles.near(pos, radius, cells)
+    heard = targets.bincount(minlength=len(tiles.index))  # by every tile, itself at least
+    counts, start, pair = heard.tolist(), 0, 0
+    while True:
+        stop, most = start, 1
+        while stop < len(counts):
+            wider = max(most, counts[stop])
+            if stop > start and (stop + 1 - start) * wider * tiles.width**2 > BLOCK:
+                break
+            stop, most = stop + 1, wider
+        some = heard[start:stop]
+        slots = torch.arange(most, device=pos.device)
+        there = slots < some[:, None]
+        listed = pair + (some.cumsum(0) - some)[:, None] + torch.where(there, slots, 0)
+        offset = None
+        if cells is not None:
+            graph = tiles.graph[start:stop, None].expand_as(listed)
+            offset = cells.offsets(shifts[listed].flatten(0, 1), graph.flatten())
+            offset = offset.unflatten(0, listed.shape).repeat_interleave(tiles.width, dim=1)
+        yield _Block(
+            tiles.index[start:stop],
+            tiles.index[sources[listed]].flatten(1),
+            (tiles.full[sources[listed]] & there[:, :, None]).flatten(1),
+            offset,
+        )
+        start, pair = stop, pair + sum(counts[start:stop])
+        if start == len(counts):
+            return
 
 
 def take(x: Tensor, tokens: Tensor) -> Tensor:

@@ -72,15 +72,13 @@ class FarNet(nn.Module):
     ) -> Tensor:
         """Atoms of some proteins -> ``(T, 4)``, e/A and e/A^2."""
         r = centred(pos, segments)
-        zeros, number = pos.new_zeros(segments.num_graphs), segments.sizes.to(pos)
-        square = zeros.index_add(0, segments.index, r.square().sum(dim=1)) / number
-        radius = square.sqrt()[segments.index]
+        radius = segments.mean(r.square().sum(dim=1, keepdim=True)).sqrt()[:, 0]
         rho = r.norm(dim=1) / radius
         e = torch.exp(-rho.square() / 2)
         q = charge / CHARGE
-        net = charge * number[segments.index] / radius / NET
+        net = charge * segments.sizes.to(pos)[segments.index] / radius / NET
         scalars = torch.stack([q, net, rho, e, e * net], dim=1)
-        near, far = (x * torch.ones_like(e) for x in (1 / radius, 1 / LENGTH))
+        near, far = 1 / radius, torch.full_like(e, 1 / LENGTH)
         factors = torch.stack([near, net * near, e * near, e * net * near, q * far, far], dim=1)
         features = torch.cat([scalars, (factors[:, :, None] * r[:, None]).flatten(1)], dim=1)
         y = self.net(z, pos, segments, edge_index=edge_index, features=features)

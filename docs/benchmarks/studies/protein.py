@@ -80,11 +80,11 @@ class ProteinConfig(Config):
     width: int = 16
     num_layers: int = 2
     cutoff: float = 6.0
-    steps: int = 500
+    steps: int = 1000
     atoms: int = 2000
-    seconds: float = 300.0
-    largest: int = 5000
-    lr: float = 1e-2
+    seconds: float = 1500.0
+    largest: int = 1500
+    lr: float = 5e-3
     jobs: int = 2
 
     def __post_init__(self) -> None:

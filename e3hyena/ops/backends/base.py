@@ -114,6 +114,27 @@ class Backend(FourierConvolution):
         """Derivatives of the result, and of the gradients, along directions of the operands."""
         raise NotImplementedError(f"the back-end {self.name} does not fuse this convolution")
 
+    def fuses_small_graphs(
+        self, x: Tensor, frequencies: Tensor, degree: int, sharpening: int, longest: int
+    ) -> bool:
+        """Whether the two methods below serve graphs of up to `longest` tokens.
+
+        For back-ends without ``set_conv_tangent``: torch differentiates the formula twice.
+        """
+        return False
+
+    def small_set_conv(
+        self, operands: Sequence[Tensor], ptr: Tensor, degree: int, longest: int
+    ) -> Tensor:
+        """The long convolution between coordinates, ``(C, d, T)``."""
+        raise NotImplementedError(f"the back-end {self.name} does not fuse this convolution")
+
+    def small_set_conv_backward(
+        self, grad: Tensor, operands: Sequence[Tensor], ptr: Tensor, degree: int, longest: int
+    ) -> Sequence[Tensor]:
+        """Gradients by all operands."""
+        raise NotImplementedError(f"the back-end {self.name} does not fuse this convolution")
+
     def scale(self, x: Tensor, factors: Tensor, widths: Sequence[int], gain: float) -> Tensor:
         """Rows ``(C, d, T)`` times one factor per irrep copy, ``(C, copies, T)``, and a gain."""
         return rows.scale(x, factors, widths, gain)

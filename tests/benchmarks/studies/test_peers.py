@@ -18,12 +18,12 @@ def test_cells_and_table() -> None:
 
     config = PeersConfig(python="/somewhere/python")
     cells = list_cells(config)
-    assert len({cell.name for cell in cells}) == len(cells) == 2 * len(ROWS)
+    assert len({cell.name for cell in cells}) == len(cells) == 3 * len(ROWS)
     report = made_up(STUDY, config, result)
     assert "somewhere" not in str(report)
     text = STUDY.render(report)["peers"]
     assert "| NequIP | 0.5000 | 1.0000 | 2.0000 | 20 Å | 7 | 0.001 | 10 | 3 |" in text
-    assert text.count("|---") == 9 + 8 and "PaiNN" not in text
+    assert text.count("|---") == 9 + 8 + 7 and "PaiNN" not in text
     with pytest.raises(ValueError, match="unknown"):
         PeersConfig(rows=["gravity"])
     with pytest.raises(ValueError, match="one for each of 1 tasks"):
@@ -33,7 +33,7 @@ def test_cells_and_table() -> None:
 @pytest.mark.slow
 def test_study(run_small: Any) -> None:
     """A local network stands at its floor, however short its training."""
-    short = {"seconds": [0.3], "trial_seconds": 0.1, "tasks": ["chains"]}
+    short = {"seconds": [0.3], "trial": 0.3, "tasks": ["chains"]}
     report, page = run_small(STUDY, rows=["local"], **short)
     (cell,) = report["cells"]
     assert cell["within"] == pytest.approx(0.1274, abs=2e-4) and cell["steps"] > 0

@@ -7,9 +7,9 @@ import json
 import os
 import subprocess
 import sys
-from collections.abc import Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
+from statistics import mean
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -29,19 +29,51 @@ from benchmarks.harness import (
     spread,
     table,
 )
-from e3hyena.data import Cumulenes, MD17Ethanol
+from e3hyena.data import TARGETS, Cumulenes, MD17Ethanol, QM9Extract
 
-ETHANOL = {"train": 1000, "val": 60, "test": 300}
-HYENA = {
-    "chains": {"irreps_hidden": "16x0e + 16x1o + 16x2e", "num_layers": 2, "cutoff": 3.0},
-    "ethanol": {"irreps_hidden": "32x0e + 32x1o + 32x2e", "num_layers": 2, "cutoff": 5.0},
+SIZES = {
+    "ethanol": {"train": 1000, "val": 60, "test": 300},
+    "gap": {"train": 10000, "val": 500, "test": 2000},
 }
-BATCH = {"chains": 8, "ethanol": 4}
-TITLES = {"chains": ("C17H4", "eV"), "ethanol": ("ethanol", "kcal/mol")}
+
+
+class Task(NamedTuple):
+    """A table: its title, our network, molecules of a step, what is missed of what."""
+
+    title: str
+    hyena: dict[str, Any]
+    batch_size: int
+    columns: dict[str, str]
+
+
+def _hyena(width: int, cutoff: float) -> dict[str, Any]:
+    irreps = f"{width}x0e + {width}x1o + {width}x2e"
+    return {"irreps_hidden": irreps, "num_layers": 2, "cutoff": cutoff}
+
+
+TASKS = {
+    "chains": Task(
+        "C17H4",
+        _hyena(16, 3.0),
+        8,
+        {
+            "within": "energy within groups, RMSE (eV)",
+            "energy_mae": "energy, MAE (eV)",
+            "force_mae": "forces, MAE (eV/Å)",
+        },
+    ),
+    "ethanol": Task(
+        "ethanol",
+        _hyena(32, 5.0),
+        4,
+        {"energy_mae": "energy, MAE (kcal/mol)", "force_mae": "forces, MAE (kcal/mol/Å)"},
+    ),
+    "gap": Task("QM9", _hyena(32, 5.0), 16, {"energy_mae": "gap, MAE (eV)"}),
+}
 
 
 class Peer(NamedTuple):
-    """A row: its label, what its atoms hear in both tasks, packages, learning rates to try."""
+    """A row: its label, what its atoms hear in a chain and else, packages, learning rates."""
 
     label: str
     reach: tuple[str, str]
@@ -67,30 +99,30 @@ class PeersConfig(Config):
     python : str
         Interpreter of an environment with nequip, torchmd-net and schnetpack.
     tasks : list of str
-        chains, ethanol.
+        chains, ethanol, gap.
     rows : list of str
         Which networks; all of them by default.
     seeds : list of int
         Seeds of weights and batches.
     seconds : list of float
         Processor time of a training, for each task.
-    trial_seconds : float
-        Of each short training by which a learning rate is chosen before, by validation.
+    trial : float
+        Share of that time for each of two trainings before, by which a learning rate is chosen.
     root : str
         Folder of MD17.
     """
 
     python: str = "python"
-    tasks: list[str] = field(default_factory=lambda: list(HYENA))
+    tasks: list[str] = field(default_factory=lambda: list(TASKS))
     rows: list[str] = field(default_factory=lambda: list(ROWS))
     seeds: list[int] = field(default_factory=lambda: [0])
-    seconds: list[float] = field(default_factory=lambda: [100.0, 60.0])
-    trial_seconds: float = 8.0
+    seconds: list[float] = field(default_factory=lambda: [100.0, 300.0, 600.0])
+    trial: float = 0.08
     root: str = "data/md17"
 
     def __post_init__(self) -> None:
         check_names("rows", self.rows, ROWS)
-        check_names("tasks", self.tasks, HYENA)
+        check_names("tasks", self.tasks, TASKS)
         if len(self.seconds) != len(self.tasks):
             raise ValueError(
                 f"seconds has {len(self.seconds)} numbers; give one for each of "
@@ -104,46 +136,50 @@ class PeersConfig(Config):
 
 def list_cells(config: PeersConfig) -> list[Cell]:
     """Trainings, those of one seed and task before the next."""
-    options = config.only("trial_seconds", "root", "python")
+    options = config.only("root", "python")
     seconds = dict(zip(config.tasks, config.seconds, strict=True))
     found = []
     for seed, task, row in itertools.product(config.seeds, config.tasks, config.rows):
-        values = {"task": task, "row": row, "seed": seed, "seconds": seconds[task], **options}
-        values["lrs"] = list(ROWS[row].lrs)
+        times = {"seconds": seconds[task], "trial_seconds": round(config.trial * seconds[task], 6)}
+        values = {"task": task, "row": row, "seed": seed, **times, "lrs": list(ROWS[row].lrs)}
+        values |= options
         found.append(Cell(f"{task}-{row}-{seed}", values))
     return found
 
 
-def _frames(task: str, root: str) -> Iterator[tuple[str, Any]]:
-    """Splits and their molecules."""
+def _molecules(task: str, root: str, split: str) -> Any:
+    """Of a split."""
     if task == "chains":
-        return ((split, Cumulenes(split)) for split in ("train", "val", "test"))
-    return ((s, MD17Ethanol(root, s)[:size]) for s, size in ETHANOL.items())
+        return Cumulenes(split)
+    of_split = QM9Extract(split) if task == "gap" else MD17Ethanol(root, split)
+    return of_split[: SIZES[task][split]]
 
 
-def write_data(task: str, root: str, file: Path) -> float:
-    """What `worker` reads; mean number of neighbours within 5 Å."""
+def write_data(task: str, root: str, file: Path) -> dict[str, Any]:
+    """What `worker` reads; elements and the mean number of neighbours within 5 Å."""
     arrays: dict[str, Any] = {}
-    for split, molecules in _frames(task, root):
-        graphs = list(molecules)
-        arrays["z"] = graphs[0].z.numpy()
-        arrays[f"{split}_energy"] = torch.cat([g.energy.flatten() for g in graphs]).numpy()
-        for name in ("pos", "force"):
-            arrays[f"{split}_{name}"] = torch.stack([graph[name] for graph in graphs]).numpy()
+    names = ("z", "pos") if task == "gap" else ("z", "pos", "force")
+    for split in ("train", "val", "test"):
+        graphs = list(_molecules(task, root, split))
+        made = {name: torch.cat([graph[name] for graph in graphs]) for name in names}
+        made["sizes"] = torch.tensor([len(graph.z) for graph in graphs])
+        values = [TARGETS["gap"].of(g) if task == "gap" else g.energy for g in graphs]
+        made["value"] = torch.cat([value.flatten().double() for value in values])
+        arrays |= {f"{split}_{name}": array.numpy() for name, array in made.items()}
     np.savez(file, **arrays)
-    pos = torch.from_numpy(arrays["val_pos"])
-    return float((torch.cdist(pos, pos) < 5).sum(dim=-1).float().mean() - 1)
+    near = [int((torch.cdist(g.pos, g.pos) < 5).sum()) - len(g.z) for g in graphs]
+    elements = {int(z) for name in arrays if name.endswith("_z") for z in np.unique(arrays[name])}
+    return {"neighbours": sum(near) / len(arrays["test_z"]), "elements": sorted(elements)}
 
 
 def measure(values: dict[str, Any], folder: Path) -> dict[str, Any]:
     """Run `worker` in the interpreter of the row."""
     row, task = ROWS[values["row"]], values["task"]
-    neighbours = write_data(task, values["root"], folder / "data.npz")
     job = {
         **values,
-        "neighbours": neighbours,
-        "hyena": HYENA[task],
-        "batch_size": BATCH[task],
+        **write_data(task, values["root"], folder / "data.npz"),
+        "hyena": TASKS[task].hyena,
+        "batch_size": TASKS[task].batch_size,
         "packages": row.packages,
     }
     (folder / "job.json").write_text(json.dumps(job))
@@ -176,30 +212,28 @@ def render(report: dict[str, Any]) -> str:
     """A table for each task."""
     config = report["config"]
     versions = {k: v for cell in report["cells"] for k, v in cell["versions"].items()}
-    spent = " and ".join(
-        f"{s:g} s ({t})" for t, s in zip(config["tasks"], config["seconds"], strict=True)
+    spent = ", ".join(
+        f"{s:g} s ({TASKS[t].title})"
+        for t, s in zip(config["tasks"], config["seconds"], strict=True)
     )
     text = (
-        f"{spent} of processor time for each training, one thread of "
-        f"{report['environment']['cpu']}; learning rate the better of two after "
-        f"{config['trial_seconds']:g} s each. "
+        f"Processor time of a training: {spent}, one thread of {report['environment']['cpu']}; "
+        f"learning rate the better of two after {100 * config['trial']:g} % of it each. "
         f"Mean (± standard deviation) of {count_seeds(report, 'task', 'row')}. "
         f"{', '.join(f'{name} {versions[name]}' for name in sorted(versions))}."
     )
-    for place, task in enumerate(HYENA):
-        if not (found := select(report, task=task)):
+    for name, task in TASKS.items():
+        if not (found := select(report, task=name)):
             continue
-        name, unit = TITLES[task]
-        columns = {"within": f"energy within groups, RMSE ({unit})"} if task == "chains" else {}
-        columns |= {"energy_mae": f"energy, MAE ({unit})", "force_mae": f"forces, MAE ({unit}/Å)"}
-        head = [name, *columns.values(), "an atom hears", "parameters", "learning rate"]
+        head = [task.title, *task.columns.values(), "an atom hears", "parameters", "learning rate"]
         head += ["steps", "ms per step"]
         body = []
         for row in [row for row in ROWS if any(cell["row"] == row for cell in found)]:
-            cells = select(report, task=task, row=row)
-            line = [spread(cell[key] for cell in cells) for key in columns]
-            steps = [f"{cells[0][key]:,.0f}" for key in ("steps", "milliseconds")]
-            about = [ROWS[row].reach[place], parameters(cells), f"{cells[0]['lr']:g}"]
+            cells = select(report, task=name, row=row)
+            line = [spread(cell[key] for cell in cells) for key in task.columns]
+            steps = [f"{mean(c[key] for c in cells):,.0f}" for key in ("steps", "milliseconds")]
+            rates = ", ".join(f"{lr:g}" for lr in sorted({cell["lr"] for cell in cells}))
+            about = [ROWS[row].reach[name != "chains"], parameters(cells), rates]
             body.append([ROWS[row].label, *line, *about, *steps])
         text += f"\n\n{table(head, body)}"
     return text

@@ -13,8 +13,7 @@ import torch
 from torch import Tensor, nn
 
 Energy = Callable[[Tensor, Tensor, Tensor], Tensor]
-SYMBOLS = ["H", "C", "O"]  # of both tasks
-NUMBERS = [1, 6, 8]
+SYMBOLS = {1: "H", 6: "C", 7: "N", 8: "O", 9: "F"}
 
 
 def pairs(pos: Tensor, batch: Tensor, cutoff: float) -> tuple[Tensor, Tensor]:
@@ -42,12 +41,12 @@ def nequip(options: dict[str, Any]) -> tuple[nn.Module, Energy]:
         seed=0,
         model_dtype="float32",
         r_max=5.0,
-        type_names=SYMBOLS,
+        type_names=[SYMBOLS[z] for z in options["elements"]],
         avg_num_neighbors=options["neighbours"],
         do_derivatives=False,
     )
     kinds = torch.zeros(10, dtype=torch.long)
-    kinds[NUMBERS] = torch.arange(3)
+    kinds[options["elements"]] = torch.arange(len(options["elements"]))
 
     def energy(z: Tensor, pos: Tensor, batch: Tensor) -> Tensor:
         edges = torch.stack(pairs(pos, batch, 5.0))

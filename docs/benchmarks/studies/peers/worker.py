@@ -20,66 +20,65 @@ import torch
 from torch import Tensor
 
 AVERAGING = 0.99  # of the weights that are tested, per step
+NAMES = ("energy", "force")
+Energy = Callable[[Tensor, Tensor, Tensor], Tensor]
 
 
 class Task:
-    """Molecules with the same atoms, in units of the forces' deviation."""
+    """Molecules with energies and forces, or with one number that is a mean over atoms.
+
+    Labels are learned in units of a deviation: that of the forces, or of the numbers.
+    """
 
     def __init__(self, file: str) -> None:
-        data = dict(np.load(file))
-        self.z = torch.from_numpy(data["z"]).long()
-        self.data = {name: torch.from_numpy(data[name]).float() for name in data if name != "z"}
-        self.mean = float(data["train_energy"].mean())
-        self.scale = float(data["train_force"].std())
-        self.energy_weight = (self.scale / float(data["train_energy"].std())) ** 2
+        self.data: dict[str, Any] = {}
+        for name, array in np.load(file).items():
+            made = torch.from_numpy(array)
+            keep = name.endswith("value") or not made.is_floating_point()
+            self.data[name] = made if keep else made.float()
+        value, force = self.data["train_value"], self.data.get("train_force")
+        self.forces, self.mean = force is not None, float(value.mean())
+        self.scale = float(value.std() if force is None else force.std())
+        self.weight = (self.scale / float(value.std())) ** 2
 
     def batches(self, size: int) -> Iterator[Tensor]:
         """Indices of training molecules, without end."""
         while True:
-            order = torch.randperm(len(self.data["train_pos"]))
+            order = torch.randperm(len(self.data["train_sizes"]))
             yield from order[: len(order) - len(order) % size].split(size)
 
-    def outputs(self, energy: Callable, pos: Tensor, grad: bool) -> tuple[Tensor, Tensor]:
-        """Energies and forces, in the unit of the network."""
-        num, atoms = pos.shape[:2]
-        flat = pos.reshape(-1, 3).detach().requires_grad_()
-        batch = torch.arange(num).repeat_interleave(atoms)
-        value = energy(self.z.repeat(num), flat, batch)
-        force = -torch.autograd.grad(value.sum(), flat, create_graph=grad)[0]
-        return value, force.reshape(pos.shape)
-
-    def loss(self, energy: Callable, which: Tensor) -> Tensor:
-        """Mean squared errors over variances, of energies and of forces."""
-        pos, true, force = (
-            self.data[f"train_{name}"][which] for name in ("pos", "energy", "force")
+    def missed(self, energy: Energy, split: str, which: Tensor, grad: bool) -> list[Tensor]:
+        """Predictions minus labels, of numbers and of components of forces."""
+        z, pos, sizes, value = (
+            self.data[f"{split}_{name}"] for name in ("z", "pos", "sizes", "value")
         )
-        value, found = self.outputs(energy, pos, True)
-        missed = (value - (true - self.mean) / self.scale).square().mean()
-        return self.energy_weight * missed + (found - force / self.scale).square().mean()
+        chosen = sizes[which]
+        first = sizes.cumsum(0)[which] - chosen
+        batch = torch.arange(len(which)).repeat_interleave(chosen)
+        atoms = first[batch] + torch.arange(len(batch)) - (chosen.cumsum(0) - chosen)[batch]
+        flat = pos[atoms].requires_grad_(self.forces)
+        found = energy(z[atoms], flat, batch)
+        if not self.forces:
+            found = found / chosen
+        off = [found.double() - (value[which] - self.mean) / self.scale]
+        if self.forces:
+            force = -torch.autograd.grad(found.sum(), flat, create_graph=grad)[0]
+            off.append((force - self.data[f"{split}_force"][atoms] / self.scale).flatten())
+        return off
 
-    def predict(self, energy: Callable, pos: Tensor) -> tuple[np.ndarray, np.ndarray]:
-        """In the unit of the labels."""
-        parts = [self.outputs(energy, part, False) for part in pos.split(20)]
-        value, force = (torch.cat([p[i].detach() for p in parts]).double() for i in (0, 1))
-        return (value * self.scale + self.mean).numpy(), (force * self.scale).numpy()
+    def loss(self, off: list[Tensor]) -> Tensor:
+        """Mean squared errors over variances, added."""
+        return self.weight * off[0].square().mean() + sum(o.square().mean() for o in off[1:])
 
-    def error(self, energy: Callable, split: str) -> dict[str, Any]:
-        """Of a split; energies in double precision, for they are told from each other."""
-        value, force = self.predict(energy, self.data[f"{split}_pos"])
-        missed = value - self.data[f"{split}_energy"].double().numpy()
-        off = force - self.data[f"{split}_force"].double().numpy()
-        return {
-            "energy_mae": float(np.abs(missed).mean()),
-            "force_mae": float(np.abs(off).mean()),
-            "loss": float(
-                self.energy_weight * np.square(missed / self.scale).mean()
-                + np.square(off / self.scale).mean()
-            ),
-            "missed": missed.tolist(),
-        }
+    def test(self, energy: Energy, split: str) -> list[Tensor]:
+        """What is missed over a split; numbers in double precision, for they are compared."""
+        with torch.set_grad_enabled(self.forces):
+            whole = torch.arange(len(self.data[f"{split}_sizes"]))
+            parts = [self.missed(energy, split, part, False) for part in whole.split(20)]
+        return [torch.cat(some).detach().double() for some in zip(*parts, strict=True)]
 
 
-def train(task: Task, job: dict[str, Any], lr: float, seconds: float) -> tuple[Any, Any, int]:
+def train(task: Task, job: dict[str, Any], lr: float, seconds: float) -> tuple[Any, Energy, int]:
     """AdamW, warmup and cosine over processor time; the mean of the last weights."""
     from networks import BUILD  # beside this file, which runs as a script
 
@@ -87,15 +86,18 @@ def train(task: Task, job: dict[str, Any], lr: float, seconds: float) -> tuple[A
     net, energy = BUILD[job["row"]](job)
     optimizer = torch.optim.AdamW(net.parameters(), lr=lr, weight_decay=1e-4)
     mean, steps, batches = copy.deepcopy(net.state_dict()), 0, task.batches(job["batch_size"])
-    task.loss(energy, next(batches)).backward()  # whatever compiles does so before the clock
+
+    def loss() -> Tensor:
+        return task.loss(task.missed(energy, "train", next(batches), True))
+
+    loss().backward()  # whatever compiles does so before the clock
     start = time.process_time()
     while (share := (time.process_time() - start) / seconds) < 1:
         factor = min(share / 0.05, 1.0) * (0.5 + 0.5 * math.cos(math.pi * share))
         for group in optimizer.param_groups:
             group["lr"] = lr * max(factor, 1e-3)
-        loss = task.loss(energy, next(batches))
         optimizer.zero_grad()
-        loss.backward()
+        loss().backward()
         torch.nn.utils.clip_grad_norm_(net.parameters(), 10.0)
         optimizer.step()
         steps += 1
@@ -112,12 +114,15 @@ def main(job_file: str, data_file: str, result_file: str) -> None:
     job, task = json.loads(Path(job_file).read_text()), Task(data_file)
     tried = {}
     for lr in job["lrs"]:
-        loss = task.error(train(task, job, lr, job["trial_seconds"])[1], "val")["loss"]
+        energy = train(task, job, lr, job["trial_seconds"])[1]
+        loss = float(task.loss(task.test(energy, "val")))
         tried[lr] = loss if math.isfinite(loss) else math.inf
     lr = min(tried, key=tried.__getitem__)
     net, energy, steps = train(task, job, lr, job["seconds"])
+    off = [task.scale * part for part in task.test(energy, "test")]
     result = {
-        **task.error(energy, "test"),
+        **{f"{name}_mae": float(part.abs().mean()) for name, part in zip(NAMES, off, strict=False)},
+        "missed": off[0].tolist(),
         "lr": lr,
         "steps": steps,
         "milliseconds": 1000 * job["seconds"] / steps,

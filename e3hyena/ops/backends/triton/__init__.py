@@ -16,6 +16,7 @@ from torch import Tensor
 from e3hyena.irreps import ChannelIrreps
 from e3hyena.ops.backends.base import Backend
 from e3hyena.ops.backends.triton import kernels, radial, rows
+from e3hyena.ops.backends.triton import set_conv as fused
 from e3hyena.ops.backends.triton.source import source
 from e3hyena.ops.paths import Paths, paths_from_key
 
@@ -38,7 +39,7 @@ def interpreted() -> bool:
 
 
 class Triton(Backend):
-    """Contractions, factors, invariants and norms in one kernel each; the rest in plain torch."""
+    """Contractions, rows and small graphs in one kernel each; the rest in plain torch."""
 
     name: ClassVar[str] = "triton"
     devices: ClassVar[tuple[str, ...]] = ("cuda",)
@@ -71,6 +72,15 @@ class Triton(Backend):
         parts = x1.real.new_empty(paths.num_paths, x1.shape[0], programs)
         _launch(paths, "weight", (x1, x2, x3), parts)
         return parts.sum(-1)  # in a fixed order, unlike atomic additions
+
+    small_set_conv = staticmethod(fused.set_conv)
+    small_set_conv_backward = staticmethod(fused.set_conv_backward)
+
+    def fuses_small_graphs(
+        self, x: Tensor, frequencies: Tensor, degree: int, sharpening: int, longest: int
+    ) -> bool:
+        """Up to degree 1, what fits on chip."""
+        return self.supports(x) and fused.fits(x, frequencies, degree, sharpening, longest)
 
     def scale(self, x: Tensor, factors: Tensor, widths: Sequence[int], gain: float) -> Tensor:
         if not self.supports(x):
