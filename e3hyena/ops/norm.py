@@ -22,7 +22,22 @@ def norm(x: Tensor, weight: Tensor, scale: Tensor, eps: float) -> Tensor:
 
 
 @opaque(
-    fake=lambda grad, x, weight, scale, eps: (x.new_empty(x.shape), scale.new_empty(scale.shape))
+    fake=lambda to_x, to_scale, grad, x, weight, scale, eps: (
+        *(x.new_empty(x.shape) for _ in range(2)),
+        scale.new_empty(scale.shape),
+    )
+)
+def _norm_tangent(
+    to_x: Tensor, to_scale: Tensor, grad: Tensor, x: Tensor, weight: Tensor, scale: Tensor,
+    eps: float,
+) -> tuple[Tensor, Tensor, Tensor]:  # fmt: skip
+    with full_precision(x):
+        return select(x).norm_tangent(to_x, to_scale, grad, x, weight, scale, eps)
+
+
+@opaque(
+    fake=lambda grad, x, weight, scale, eps: (x.new_empty(x.shape), scale.new_empty(scale.shape)),
+    gradient=paired(_norm_tangent, rows.norm_tangent, (0, 1, 3), results=2),
 )
 def _norm_backward(
     grad: Tensor, x: Tensor, weight: Tensor, scale: Tensor, eps: float
@@ -34,7 +49,7 @@ def _norm_backward(
 
 @opaque(
     fake=lambda x, weight, scale, eps: x.new_empty(x.shape),
-    gradient=paired(_norm_backward, rows.norm_backward, (0, 2)),
+    gradient=paired(_norm_backward, _norm_backward, (0, 2)),
 )
 def _norm(x: Tensor, weight: Tensor, scale: Tensor, eps: float) -> Tensor:
     with full_precision(x):

@@ -83,18 +83,22 @@ def _symbolic(operands: Sequence[Any]) -> bool:
 
 
 def paired(
-    operator: Callable[..., Any], formula: Callable[..., Any], places: Sequence[int]
+    operator: Callable[..., Any],
+    formula: Callable[..., Any],
+    places: Sequence[int],
+    results: int = 1,
 ) -> Gradient:
     """A gradient from an opaque operator, and from torch where it is differentiated in turn.
 
-    Operator and formula, the latter in plain torch, compute gradients from ``(grad, *operands)`` by
-    the operands at ``places``. Empty results stand for no gradient.
+    Operator and formula, the latter in plain torch, compute gradients from ``(grad, *operands)``,
+    one grad for each of the ``results``, by the operands at ``places``. Empty results stand for no
+    gradient.
     """
 
-    def gradient(needed: Sequence[bool], grad: Tensor, *operands: Any) -> Sequence[Tensor | None]:
-        backward = formula if torch.is_grad_enabled() else operator
-        with full_precision(grad):
-            found = backward(grad, *operands)
+    def gradient(needed: Sequence[bool], *given: Any) -> Sequence[Tensor | None]:
+        backward, operands = formula if torch.is_grad_enabled() else operator, given[results:]
+        with full_precision(given[0]):
+            found = backward(*given)
         found = (found,) if isinstance(found, Tensor) else found
         grads: list[Tensor | None] = [None] * len(operands)
         for place, by in zip(places, found, strict=True):

@@ -8,7 +8,7 @@ from typing import ClassVar
 from torch import Tensor
 
 from e3hyena.irreps import ChannelIrreps
-from e3hyena.ops.backends.eager import contraction, moments, rows, scalars
+from e3hyena.ops.backends.eager import contraction, moments, radial, rows, scalars
 from e3hyena.ops.backends.eager.convolution import FourierConvolution
 from e3hyena.ops.paths import Paths
 
@@ -155,6 +155,13 @@ class Backend(FourierConvolution):
         """Gradients by x and scale."""
         return rows.norm_backward(grad, x, weight, scale, eps)
 
+    def norm_tangent(
+        self, to_x: Tensor, to_scale: Tensor, grad: Tensor, x: Tensor, weight: Tensor,
+        scale: Tensor, eps: float,
+    ) -> tuple[Tensor, Tensor, Tensor]:  # fmt: skip
+        """Gradients of ``norm_backward``, along a direction, by grad, x and scale."""
+        return rows.norm_tangent(to_x, to_scale, grad, x, weight, scale, eps)
+
     def scalars(self, x: Tensor, channels: ChannelIrreps, with_angles: bool) -> Tensor:
         """Invariants ``(C, n, T)``; see :func:`e3hyena.ops.token_scalars.token_scalars`."""
         return scalars.scalars(x, channels, with_angles)
@@ -170,3 +177,14 @@ class Backend(FourierConvolution):
     ) -> tuple[Tensor, Tensor]:
         """Derivatives of ``scalars`` and of ``scalars_backward`` where x moves in a direction."""
         return scalars.scalars_tangent(direction, grad, x, channels, with_angles)
+
+    def radial(self, distance: Tensor, number: int, cutoff: float, order: int) -> Tensor:
+        """Derivatives of some order of radial functions, ``(E,)`` -> ``(E, number)``.
+
+        See :func:`e3hyena.ops.radial.radial`.
+        """
+        return radial.radial(distance, number, cutoff, order)
+
+    def radial_sum(self, weight: Tensor, distance: Tensor, cutoff: float, order: int) -> Tensor:
+        """The same, weighted and summed: ``(E, number)`` and ``(E,)`` -> ``(E,)``."""
+        return radial.radial_sum(weight, distance, cutoff, order)

@@ -91,12 +91,14 @@ def test_rows_equal_the_eager_ones(dtype, irreps):
     x, grad = torch.randn(2, *shape, dtype=dtype, device=DEVICE)
     x = x.transpose(1, 2).contiguous().transpose(1, 2)  # of any strides
     factors = torch.randn(shape[0], len(widths), 130, dtype=dtype, device=DEVICE)
-    weight, scale = torch.rand(2, x[..., 0].numel(), dtype=dtype, device=DEVICE)
+    weight, scale, along = torch.rand(3, x[..., 0].numel(), dtype=dtype, device=DEVICE)
+    rows = [y.flatten(0, 1) for y in (torch.randn_like(grad), grad, x)]
     calls = [
         ("scale", (x, factors, widths, 1.5)),
         ("scale_backward", (grad, x, factors, widths, 1.5)),
-        ("norm", (x.flatten(0, 1), weight, scale, 1e-5)),
-        ("norm_backward", (grad.flatten(0, 1), x.flatten(0, 1), weight, scale, 1e-5)),
+        ("norm", (rows[2], weight, scale, 1e-5)),
+        ("norm_backward", (*rows[1:], weight, scale, 1e-5)),
+        ("norm_tangent", (rows[0], along, *rows[1:], weight, scale, 1e-5)),
     ]
     for with_angles in (False, True):
         calls.append(("scalars", (x, channels, with_angles)))

@@ -13,11 +13,12 @@ import triton
 from triton.backends.compiler import GPUTarget
 from triton.compiler import ASTSource
 from e3hyena.ops import Paths
-from e3hyena.ops.backends.triton import kernels, rows, set_conv, source
+from e3hyena.ops.backends.triton import kernels, radial, rows, set_conv, source
 
 PATHS = Paths("0e + 1o", "0e + 1o", "0e + 1o + 1e")
 CODES = [source(PATHS, True), source(PATHS, False), rows._NORM, rows._scale((1, 3), 1.5)]
 CODES += [rows._scalars(((True, 1, 2), (False, 3, 1)), angles) for angles in (True, False)]
+CODES += [radial._source(4, 3.0, order) for order in (0, 2)]
 CODES += [set_conv._source(1)]
 CONSTANTS = {"EPS": 1e-5, "BLOCK": 128, "ROWS": 32, "TOKENS": 16, "MODES": 16, "M": 3, "D": 5}
 CONSTANTS |= {"MODE": 3**-0.5, "ROW": 5**-0.5, "SHARPENING": 1, "DEGREE": 1, "BACK": True}
@@ -30,7 +31,7 @@ for code in CODES:
             signature = {n: f"*{kind}" for n in kernel.arg_names} | {"ptr": "*i64"}
             signature = {n: signature[n] for n in kernel.arg_names}
             for n in kernel.arg_names:
-                if n in numbers or n.endswith(("_row", "_channel")):
+                if n in numbers or n.endswith(("_row", "_channel", "_token")):
                     signature[n] = "i32"
             signature |= {n: "constexpr" for n in kernel.arg_names if n in CONSTANTS}
             constants = {n: CONSTANTS[n] for n in kernel.arg_names if n in CONSTANTS}
@@ -49,4 +50,4 @@ def test_kernels_compile_and_keep_their_precision(tmp_path):
     command = [sys.executable, "-W", "ignore", "-c", SCRIPT]
     done = subprocess.run(command, env=environment, capture_output=True, text=True, check=False)
     assert done.returncode == 0, done.stderr[-2000:]
-    assert len(done.stdout.splitlines()) == 2 * (2 * 4 + 2 + 2 + 2 * 3 + 1)
+    assert len(done.stdout.splitlines()) == 2 * (2 * 4 + 3 + 2 + 2 * 3 + 2 * 2 + 1)

@@ -35,3 +35,19 @@ def norm_backward(
     by_factor = (scale @ product) * factor.pow(3)
     by_x = grad * factor * scale[:, None] - x * by_factor * weight[:, None]
     return by_x, product @ factor
+
+
+def norm_tangent(
+    to_x: Tensor, to_scale: Tensor, grad: Tensor, x: Tensor, weight: Tensor, scale: Tensor,
+    eps: float,
+) -> tuple[Tensor, Tensor, Tensor]:  # fmt: skip
+    """Gradients of ``norm_backward``, along a direction, by ``grad``, ``x`` and ``scale``."""
+    factor = (weight @ x.square() + eps).rsqrt()
+    cube, product, scaled = factor.pow(3), grad * x, scale[:, None] * x
+    change, along = scale @ product, (weight @ (x * to_x)) * cube
+    rest = (scale @ (to_x * grad) + to_scale @ product) * cube
+    rest = rest - 3 * along * change * factor.square()
+    by_grad = factor * (to_x * scale[:, None] + to_scale[:, None] * x) - along * scaled
+    by_x = grad * (factor * to_scale[:, None] - along * scale[:, None])
+    by_x = by_x - weight[:, None] * (change * cube * to_x + rest * x)
+    return by_grad, by_x, (to_x * grad) @ factor - product @ along

@@ -15,7 +15,7 @@ from torch import Tensor
 
 from e3hyena.irreps import ChannelIrreps
 from e3hyena.ops.backends.base import Backend
-from e3hyena.ops.backends.triton import kernels, rows
+from e3hyena.ops.backends.triton import kernels, radial, rows
 from e3hyena.ops.backends.triton import set_conv as fused
 from e3hyena.ops.backends.triton.source import source
 from e3hyena.ops.paths import Paths, paths_from_key
@@ -106,6 +106,14 @@ class Triton(Backend):
             return super().norm_backward(grad, x, weight, scale, eps)
         return rows.norm_backward(grad, x, weight, scale, eps)
 
+    def norm_tangent(
+        self, to_x: Tensor, to_scale: Tensor, grad: Tensor, x: Tensor, weight: Tensor,
+        scale: Tensor, eps: float,
+    ) -> tuple[Tensor, Tensor, Tensor]:  # fmt: skip
+        if not self.supports(x):
+            return super().norm_tangent(to_x, to_scale, grad, x, weight, scale, eps)
+        return rows.norm_tangent(to_x, to_scale, grad, x, weight, scale, eps)
+
     def scalars(self, x: Tensor, channels: ChannelIrreps, with_angles: bool) -> Tensor:
         if not self.supports(x):
             return super().scalars(x, channels, with_angles)
@@ -124,6 +132,16 @@ class Triton(Backend):
         if not self.supports(x):
             return super().scalars_tangent(direction, grad, x, channels, with_angles)
         return rows.scalars_tangent(direction, grad, x, channels, with_angles)
+
+    def radial(self, distance: Tensor, number: int, cutoff: float, order: int) -> Tensor:
+        if not self.supports(distance):
+            return super().radial(distance, number, cutoff, order)
+        return radial.radial(distance, number, cutoff, order)
+
+    def radial_sum(self, weight: Tensor, distance: Tensor, cutoff: float, order: int) -> Tensor:
+        if not self.supports(distance):
+            return super().radial_sum(weight, distance, cutoff, order)
+        return radial.radial_sum(weight, distance, cutoff, order)
 
 
 def _launch(paths: Paths, name: str, operands: Sequence[Tensor], last: Tensor) -> None:

@@ -65,20 +65,25 @@ def _kinds(channels: ChannelIrreps) -> tuple[tuple[bool, int, int], ...]:
 
 def norm(x: Tensor, weight: Tensor, scale: Tensor, eps: float) -> Tensor:
     """See :func:`e3hyena.ops.norm.norm`."""
-    x, out = kernels.rows(x), torch.empty_like(x, memory_format=torch.contiguous_format)
-    _norm("norm", x, x, weight, scale, out, None, eps)
-    return out
+    return _norm("norm", [x], [weight, scale], 1, eps)[0]
 
 
 def norm_backward(
     grad: Tensor, x: Tensor, weight: Tensor, scale: Tensor, eps: float
 ) -> tuple[Tensor, Tensor]:
     """Gradients by ``x`` and ``scale``."""
-    x, grad = kernels.rows(x), kernels.rows(grad)
-    out = torch.empty_like(x, memory_format=torch.contiguous_format)
-    shares = x.new_empty(-(-x.shape[1] // _BLOCK), len(x))
-    _norm("norm_backward", grad, x, weight, scale, out, shares, eps)
+    out, shares = _norm("norm_backward", [grad, x], [weight, scale], 1, eps)
     return out, shares.sum(dim=0)
+
+
+def norm_tangent(
+    to_x: Tensor, to_scale: Tensor, grad: Tensor, x: Tensor, weight: Tensor, scale: Tensor,
+    eps: float,
+) -> tuple[Tensor, Tensor, Tensor]:  # fmt: skip
+    """Gradients of ``norm_backward``, along a direction, by ``grad``, ``x`` and ``scale``."""
+    given = [to_x, grad, x], [to_scale, weight, scale]
+    by_grad, by_x, shares = _norm("norm_tangent", *given, 2, eps)
+    return by_grad, by_x, shares.sum(dim=0)
 
 
 def _launch(code: str, name: str, like: Tensor, given: list[Tensor], outs: list[Tensor]) -> None:
@@ -91,15 +96,19 @@ def _launch(code: str, name: str, like: Tensor, given: list[Tensor], outs: list[
 
 
 def _norm(
-    name: str, grad: Tensor, x: Tensor, weight: Tensor, scale: Tensor, out: Tensor,
-    shares: Tensor | None, eps: float,
-) -> None:  # fmt: skip
-    given = [x, weight.contiguous(), scale.contiguous(), out]
-    if shares is not None:
-        given = [grad, *given, shares]
-    sizes = [*x.shape, x.stride(0), *([] if shares is None else [grad.stride(0)])]
-    grid = (-(-x.shape[1] // _BLOCK),)
-    kernels.launch(_NORM, name, grid, *given, *sizes, EPS=eps, BLOCK=_BLOCK, ROWS=_ROWS)
+    name: str, tokens: list[Tensor], vectors: list[Tensor], count: int, eps: float
+) -> list[Tensor]:
+    """Results like the rows, and, but of the norm itself, shares of a sum over tokens."""
+    rows, length = tokens[0].shape
+    blocks = -(-length // _BLOCK)
+    outs = [tokens[0].new_empty(rows, length) for _ in range(count)]
+    if len(tokens) > 1:
+        outs.append(tokens[0].new_empty(blocks, rows))
+    operands = [*tokens, *(v.contiguous() for v in vectors), *outs, rows, length]
+    strides = [stride for x in tokens for stride in x.stride()]
+    constants = {"EPS": eps, "BLOCK": _BLOCK, "ROWS": _ROWS}
+    kernels.launch(_NORM, name, (blocks,), *operands, *strides, **constants)
+    return outs
 
 
 def _head(name: str, given: str, outs: str) -> list[str]:
@@ -228,62 +237,75 @@ def _constant(value: float) -> str:
     return f"tl.full((), {value!r}, T)"
 
 
-_NORM = (
-    kernels.HEADER
-    + """
+def _norm_kernel(
+    name: str, tokens: str, vectors: str, sums: dict[str, str], between: list[str],
+    outs: dict[str, str], share: str = "",
+) -> str:  # fmt: skip
+    """A kernel of sums over rows, of what follows from them, and of what every row gets.
 
-@triton.jit
-def norm(
-    x, weight, scale, out, rows, length, x_row,
-    EPS: tl.constexpr, BLOCK: tl.constexpr, ROWS: tl.constexpr,
-):
-    m = (tl.program_id(0) * BLOCK + tl.arange(0, BLOCK)).to(tl.int64)
-    total = tl.zeros((BLOCK,), x.dtype.element_ty)
-    for start in range(0, rows, ROWS):
-        r = start + tl.arange(0, ROWS)
-        inside = (r < rows)[:, None] & (m < length)[None, :]
-        a = tl.load(x + r[:, None] * x_row + m[None, :], mask=inside, other=0.0)
-        w = tl.load(weight + r, mask=r < rows, other=0.0)
-        total += tl.sum(w[:, None] * a * a, axis=0)
-    factor = tl.rsqrt(total + tl.full((), EPS, x.dtype.element_ty))
-    for start in range(0, rows, ROWS):
-        r = start + tl.arange(0, ROWS)
-        inside = (r < rows)[:, None] & (m < length)[None, :]
-        a = tl.load(x + r[:, None] * x_row + m[None, :], mask=inside, other=0.0)
-        s = tl.load(scale + r, mask=r < rows, other=0.0)
-        y = a * factor[None, :] * s[:, None]
-        tl.store(out + r[:, None] * length + m[None, :], y, mask=inside)
+    ``f`` is the factor of a token; of ``share`` a row gets the sum over the tokens of a block.
+    """
+    names = ", ".join(f"{n}_all" for n in tokens + vectors + "".join(outs) + "z" * bool(share))
+    strides = ", ".join(f"{n}_row, {n}_token" for n in tokens)
+    loop = [
+        "for start in range(0, rows, ROWS):",
+        "    r = start + tl.arange(0, ROWS)",
+        "    inside = (r < rows)[:, None] & (m < length)[None, :]",
+    ]
+    for n in tokens:
+        place = f"{n}_all + r[:, None] * {n}_row + m[None, :] * {n}_token"
+        loop.append(f"    {n} = tl.load({place}, mask=inside, other=0.0)")
+    for n in vectors:
+        loop.append(f"    {n} = tl.load({n}_all + r, mask=r < rows, other=0.0)[:, None]")
+    lines = [
+        "@triton.jit",
+        f"def {name}({names}, rows, length, {strides}, EPS: tl.constexpr, BLOCK: tl.constexpr, "
+        "ROWS: tl.constexpr):",
+        "m = (tl.program_id(0) * BLOCK + tl.arange(0, BLOCK)).to(tl.int64)",
+        *(f"{n} = tl.zeros((BLOCK,), x_all.dtype.element_ty)" for n in sums),
+        *loop,
+        *(f"    {n} += tl.sum({value}, axis=0)" for n, value in sums.items()),
+        "f = tl.rsqrt(q + tl.full((), EPS, x_all.dtype.element_ty))",
+        *between,
+        *(f"{n} = {n}[None, :]" for n in ["f", *list(sums)[1:]]),
+        *loop,
+    ]
+    for n, value in outs.items():
+        place = f"{n}_all + r[:, None] * length + m[None, :]"
+        lines.append(f"    tl.store({place}, {value}, mask=inside)")
+    if share:
+        place = "z_all + tl.program_id(0) * rows + r"
+        lines.append(f"    tl.store({place}, tl.sum({share}, axis=1), mask=r < rows)")
+    return kernels.text(lines)
 
 
-@triton.jit
-def norm_backward(
-    grad, x, weight, scale, out, shares, rows, length, x_row, grad_row,
-    EPS: tl.constexpr, BLOCK: tl.constexpr, ROWS: tl.constexpr,
-):
-    m = (tl.program_id(0) * BLOCK + tl.arange(0, BLOCK)).to(tl.int64)
-    total = tl.zeros((BLOCK,), x.dtype.element_ty)
-    change = tl.zeros((BLOCK,), x.dtype.element_ty)
-    for start in range(0, rows, ROWS):
-        r = start + tl.arange(0, ROWS)
-        inside = (r < rows)[:, None] & (m < length)[None, :]
-        a = tl.load(x + r[:, None] * x_row + m[None, :], mask=inside, other=0.0)
-        g = tl.load(grad + r[:, None] * grad_row + m[None, :], mask=inside, other=0.0)
-        w = tl.load(weight + r, mask=r < rows, other=0.0)
-        s = tl.load(scale + r, mask=r < rows, other=0.0)
-        total += tl.sum(w[:, None] * a * a, axis=0)
-        change += tl.sum(s[:, None] * a * g, axis=0)
-    factor = tl.rsqrt(total + tl.full((), EPS, x.dtype.element_ty))
-    change = change * factor * factor * factor
-    for start in range(0, rows, ROWS):
-        r = start + tl.arange(0, ROWS)
-        inside = (r < rows)[:, None] & (m < length)[None, :]
-        a = tl.load(x + r[:, None] * x_row + m[None, :], mask=inside, other=0.0)
-        g = tl.load(grad + r[:, None] * grad_row + m[None, :], mask=inside, other=0.0)
-        w = tl.load(weight + r, mask=r < rows, other=0.0)
-        s = tl.load(scale + r, mask=r < rows, other=0.0)
-        y = g * factor[None, :] * s[:, None] - a * change[None, :] * w[:, None]
-        tl.store(out + r[:, None] * length + m[None, :], y, mask=inside)
-        share = tl.sum(a * g * factor[None, :], axis=1)
-        tl.store(shares + tl.program_id(0) * rows + r, share, mask=r < rows)
-"""
+_SQUARE = {"q": "w * x * x"}
+_CHANGE = {**_SQUARE, "c": "s * x * g"}
+_TANGENT = {**_CHANGE, "b": "w * x * h", "a": "h * g * s + k * x * g"}
+_NORM = "\n\n".join(
+    [
+        kernels.HEADER,
+        _norm_kernel("norm", "x", "ws", _SQUARE, [], {"y": "x * f * s"}),
+        _norm_kernel(
+            "norm_backward",
+            "gx",
+            "ws",
+            _CHANGE,
+            ["c = c * f * f * f"],
+            {"y": "g * f * s - x * c * w"},
+            "g * x * f",
+        ),
+        _norm_kernel(
+            "norm_tangent",
+            "hgx",
+            "kws",
+            _TANGENT,
+            ["e = f * f * f", "b = b * e", "a = a * e - 3 * b * c * f * f", "c = c * e"],
+            {
+                "u": "f * (h * s + k * x) - b * s * x",
+                "y": "f * k * g - w * (c * h + a * x) - b * s * g",
+            },
+            "f * h * g - b * x * g",
+        ),
+    ]
 )
