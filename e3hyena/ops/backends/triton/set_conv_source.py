@@ -43,11 +43,10 @@ _MODE = "tl.where(here_m, {} * mode, 0)"
 @functools.cache
 def source(order: int, sharpening: int, degree: int) -> str:
     """The convolution (0), its gradient (1), or the derivatives of both along directions (2)."""
-    signals, parameters, outs = [*"abwqkz"], ["omega", "taps", "powers"], [*"uabwqkz", "shares"]
-    outs = (["u"], outs[1:], outs)[order]
-    if order == 2:
-        parameters += [f"to_{n}" for n in parameters]
-    signals += (["g"], ["g", *(f"to_{n}" for n in signals)])[order - 1] if order else []
+    signals = [*"abwqkz", *"g"[:order], *(f"to_{n}" for n in "abwqkz" if order == 2)]
+    prefixes = ("", "to_")[: max(order, 1)]
+    parameters = [p + n for p in prefixes for n in ("omega", "taps", "powers")]
+    outs = (["u"], [*"abwqkz", "shares"], [*"uabwqkz", "shares"])[order]
     rows = [f"{n}_row" for n in signals]
     names = [*(f"{n}_all" for n in signals + parameters), *(f"{n}_out" for n in outs), "ptr"]
     names += ["heads", "length", *rows, *(f"{n}: tl.constexpr" for n in _CONSTANTS)]
@@ -90,12 +89,12 @@ def _write(lines: list[str], order: int, sharpening: int, degree: int) -> None:
     def store(place: str, x: Jet, mask: str) -> None:
         lines.append(f"tl.store({place}, {x.parts[-1].name}, mask={mask})")
 
-    def waves(x: Jet) -> tuple[Jet, Jet]:
+    def waves(x: Jet) -> list[Jet]:
         angle = _column(x) * _row(omega)
         cosine, sine = (f(angle.parts[0]).put(_MODE) for f in (Line.cos, Line.sin))
         changes = [(sine * change * -1.0, cosine * change) for change in angle.parts[1:]]
         pairs = zip((cosine, sine), *changes, strict=True)
-        return tuple(Jet([*parts], x.order) for parts in pairs)
+        return [Jet([*parts], x.order) for parts in pairs]
 
     omega, re = load("omega", "wave", "turning"), load("taps", "re", "filters")
     im = load("taps", "im", "turns")
@@ -152,15 +151,13 @@ def _write(lines: list[str], order: int, sharpening: int, degree: int) -> None:
         store("q_out + matrix", _scaled(by_near @ k), "here_d")
         by_k = _turned(by_near) @ q
     by_share, by_y = _over_columns(by_spoken * y), _column(share) * by_spoken
-    by_z = powers[-1] * by_y
-    for i in range(sharpening, 0, -1):
-        step = by_z @ _turned(x[i - 1])
-        by_s = step if i == sharpening else by_s + step
-        by_z = powers[i - 1] * by_y + by_z - _turned(s) @ by_z
+    by_z, by_s = powers[-1] * by_y, Jet([], order // 2)
+    for c, each in zip(powers[-2::-1], x[-2::-1], strict=True):
+        by_s = by_s - by_z @ _turned(each)
+        by_z = c * by_y + by_z - _turned(s) @ by_z
     for i, each in enumerate(x):
         store(f"by_powers + {i} * heads", _total(by_y * each), "known")
     if sharpening:
-        by_s = by_s * -1.0
         by_square = _total(by_s * s) * scale * scale * -1.0
         by_gram = by_s * (scale * _row(share)) + by_square * gram * both
         by_s = by_s * scale + by_square * gram * _column(share)
