@@ -55,10 +55,9 @@ def set_conv(
 def _backend(operands: Sequence[Tensor], degree: int, longest: int) -> Backend | None:
     """One that fuses; a gradient may be wanted where another back-end is in use."""
     q = operands[3]
-    for chosen in (select(q), *(x for x in BACKENDS.values() if q.device.type in x.devices)):
-        if chosen.available() and chosen.fuses_set_conv(operands, degree, longest):
-            return chosen
-    return None
+    served = [x for x in BACKENDS.values() if q.device.type in x.devices and x.available()]
+    fusing = (x for x in (select(q), *served) if x.fuses_set_conv(operands, degree, longest))
+    return next(fusing, None)
 
 
 def _plain(ptr: Tensor, degree: int) -> Callable[..., Tensor]:
