@@ -13,17 +13,22 @@ from e3hyena.ops.backends.triton import kernels
 from e3hyena.ops.backends.triton.set_conv_source import source
 
 _LEAST = 16  # the least side of a matrix that Triton multiplies
-_BYTES = 8192  # of the largest matrix: shared memory holds some ten of them
 _STEPS = 16
+_SHARED = 227 * 1024  # bytes of an sm_90
 
 
 def fits(operands: Sequence[Tensor], degree: int, longest: int) -> bool:
-    """Whether a graph of so many tokens fits: up to 32, with 64 rows and 32 modes, in float32."""
-    q, frequencies, powers = operands[3], operands[6], operands[8]
+    """Whether a graph of so many tokens fits: up to 32, with 64 rows and 32 modes, in float32.
+
+    The derivative of the gradient has up to 27 matrices in shared memory at once, and may have
+    four more for every step of the sharpening beyond the fourth.
+    """
+    q, frequencies, steps = operands[3], operands[6], len(operands[8]) - 1
     heads, waves = frequencies.shape
     tokens, modes, rows = _tiles(longest, waves + 1, q.shape[0] // heads * q.shape[1])
-    largest = max(tokens, rows) * max(tokens, modes) * q.element_size()
-    return degree < 2 and len(powers) <= _STEPS + 1 and 0 < longest and largest <= _BYTES
+    matrices = 27 * max(tokens, rows) * max(tokens, modes) + 4 * max(0, steps - 4) * tokens * rows
+    small = matrices * q.element_size() <= _SHARED
+    return degree < 2 and steps <= _STEPS and 0 < longest and small
 
 
 def _tiles(*sizes: int) -> list[int]:
