@@ -13,9 +13,7 @@ ROOT = HERE.parent
 # The notebooks live beside docs/; Sphinx reads copies, with the outputs that are stored in them.
 shutil.rmtree(HERE / "notebooks", ignore_errors=True)
 shutil.copytree(ROOT / "notebooks", HERE / "notebooks")
-for page in ("CHANGELOG.md", "CONTRIBUTING.md"):
-    if (ROOT / page).exists():
-        shutil.copy(ROOT / page, HERE / page.lower())
+shutil.copy(ROOT / "CHANGELOG.md", HERE / "changelog.md")
 
 # The reference of the command line is what every command says of itself.
 lines = ["# Command line", ""]
