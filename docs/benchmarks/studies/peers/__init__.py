@@ -116,7 +116,7 @@ class PeersConfig(Config):
     tasks: list[str] = field(default_factory=lambda: list(TASKS))
     rows: list[str] = field(default_factory=lambda: list(ROWS))
     seeds: list[int] = field(default_factory=lambda: [0])
-    seconds: list[float] = field(default_factory=lambda: [100.0, 300.0, 600.0])
+    seconds: list[float] = field(default_factory=lambda: [100.0, 300.0, 300.0])
     trial: float = 0.08
     root: str = "data/md17"
 
