@@ -12,10 +12,11 @@ ROOT = HERE.parent
 
 # The notebooks live beside docs/; Sphinx reads copies, with the outputs that are stored in them.
 shutil.rmtree(HERE / "notebooks", ignore_errors=True)
-shutil.copytree(ROOT / "notebooks", HERE / "notebooks")
-for page in ("CHANGELOG.md", "CONTRIBUTING.md"):
-    if (ROOT / page).exists():
-        shutil.copy(ROOT / page, HERE / page.lower())
+(HERE / "notebooks").mkdir()
+for notebook in (ROOT / "notebooks").glob("*.ipynb"):
+    text = notebook.read_text(encoding="utf-8").replace("](../docs/", "](../")
+    (HERE / "notebooks" / notebook.name).write_text(text, encoding="utf-8")
+shutil.copy(ROOT / "CHANGELOG.md", HERE / "changelog.md")
 
 # The reference of the command line is what every command says of itself.
 lines = ["# Command line", ""]

@@ -29,7 +29,8 @@ _HOMES = {
     "load_pretrained": "e3hyena.training.ensemble",
 }
 _FLOORS = {
-    "ase", "data", "irreps", "mixers", "models", "nn", "ops", "registry", "testing", "training",
+    "ase", "data", "irreps", "mixers", "models", "nn", "ops", "parallel", "registry", "testing",
+    "training",
 }  # fmt: skip
 
 

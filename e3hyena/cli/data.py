@@ -11,7 +11,7 @@ def _add_root(parser: Any) -> None:
     parser.add_argument(
         "--root",
         type=str | None,
-        help="Folder of the data (data/NAME by default); of extxyz the file.",
+        help="Folder of the data (data/NAME by default); of own and extxyz the file.",
     )
 
 
@@ -54,7 +54,7 @@ def _list(options: dict[str, Any]) -> None:
         print(f"{name}  (e3hyena.data.{entry.name})")
         for field in ("size", "holds", "download", "origin", "licence"):
             print(f"    {field:9} {getattr(entry, field) or 'nothing'}")
-        print(f"    {'tasks':9} {', '.join(entry.targets({}))}")
+        print(f"    {'tasks':9} {', '.join(entry.targets({})) or 'what data.options names'}")
 
 
 def _fetch(options: dict[str, Any]) -> None:

@@ -56,7 +56,8 @@ def _run(options: dict[str, Any]) -> None:
         options["files"].insert(0, options["checkpoint"])
         options["checkpoint"] = load_pretrained()
     if not options["files"]:
-        raise argparse.ArgumentError(None, "the following arguments are required: files")
+        missing = "files, after the checkpoint or --pretrained"
+        raise argparse.ArgumentError(None, f"the following arguments are required: {missing}")
     output = None if options["output"] is None else Path(options["output"])
     if output is not None:
         if output.resolve() in {Path(file).resolve() for file in options["files"]}:

@@ -50,7 +50,8 @@ def read_structures(file: str | os.PathLike[str]) -> list[Structure]:
     """
     path = Path(file)
     if not path.is_file():
-        raise FileNotFoundError(f"there is no file {str(file)!r}")
+        hint = "" if path.suffix else "; a SMILES goes into a file with the ending .smi"
+        raise FileNotFoundError(f"there is no file {str(file)!r}{hint}")
     suffix = path.suffix.lower()
     if suffix not in SUFFIXES:
         raise ValueError(f"{str(file)!r}: the format must be one of {', '.join(SUFFIXES)}")

@@ -36,6 +36,9 @@ def check_atoms(
     """Atomic numbers, 0 for points, and positions; refuse atoms that are none."""
     if pos is None:
         raise ValueError("there are no positions; give z and pos, or a Data with them")
+    for name, value in (("z", z), ("pos", pos)):
+        if value is not None and not isinstance(value, Tensor):
+            raise TypeError(f"{name} is a {type(value).__name__}; give a torch.Tensor")
     points = z is None
     z = torch.zeros(len(pos), dtype=torch.long, device=pos.device) if z is None else z
     if pos.dim() != 2 or pos.shape[1] != 3 or z.shape != pos.shape[:1]:

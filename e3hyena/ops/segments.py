@@ -326,7 +326,8 @@ def _host(numbers: Tensor) -> list[int]:
 
 def _check_integer(name: str, value: Tensor) -> None:
     if not isinstance(value, Tensor) or value.dim() != 1:
-        raise TypeError(f"{name} must be a one-dimensional integer tensor, not {value!r:.60}")
+        given = f"shape {tuple(value.shape)}" if isinstance(value, Tensor) else type(value).__name__
+        raise TypeError(f"{name} must be a one-dimensional integer tensor, not {given}")
     if value.is_floating_point() or value.is_complex() or value.dtype == torch.bool:
         raise TypeError(f"{name} has dtype {value.dtype}; use torch.long")
 

@@ -1,4 +1,4 @@
-"""Training, checkpoints and prediction; needs the extra ``train``."""
+"""Training (needs the extra ``train``), checkpoints and prediction."""
 
 from importlib import import_module
 from typing import TYPE_CHECKING, Any

@@ -44,8 +44,8 @@ class DataConfig:
         QM9 (needs no download), or the full set; for energies with forces ethanol of MD17, or
         extended-xyz files of your own; "own" for any properties of your own.
     root : str, optional
-        Folder of a set that is downloaded at first use; for extxyz the file, or the folder with
-        train.extxyz, val.extxyz and test.extxyz.
+        Folder of a set that is downloaded at first use; for own and extxyz the file, or the folder
+        with files train, val and test.
     options : dict
         Further arguments of the data set, such as {"energy_unit": "kcal/mol", "energy_key":
         "REF_energy"} of extxyz.

@@ -157,6 +157,12 @@ def _task(name: str, source: str, targets: Any) -> Target:
     """The target of a data set, or an error that says which data set has it."""
     if name in targets:
         return targets[name]
+    if "targets" in CATALOGUE[source].options:
+        named = ", ".join(targets) or "none"
+        raise ValueError(
+            f"task {name!r} is none of the targets in data.options ({named}): "
+            f'say --data.options \'{{"targets": {{"{name}": {{"unit": "eV"}}}}}}\', with its unit'
+        )
     get_task(name)
     homes = [other for other, entry in CATALOGUE.items() if name in entry.targets({})]
     raise ValueError(

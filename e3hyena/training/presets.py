@@ -17,7 +17,7 @@ PRESETS: dict[str, TrainConfig] = {
         model=ModelConfig(
             mixer="coordinate", irreps_hidden="32x0e + 32x1o", num_layers=2, cutoff=2.0
         ),
-        optim=OptimConfig(epochs=12, batch_size=32, lr=5e-3),
+        optim=OptimConfig(epochs=16, batch_size=64, lr=7e-3),
     ),
     # Energies and forces of a chain longer than a local network reaches, with and without the
     # mixer; beside the former on the other core.

@@ -70,9 +70,12 @@ def train(config: TrainConfig) -> dict[str, Any]:
         keys = ("task", "mixer", "test_size", "rows", "config")
         results = read_json(output / "results.json", *keys)
         if results["config"].get("extend", 0) == config.extend:
+            longer = f"--config {output / 'config.yaml'} --extend EPOCHS"
+            if config.max_minutes is not None:
+                longer = f"--init {output}, with the same options and another --output"
             print(
                 f"this run is finished:\n\n{render_table(results)}\n\n"
-                f"to train longer: e3hyena train --config {output / 'config.yaml'} --extend EPOCHS"
+                f"to train longer: e3hyena train {longer}"
             )
             return results
     alone = exclusive(output) if node(config) == 0 else nullcontext()

@@ -192,7 +192,7 @@ def test_data_describe(capsys):
         (["train", "--epochs", "3"], "--epochs"),
         (["train", "--preset", "huge"], "huge"),
         (["train", "--config", "none.yaml"], "none.yaml"),
-        (["predict", "model.pt"], "files"),
+        (["predict", "model.pt"], "files, after the checkpoint or --pretrained"),
         (["data", "destroy"], "destroy"),
     ],
 )

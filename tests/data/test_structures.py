@@ -92,6 +92,8 @@ def test_sdf_that_is_cut_off_or_flat(tmp_path, molecules):
 def test_a_missing_file(tmp_path):
     with pytest.raises(FileNotFoundError, match=r"there is no file .*none\.xyz"):
         read_structures(tmp_path / "none.xyz")
+    with pytest.raises(FileNotFoundError, match=r"'CCO'; a SMILES goes into a file .*\.smi"):
+        read_structures("CCO")
 
 
 @pytest.mark.parametrize("numbers", [[-5], [0], [119], [200], [10**6]])

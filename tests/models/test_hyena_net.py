@@ -256,6 +256,12 @@ class TestBadInput:
         with pytest.raises(TypeError, match=r"atomic numbers are torch\.float32; convert"):
             build("1o", "coordinate")(Z.float(), torch.randn(14, 3))
 
+    def test_no_tensors(self) -> None:
+        with pytest.raises(TypeError, match=r"pos is a ndarray; give a torch\.Tensor"):
+            build("1o", "coordinate")(Z, torch.randn(14, 3).numpy())
+        with pytest.raises(TypeError, match="z is a list"):
+            build("1o", "coordinate")(Z.tolist(), torch.randn(14, 3))
+
     def test_unsorted_batch(self) -> None:
         with pytest.raises(ValueError, match=r"batch is unsorted.*torch\.argsort"):
             build("1o", "coordinate")(Z, torch.randn(14, 3), BATCH.flip(0))

@@ -42,6 +42,14 @@ def test_a_finished_run_is_trained_longer(tiny, capsys):
         train(config)
 
 
+def test_a_run_with_a_time_limit_is_continued_from_its_weights(tiny, capsys):
+    config = tiny(max_minutes=5.0)
+    train(config)
+    train(config)
+    said = capsys.readouterr().out
+    assert f"--init {config.output}" in said and "--extend" not in said
+
+
 def test_an_interrupted_extension_continues(tiny, monkeypatch):
     one, other = tiny("one"), tiny("other")
     for config in (one, other):

@@ -23,6 +23,11 @@ def test_an_order_is_said_to_the_network(order, ordered):
         (DataConfig(source="qm9"), r"QM9 needs data\.root, its folder; `e3hyena data fetch`"),
         (DataConfig(source="qm9", root="here", options={"unit": "eV"}), "has no option 'unit'"),
         (DataConfig(options={"unit": "eV"}), r"has no option 'unit' \(it has none\)"),
+        (DataConfig(source="own", root="here"), r"'gap' is none .* \(none\): say --data\.opt"),
+        (
+            DataConfig(source="own", root="here", options={"targets": {"logp": {}}}),
+            r"'gap' is none of the targets in data\.options \(logp\)",
+        ),
     ],
 )
 def test_a_data_set_says_what_it_misses(data, named):

@@ -84,7 +84,7 @@ class Peer(NamedTuple):
 ROWS = {
     "local": Peer("`HyenaNet`, messages alone", ("6 Å", "10 Å")),
     "coordinate": Peer("`HyenaNet`, `coordinate`", ("all", "all")),
-    "nequip": Peer("NequIP", ("20 Å", "20 Å"), ("nequip", "e3nn")),
+    "nequip": Peer("NequIP", ("20 Å", "20 Å"), ("nequip", "e3nn"), (8e-3, 2e-2)),
     "tensornet": Peer("TorchMD-NET, TensorNet", ("10 Å", "10 Å"), ("torchmd-net",), (1e-3, 2e-3)),
     "painn": Peer("SchNetPack, PaiNN", ("15 Å", "15 Å"), ("schnetpack",)),
 }
@@ -116,7 +116,7 @@ class PeersConfig(Config):
     tasks: list[str] = field(default_factory=lambda: list(TASKS))
     rows: list[str] = field(default_factory=lambda: list(ROWS))
     seeds: list[int] = field(default_factory=lambda: [0])
-    seconds: list[float] = field(default_factory=lambda: [100.0, 300.0, 600.0])
+    seconds: list[float] = field(default_factory=lambda: [100.0, 300.0, 300.0])
     trial: float = 0.08
     root: str = "data/md17"
 
