@@ -4,6 +4,7 @@ One program has one head of one graph on chip. What parameters get from every pr
 a fixed order.
 """
 
+import functools
 from collections.abc import Sequence
 
 import torch
@@ -14,7 +15,7 @@ from e3hyena.ops.backends.triton.set_conv_source import source
 
 _LEAST = 16  # the least side of a matrix that Triton multiplies
 _STEPS = 16
-_SHARED = 227 * 1024  # bytes of an sm_90
+_SHARED = 227 * 1024  # bytes of an sm_90; other GPUs say what they have
 
 
 def fits(operands: Sequence[Tensor], degree: int, longest: int) -> bool:
@@ -27,8 +28,18 @@ def fits(operands: Sequence[Tensor], degree: int, longest: int) -> bool:
     heads, waves = frequencies.shape
     tokens, modes, rows = _tiles(longest, waves + 1, q.shape[0] // heads * q.shape[1])
     matrices = 27 * max(tokens, rows) * max(tokens, modes) + 4 * max(0, steps - 4) * tokens * rows
-    small = matrices * q.element_size() <= _SHARED
+    small = matrices * q.element_size() <= _shared(q.device)
     return degree < 2 and steps <= _STEPS and 0 < longest and small
+
+
+@functools.cache
+def _shared(device: torch.device) -> int:
+    """Bytes of shared memory that a program may have."""
+    if device.type != "cuda":
+        return _SHARED
+    found = torch.cuda.get_device_properties(device)
+    most: int = getattr(found, "shared_memory_per_block_optin", _SHARED)  # recent torch says
+    return most
 
 
 def _tiles(*sizes: int) -> list[int]:
