@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import operator
+from collections.abc import Callable
 from itertools import zip_longest
 from typing import Any
 
@@ -26,14 +28,27 @@ class Jet:
         pairs = zip_longest(self.parts, others)
         return Jet([b if a is None else a if b is None else a + b for a, b in pairs], self.order)
 
+    def __sub__(self, other: Jet) -> Jet:
+        return self + other * -1.0
+
     def __mul__(self, other: Any) -> Jet:
         if not isinstance(other, Jet):
-            return Jet([part * other for part in self.parts], self.order)
+            return self.map(lambda part: part * other)
+        return self._product(other, operator.mul)
+
+    def __matmul__(self, other: Jet) -> Jet:
+        return self._product(other, operator.matmul)
+
+    def map(self, linear: Callable[[Any], Any]) -> Jet:
+        """A linear function of it."""
+        return Jet([linear(part) for part in self.parts], self.order)
+
+    def _product(self, other: Jet, times: Callable[[Any, Any], Any]) -> Jet:
         found: list[Any] = []
         for i, a in enumerate(self.parts):
             for k, b in enumerate(other.parts[: self.order + 1 - i], start=i):
                 if k == len(found):
-                    found.append(a * b)
+                    found.append(times(a, b))
                 else:
-                    found[k] = found[k] + a * b
+                    found[k] = found[k] + times(a, b)
         return Jet(found, self.order)

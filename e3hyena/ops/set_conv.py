@@ -8,10 +8,9 @@ over a graph :math:`\langle\cdot\rangle`,
     \hat G = \frac{G}{\lVert G\rVert_F},\quad
     G = \langle \varphi(b,k)\,\varphi(b,k)^T \rangle,\quad p(t) = \sum_k c_k (1-t)^k .
 
-Where a back-end fuses it, and for graphs that fit in a cache, this is one opaque operator, its
-gradient another and the gradient of that a third, all on packed tokens; or, for graphs that fit on
-chip, one kernel and its gradient another. Otherwise, and for further gradients, torch
-differentiates :mod:`e3hyena.ops.set_conv_formula`.
+Where a back-end fuses it, for graphs that fit in a cache or on a chip, this is one opaque operator,
+its gradient another and the gradient of that a third, all on packed tokens. Otherwise, and for
+further gradients, torch differentiates :mod:`e3hyena.ops.set_conv_formula`.
 """
 
 import functools
@@ -28,8 +27,7 @@ from e3hyena.ops.precision import full_precision
 from e3hyena.ops.segments import Segments
 from e3hyena.ops.set_conv_formula import formula
 
-LARGEST = 1024  # tokens of a graph that one thread handles at a time
-_COUNT = 9  # operands before ptr and degree
+_COUNT = 9  # operands before ptr, degree and longest
 
 
 def set_conv(
@@ -46,64 +44,20 @@ def set_conv(
     operands = a, b, weight, q, k, z, frequencies, taps, powers
     if exporting():
         return formula(*operands, segments, degree)
-    if torch.compiler.is_compiling():  # an opaque operator needs no lengths
-        traced: Tensor = _set_conv(*operands, segments.ptr, degree)
-        return traced
-    backend, longest = select(q), segments.longest
-    if longest <= LARGEST and backend.fuses_set_conv(q, frequencies, degree):
-        packed: Tensor = _set_conv(*operands, segments.ptr, degree)
+    compiling = torch.compiler.is_compiling()  # for graphs of any length
+    longest = 0 if compiling else segments.longest
+    if compiling or select(q).fuses_set_conv(operands, degree, longest):
+        packed: Tensor = _set_conv(*operands, segments.ptr, degree, longest)
         return packed
-    few = len(powers) - 1, longest
-    if backend.fuses_small_graphs(q, frequencies, degree, *few) and not _twice():
-        small: Tensor = _Small.apply(backend, segments, degree, *operands)
-        return small
     return formula(*operands, segments, degree)
 
 
-def _twice() -> bool:
-    """Whether kernels must have second derivatives, by the switch for those of attention."""
-    return _transformed() or not torch.backends.cuda.flash_sdp_enabled()
-
-
-def _transformed() -> bool:
-    return torch._C._are_functorch_transforms_active()
-
-
-class _Small(torch.autograd.Function):
-    """Small graphs in one kernel each way; torch differentiates the formula twice."""
-
-    @staticmethod
-    def forward(
-        ctx: Any, backend: Backend, segments: Segments, degree: int, *operands: Tensor
-    ) -> Tensor:
-        ctx.save_for_backward(*operands)
-        ctx.rest = backend, segments, degree
-        with full_precision(operands[3]):
-            return backend.small_set_conv(operands, segments.ptr, degree, segments.longest)
-
-    @staticmethod
-    def backward(ctx: Any, grad: Tensor) -> tuple[Tensor | None, ...]:
-        operands, (backend, segments, degree) = ctx.saved_tensors, ctx.rest
-        with full_precision(grad):
-            if not (torch.is_grad_enabled() or _transformed()):
-                sizes = segments.ptr, degree, segments.longest
-                return None, None, None, *backend.small_set_conv_backward(grad, operands, *sizes)
-            with torch.enable_grad():
-                ends = [x.view_as(x) for x in operands]  # one tensor may be several operands
-                u = formula(*ends, segments, degree)  # type: ignore[call-arg]
-            needed = [x for x in ends if x.requires_grad]
-            found = torch.autograd.grad(u, needed, grad, create_graph=True, allow_unused=True)
-        gradients = dict(zip(map(id, needed), found, strict=True))
-        return None, None, None, *(gradients.get(id(x)) for x in ends)
-
-
-def _backend(operands: Sequence[Tensor], degree: int) -> Backend | None:
+def _backend(operands: Sequence[Tensor], degree: int, longest: int) -> Backend | None:
     """One that fuses; a gradient may be wanted where another back-end is in use."""
-    q, frequencies = operands[3], operands[6]
-    for chosen in (select(q), BACKENDS["native"]):
-        if chosen.available() and chosen.fuses_set_conv(q, frequencies, degree):
-            return chosen
-    return None
+    q = operands[3]
+    served = [x for x in BACKENDS.values() if q.device.type in x.devices and x.available()]
+    fusing = (x for x in (select(q), *served) if x.fuses_set_conv(operands, degree, longest))
+    return next(fusing, None)
 
 
 def _plain(ptr: Tensor, degree: int) -> Callable[..., Tensor]:
@@ -118,12 +72,27 @@ def _gradients(convolve: Callable[..., Tensor], *given: Tensor) -> tuple[Tensor,
     return found
 
 
+def _row(results: Sequence[Tensor]) -> Sequence[Tensor]:
+    """With the last three, by parameters, in one row."""
+    return [*results[:-3], torch.cat([x.flatten() for x in results[-3:]])]
+
+
+def _by_operand(results: Sequence[Tensor], operands: Sequence[Tensor]) -> list[Tensor]:
+    """With the row of the parameters taken apart."""
+    parameters = operands[6:_COUNT]
+    parts = results[-1].split([x.numel() for x in parameters])
+    views = [part.view(x.shape) for part, x in zip(parts, parameters, strict=True)]
+    return [*results[:-1], *views]
+
+
 def _no_gradients(grad, *operands):  # type: ignore[no-untyped-def]
-    return tuple(x.new_empty(x.shape) for x in operands[:_COUNT])
+    count = sum(x.numel() for x in operands[6:_COUNT])
+    return *(x.new_empty(x.shape) for x in operands[:6]), grad.new_empty(count)
 
 
-def _no_tangents(*operands):  # type: ignore[no-untyped-def]
-    return tuple(x.new_empty(x.shape) for x in operands[_COUNT : 2 * _COUNT + 1])
+def _no_tangents(*given):  # type: ignore[no-untyped-def]
+    grad, *operands = given[_COUNT:]
+    return grad.new_empty(grad.shape), *_no_gradients(grad, *operands)
 
 
 @opaque(fake=_no_tangents)
@@ -131,72 +100,75 @@ def _set_conv_tangent(
     to_a: Tensor, to_b: Tensor, to_weight: Tensor, to_q: Tensor, to_k: Tensor, to_z: Tensor,
     to_frequencies: Tensor, to_taps: Tensor, to_powers: Tensor, grad: Tensor, a: Tensor, b: Tensor,
     weight: Tensor, q: Tensor, k: Tensor, z: Tensor, frequencies: Tensor, taps: Tensor,
-    powers: Tensor, ptr: Tensor, degree: int,
-) -> tuple[
-    Tensor, Tensor, Tensor, Tensor, Tensor, Tensor, Tensor, Tensor, Tensor, Tensor
-]:  # fmt: skip
+    powers: Tensor, ptr: Tensor, degree: int, longest: int,
+) -> tuple[Tensor, Tensor, Tensor, Tensor, Tensor, Tensor, Tensor, Tensor]:  # fmt: skip
     """Derivatives of the result and of its gradients where the operands move in a direction."""
     directions = to_a, to_b, to_weight, to_q, to_k, to_z, to_frequencies, to_taps, to_powers
     operands = a, b, weight, q, k, z, frequencies, taps, powers
     with full_precision(q):
-        backend = _backend(operands, degree)
+        backend = _backend(operands, degree, longest)
         results = (
-            _tangent_formula(*directions, grad, *operands, ptr, degree)
+            _row(_tangent_formula(*directions, grad, *operands, ptr, degree))
             if backend is None
-            else backend.set_conv_tangent(directions, grad, operands, ptr, degree)
+            else backend.set_conv_tangent(directions, grad, operands, ptr, degree, longest)
         )
-        u, first, second, third, fourth, fifth, sixth, seventh, eighth, ninth = results
-        return u, first, second, third, fourth, fifth, sixth, seventh, eighth, ninth
+        u, first, second, third, fourth, fifth, sixth, parameters = results
+        return u, first, second, third, fourth, fifth, sixth, parameters
 
 
 def _tangent_formula(*given: Any) -> Sequence[Tensor]:
     """The same by torch, which can differentiate it further."""
     directions, ends = given[:_COUNT], given[_COUNT : 2 * _COUNT + 1]
-    convolve = _plain(*given[2 * _COUNT + 1 :])
+    convolve = _plain(*given[2 * _COUNT + 1 : 2 * _COUNT + 3])
     pull: Any = torch.func.vjp(functools.partial(_gradients, convolve), *ends)[1]
     found: Sequence[Tensor] = pull(directions)
     return found
 
 
 def _second(needed: Sequence[bool], *given: Any) -> list[Tensor | None]:
-    tangent = _tangent_formula if torch.is_grad_enabled() else _set_conv_tangent
-    with full_precision(given[_COUNT]):
-        return [*tangent(*given), None, None]
+    grads, rest = given[:7], given[7:]
+    operands = rest[1:]
+    with full_precision(rest[0]):
+        directions = _by_operand(grads, operands)
+        if torch.is_grad_enabled():
+            found = _tangent_formula(*directions, *rest)
+        else:
+            found = _by_operand(_set_conv_tangent(*directions, *rest), operands)
+        return [*found, None, None, None]
 
 
 @opaque(fake=_no_gradients, gradient=_second)
 def _set_conv_backward(
     grad: Tensor, a: Tensor, b: Tensor, weight: Tensor, q: Tensor, k: Tensor, z: Tensor,
-    frequencies: Tensor, taps: Tensor, powers: Tensor, ptr: Tensor, degree: int,
-) -> tuple[
-    Tensor, Tensor, Tensor, Tensor, Tensor, Tensor, Tensor, Tensor, Tensor
-]:  # fmt: skip
-    """Gradients by all operands."""
+    frequencies: Tensor, taps: Tensor, powers: Tensor, ptr: Tensor, degree: int, longest: int,
+) -> tuple[Tensor, Tensor, Tensor, Tensor, Tensor, Tensor, Tensor]:  # fmt: skip
+    """Gradients by all operands; those by parameters in one row, as results may share no memory."""
     operands = a, b, weight, q, k, z, frequencies, taps, powers
     with full_precision(q):
-        backend = _backend(operands, degree)
+        backend = _backend(operands, degree, longest)
         results = (
-            _gradients(_plain(ptr, degree), grad, *operands)
+            _row(_gradients(_plain(ptr, degree), grad, *operands))
             if backend is None
-            else backend.set_conv_backward(grad, operands, ptr, degree)
+            else backend.set_conv_backward(grad, operands, ptr, degree, longest)
         )
-        first, second, third, fourth, fifth, sixth, seventh, eighth, ninth = results
-        return first, second, third, fourth, fifth, sixth, seventh, eighth, ninth
+        first, second, third, fourth, fifth, sixth, parameters = results
+        return first, second, third, fourth, fifth, sixth, parameters
 
 
 def _first(needed: Sequence[bool], grad: Tensor, *operands: Any) -> list[Tensor | None]:
     with full_precision(grad):
-        return [*_set_conv_backward(grad, *operands), None, None]
+        found = _set_conv_backward(grad, *operands)
+        return [*_by_operand(found, operands), None, None, None]
 
 
 @opaque(fake=lambda a, b, weight, q, *_: q.new_empty(q.shape), gradient=_first)
 def _set_conv(
     a: Tensor, b: Tensor, weight: Tensor, q: Tensor, k: Tensor, z: Tensor, frequencies: Tensor,
-    taps: Tensor, powers: Tensor, ptr: Tensor, degree: int,
+    taps: Tensor, powers: Tensor, ptr: Tensor, degree: int, longest: int,
 ) -> Tensor:  # fmt: skip
     operands = a, b, weight, q, k, z, frequencies, taps, powers
     with full_precision(q):
-        backend = _backend(operands, degree)
+        backend = _backend(operands, degree, longest)
         if backend is None:
             return _plain(ptr, degree)(*operands).clone()
-        return backend.set_conv(operands, ptr, degree)
+        return backend.set_conv(operands, ptr, degree, longest)

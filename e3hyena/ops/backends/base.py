@@ -89,50 +89,31 @@ class Backend(FourierConvolution):
         """Whether ``moments`` and ``read`` have the features of all tokens in memory at once."""
         return True
 
-    def fuses_set_conv(self, x: Tensor, frequencies: Tensor, degree: int) -> bool:
-        """Whether the three methods below serve such operands; torch differentiates a formula else.
+    def fuses_set_conv(self, operands: Sequence[Tensor], degree: int, longest: int) -> bool:
+        """Whether the three methods below serve graphs of up to `longest` tokens, 0 if unknown.
 
-        See :func:`e3hyena.ops.set_conv.set_conv`, also for their operands: those up to ``powers``,
-        and ``ptr``, the offsets of the graphs.
+        See :func:`e3hyena.ops.set_conv.set_conv`, also for the operands: those up to ``powers``,
+        and ``ptr``, the offsets of the graphs. If not, torch differentiates a formula.
         """
         return False
 
-    def set_conv(self, operands: Sequence[Tensor], ptr: Tensor, degree: int) -> Tensor:
-        """The long convolution between coordinates, ``(C, d, T)``."""
-        raise NotImplementedError(f"the back-end {self.name} does not fuse this convolution")
-
-    def set_conv_backward(
-        self, grad: Tensor, operands: Sequence[Tensor], ptr: Tensor, degree: int
-    ) -> Sequence[Tensor]:
-        """Gradients by all operands."""
-        raise NotImplementedError(f"the back-end {self.name} does not fuse this convolution")
-
-    def set_conv_tangent(
-        self, directions: Sequence[Tensor], grad: Tensor, operands: Sequence[Tensor], ptr: Tensor,
-        degree: int,
-    ) -> Sequence[Tensor]:  # fmt: skip
-        """Derivatives of the result, and of the gradients, along directions of the operands."""
-        raise NotImplementedError(f"the back-end {self.name} does not fuse this convolution")
-
-    def fuses_small_graphs(
-        self, x: Tensor, frequencies: Tensor, degree: int, sharpening: int, longest: int
-    ) -> bool:
-        """Whether the two methods below serve graphs of up to `longest` tokens.
-
-        For back-ends without ``set_conv_tangent``: torch differentiates the formula twice.
-        """
-        return False
-
-    def small_set_conv(
+    def set_conv(
         self, operands: Sequence[Tensor], ptr: Tensor, degree: int, longest: int
     ) -> Tensor:
         """The long convolution between coordinates, ``(C, d, T)``."""
         raise NotImplementedError(f"the back-end {self.name} does not fuse this convolution")
 
-    def small_set_conv_backward(
+    def set_conv_backward(
         self, grad: Tensor, operands: Sequence[Tensor], ptr: Tensor, degree: int, longest: int
     ) -> Sequence[Tensor]:
-        """Gradients by all operands."""
+        """Gradients by a, b, weight, q, k, z, and by all parameters in one row."""
+        raise NotImplementedError(f"the back-end {self.name} does not fuse this convolution")
+
+    def set_conv_tangent(
+        self, directions: Sequence[Tensor], grad: Tensor, operands: Sequence[Tensor], ptr: Tensor,
+        degree: int, longest: int,
+    ) -> Sequence[Tensor]:  # fmt: skip
+        """Derivatives of the result, and of the gradients, along directions of the operands."""
         raise NotImplementedError(f"the back-end {self.name} does not fuse this convolution")
 
     def scale(self, x: Tensor, factors: Tensor, widths: Sequence[int], gain: float) -> Tensor:

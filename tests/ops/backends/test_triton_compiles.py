@@ -13,15 +13,15 @@ import triton
 from triton.backends.compiler import GPUTarget
 from triton.compiler import ASTSource
 from e3hyena.ops import Paths
-from e3hyena.ops.backends.triton import kernels, radial, rows, set_conv, source
+from e3hyena.ops.backends.triton import kernels, radial, rows, set_conv_source, source
 
 PATHS = Paths("0e + 1o", "0e + 1o", "0e + 1o + 1e")
 CODES = [source(PATHS, True), source(PATHS, False), rows._NORM, rows._scale((1, 3), 1.5)]
 CODES += [rows._scalars(((True, 1, 2), (False, 3, 1)), angles) for angles in (True, False)]
 CODES += [radial._source(4, 3.0, order) for order in (0, 2)]
-CODES += [set_conv._source(1)]
+CODES += [set_conv_source.source(order, 1, 1) for order in range(3)]
 CONSTANTS = {"EPS": 1e-5, "BLOCK": 128, "ROWS": 32, "TOKENS": 16, "MODES": 16, "M": 3, "D": 5}
-CONSTANTS |= {"MODE": 3**-0.5, "ROW": 5**-0.5, "SHARPENING": 1, "DEGREE": 1, "BACK": True}
+CONSTANTS |= {"MODE": 3**-0.5, "ROW": 5**-0.5}
 for code in CODES:
     for name, kernel in vars(kernels.module(code)).items():
         if not isinstance(kernel, triton.JITFunction) or name == "dot":
@@ -50,4 +50,4 @@ def test_kernels_compile_and_keep_their_precision(tmp_path):
     command = [sys.executable, "-W", "ignore", "-c", SCRIPT]
     done = subprocess.run(command, env=environment, capture_output=True, text=True, check=False)
     assert done.returncode == 0, done.stderr[-2000:]
-    assert len(done.stdout.splitlines()) == 2 * (2 * 4 + 3 + 2 + 2 * 3 + 2 * 2 + 1)
+    assert len(done.stdout.splitlines()) == 2 * (2 * 4 + 3 + 2 + 2 * 3 + 2 * 2 + 3)

@@ -6,7 +6,7 @@ What depends on the paths is generated from them; the rest stands in ``.c`` file
 import functools
 import subprocess
 import warnings
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import torch
@@ -88,12 +88,11 @@ class Native(CompiledPaths):
         return degree > 1 or not self.supports(x)
 
     @or_plain
-    def fuses_set_conv(self, x: Tensor, frequencies: Tensor, degree: int) -> bool:
-        """Up to degree 1."""
-        if degree > 1 or not self.supports(x):
+    def fuses_set_conv(self, operands: Sequence[Tensor], degree: int, longest: int) -> bool:
+        """Up to degree 1, graphs that fit in a cache."""
+        if degree > 1 or longest > fused.LARGEST or not self.supports(operands[3]):
             return False
-        if not torch.compiler.is_compiling():
-            fused.library_of(x, frequencies, degree)  # an error of the compiler comes here
+        fused.library_of(operands[3], operands[6], degree)  # an error of the compiler comes here
         return True
 
 

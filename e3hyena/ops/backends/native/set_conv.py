@@ -10,10 +10,11 @@ from torch import Tensor
 
 from e3hyena.ops.backends.native.build import load, vector_bytes
 
+LARGEST = 1024  # tokens of a graph that one thread handles at a time
 _NUM_SIGNALS = 7  # a, b, weight, q, k, z and the gradient by the result; then three parameters
 
 
-def set_conv(operands: Sequence[Tensor], ptr: Tensor, degree: int) -> Tensor:
+def set_conv(operands: Sequence[Tensor], ptr: Tensor, degree: int, longest: int) -> Tensor:
     """See :func:`e3hyena.ops.set_conv.set_conv`; ``operands`` are all up to ``powers``."""
     call = _Call(operands, ptr, degree)
     out = call.like.new_empty(operands[3].shape)
@@ -22,9 +23,9 @@ def set_conv(operands: Sequence[Tensor], ptr: Tensor, degree: int) -> Tensor:
 
 
 def set_conv_backward(
-    grad: Tensor, operands: Sequence[Tensor], ptr: Tensor, degree: int
+    grad: Tensor, operands: Sequence[Tensor], ptr: Tensor, degree: int, longest: int
 ) -> list[Tensor]:
-    """Gradients by all operands."""
+    """Gradients by all operands; those by parameters in one row."""
     call = _Call([*operands[:6], grad, *operands[6:]], ptr, degree)
     results = call.results()
     call(1, None, [None, *results])
@@ -32,8 +33,9 @@ def set_conv_backward(
 
 
 def set_conv_tangent(
-    directions: Sequence[Tensor], grad: Tensor, operands: Sequence[Tensor], ptr: Tensor, degree: int
-) -> list[Tensor]:
+    directions: Sequence[Tensor], grad: Tensor, operands: Sequence[Tensor], ptr: Tensor,
+    degree: int, longest: int,
+) -> list[Tensor]:  # fmt: skip
     """Derivatives of the result and of its gradients where the operands move along directions."""
     call = _Call([*operands[:6], grad, *operands[6:]], ptr, degree)
     results = [call.like.new_empty(grad.shape), *call.results()]
@@ -65,7 +67,7 @@ class _Call:
 
     @staticmethod
     def summed(results: list[Tensor]) -> list[Tensor]:
-        return [*results[:6], *(share.sum(dim=0) for share in results[6:])]
+        return [*results[:6], torch.cat([share.sum(dim=0).flatten() for share in results[6:]])]
 
     def __call__(
         self,

@@ -73,14 +73,13 @@ class Triton(Backend):
         _launch(paths, "weight", (x1, x2, x3), parts)
         return parts.sum(-1)  # in a fixed order, unlike atomic additions
 
-    small_set_conv = staticmethod(fused.set_conv)
-    small_set_conv_backward = staticmethod(fused.set_conv_backward)
+    set_conv = staticmethod(fused.set_conv)
+    set_conv_backward = staticmethod(fused.set_conv_backward)
+    set_conv_tangent = staticmethod(fused.set_conv_tangent)
 
-    def fuses_small_graphs(
-        self, x: Tensor, frequencies: Tensor, degree: int, sharpening: int, longest: int
-    ) -> bool:
+    def fuses_set_conv(self, operands: Sequence[Tensor], degree: int, longest: int) -> bool:
         """Up to degree 1, what fits on chip."""
-        return self.supports(x) and fused.fits(x, frequencies, degree, sharpening, longest)
+        return self.supports(operands[3]) and fused.fits(operands, degree, longest)
 
     def scale(self, x: Tensor, factors: Tensor, widths: Sequence[int], gain: float) -> Tensor:
         if not self.supports(x):

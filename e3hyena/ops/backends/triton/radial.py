@@ -1,58 +1,14 @@
 """Radial functions of edges as Triton kernels: the formula, written down as it is computed."""
 
-from __future__ import annotations
-
 import functools
-from typing import Any
 
 from torch import Tensor
 
 from e3hyena.ops.backends.triton import kernels
+from e3hyena.ops.backends.triton.lines import Line
 from e3hyena.ops.radial_formula import radial_formula
 
 _BLOCK = 256
-
-
-class Line:
-    """A number of a kernel; arithmetic writes another line of it."""
-
-    def __init__(self, lines: list[str], value: str) -> None:
-        self.lines, self.name = lines, f"v{len(lines)}"
-        lines.append(f"{self.name} = {value}")
-
-    def __add__(self, other: Any) -> Line:
-        return Line(self.lines, f"{self.name} + {_text(other)}")
-
-    def __mul__(self, other: Any) -> Line:
-        return Line(self.lines, f"{self.name} * {_text(other)}")
-
-    def __truediv__(self, other: Any) -> Line:
-        return Line(self.lines, f"{self.name} / {_text(other)}")
-
-    def __lt__(self, other: Any) -> Line:
-        return Line(self.lines, f"{self.name} < {_text(other)}")
-
-    __radd__, __rmul__ = __add__, __mul__
-
-    @staticmethod
-    def sin(x: Line) -> Line:
-        """As of torch."""
-        return Line(x.lines, f"tl.sin({x.name})")
-
-    @staticmethod
-    def cos(x: Line) -> Line:
-        """As of torch."""
-        return Line(x.lines, f"tl.cos({x.name})")
-
-    @staticmethod
-    def where(condition: Line, yes: Any, no: Any) -> Line:
-        """As of torch."""
-        given = f"{condition.name}, {_text(yes)}, {_text(no)}"
-        return Line(condition.lines, f"tl.where({given})")
-
-
-def _text(number: Any) -> str:
-    return number.name if isinstance(number, Line) else f"tl.full((), {float(number)!r}, T)"
 
 
 def radial(distance: Tensor, number: int, cutoff: float, order: int) -> Tensor:
