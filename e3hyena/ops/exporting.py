@@ -37,10 +37,14 @@ def as_exporting() -> Iterator[None]:
 
 def outside() -> AbstractContextManager[object]:
     """Where tensors are made that are kept: of numbers, and usable in any later mode."""
-    return _nobody_follows() if exporting() else torch.inference_mode(False)
+    if exporting():
+        return _nobody_follows()
+    if not torch.compiler.is_compiling() and torch._C._are_functorch_transforms_active():
+        return _nobody_follows()
+    return torch.inference_mode(False)
 
 
 @contextmanager
 def _nobody_follows() -> Iterator[None]:
-    with _disable_current_modes(), torch.inference_mode(False):
+    with _disable_current_modes(), torch._C._DisableFuncTorch(), torch.inference_mode(False):
         yield

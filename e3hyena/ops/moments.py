@@ -83,7 +83,7 @@ def _moments_backward(
 
 
 def _moments_gradient(needed: Sequence[bool], grad: Tensor, *operands: Any) -> list[Tensor | None]:
-    rule = paired(_moments_backward, formulas.moments_backward, range(5))
+    rule = paired(_moments_backward, range(5), formulas.moments_backward)
     return [*rule(needed, grad, *operands[:-1]), None]
 
 
@@ -109,7 +109,7 @@ def _read_backward(
 
 @opaque(
     fake=lambda moments, coordinate, x, *_: x.new_empty(x.shape),
-    gradient=paired(_read_backward, formulas.read_backward, range(4)),
+    gradient=paired(_read_backward, range(4), formulas.read_backward),
 )
 def _read(
     moments: Tensor, coordinate: Tensor, x: Tensor, frequencies: Tensor, degree: int

@@ -37,7 +37,7 @@ def _norm_tangent(
 
 @opaque(
     fake=lambda grad, x, weight, scale, eps: (x.new_empty(x.shape), scale.new_empty(scale.shape)),
-    gradient=paired(_norm_tangent, rows.norm_tangent, (0, 1, 3), results=2),
+    gradient=paired(_norm_tangent, (0, 1, 3), rows.norm_tangent, results=2),
 )
 def _norm_backward(
     grad: Tensor, x: Tensor, weight: Tensor, scale: Tensor, eps: float
@@ -49,7 +49,7 @@ def _norm_backward(
 
 @opaque(
     fake=lambda x, weight, scale, eps: x.new_empty(x.shape),
-    gradient=paired(_norm_backward, _norm_backward, (0, 2)),
+    gradient=paired(_norm_backward, (0, 2)),
 )
 def _norm(x: Tensor, weight: Tensor, scale: Tensor, eps: float) -> Tensor:
     with full_precision(x):

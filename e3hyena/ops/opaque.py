@@ -84,19 +84,20 @@ def _symbolic(operands: Sequence[Any]) -> bool:
 
 def paired(
     operator: Callable[..., Any],
-    formula: Callable[..., Any],
     places: Sequence[int],
+    formula: Callable[..., Any] | None = None,
     results: int = 1,
 ) -> Gradient:
-    """A gradient from an opaque operator, and from torch where it is differentiated in turn.
+    """A gradient from an opaque operator, by the operands at ``places``.
 
-    Operator and formula, the latter in plain torch, compute gradients from ``(grad, *operands)``,
-    one grad for each of the ``results``, by the operands at ``places``. Empty results stand for no
-    gradient.
+    It is computed from ``(grad, *operands)``, one grad for each of the ``results``; empty results
+    stand for no gradient. Where it is differentiated in turn a formula in plain torch takes the
+    place of an operator that has no gradient of its own.
     """
 
     def gradient(needed: Sequence[bool], *given: Any) -> Sequence[Tensor | None]:
-        backward, operands = formula if torch.is_grad_enabled() else operator, given[results:]
+        backward = formula if formula and torch.is_grad_enabled() else operator
+        operands = given[results:]
         with full_precision(given[0]):
             found = backward(*given)
         found = (found,) if isinstance(found, Tensor) else found

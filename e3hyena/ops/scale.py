@@ -7,7 +7,7 @@ from torch import Tensor
 
 from e3hyena.irreps import ChannelIrreps
 from e3hyena.ops.backends import select
-from e3hyena.ops.opaque import opaque
+from e3hyena.ops.opaque import opaque, paired
 from e3hyena.ops.precision import full_precision
 
 
@@ -43,12 +43,7 @@ def _scale_backward(
         return select(x).scale_backward(grad, x, factors, widths, gain)
 
 
-def _first(needed: Sequence[bool], grad: Tensor, *operands: Any) -> list[Tensor | None]:
-    with full_precision(grad):
-        return [*_scale_backward(grad, *operands), None, None]
-
-
-@opaque(fake=lambda x, *_: x.new_empty(x.shape), gradient=_first)
+@opaque(fake=lambda x, *_: x.new_empty(x.shape), gradient=paired(_scale_backward, (0, 1)))
 def _scale(x: Tensor, factors: Tensor, widths: Sequence[int], gain: float) -> Tensor:
     with full_precision(x):
         return select(x).scale(x, factors, widths, gain)

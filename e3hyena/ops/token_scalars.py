@@ -1,7 +1,6 @@
 """All invariants of a token as one opaque operator: what small networks of a token read."""
 
 import functools
-from collections.abc import Sequence
 from typing import Any
 
 import torch
@@ -57,19 +56,14 @@ def _scalars_tangent(
 
 @opaque(
     fake=lambda grad, x, *_: x.new_empty(x.shape),
-    gradient=paired(_scalars_tangent, _tangent_formula, (0, 1)),
+    gradient=paired(_scalars_tangent, (0, 1), _tangent_formula),
 )
 def _scalars_backward(grad: Tensor, x: Tensor, irreps: str, with_angles: bool) -> Tensor:
     with full_precision(x):
         return select(x).scalars_backward(grad, x, _channels(irreps, len(x)), with_angles)
 
 
-def _first(needed: Sequence[bool], grad: Tensor, *operands: Any) -> list[Tensor | None]:
-    with full_precision(grad):
-        return [_scalars_backward(grad, *operands), None, None]
-
-
-@opaque(fake=_shape, gradient=_first)
+@opaque(fake=_shape, gradient=paired(_scalars_backward, (0,)))
 def _scalars(x: Tensor, irreps: str, with_angles: bool) -> Tensor:
     with full_precision(x):
         return select(x).scalars(x, _channels(irreps, len(x)), with_angles)

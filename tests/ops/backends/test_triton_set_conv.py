@@ -21,9 +21,10 @@ DEVICE = "cuda" if torch.cuda.is_available() else "cpu"
 RAGGED = (3, 0, 1, 18)
 SHAPES = [  # heads, channels, d, modes, K
     (3, 6, 4, 16, 4),
-    (1, 3, 9, 1, 1),
+    (1, 3, 9, 1, 4),
     (2, 2, 1, 16, 0),
     (5, 5, 4, 1, 0),
+    (1, 3, 9, 1, 1),
 ]
 LIMITS = {torch.float32: 1e-5, torch.float64: 1e-10}
 
